@@ -1,0 +1,38 @@
+package desired
+
+import "io/fs"
+
+// Input is what an instance is loaded from.
+type Input struct {
+	Tree  fs.FS  // the repository at one revision
+	Dir   string // the instance's directory in Tree; "." is the root
+	Local fs.FS  // host-only files that lie over Dir; nil when there are none
+	// Compose reads the compose files (desired/compose.Load).
+	Compose ComposeLoader
+}
+
+// ComposeLoader turns the compose files of an instance into a Project. What is
+// wrong with the files is returned as Problems, all at once; any other error
+// means that they could not be read.
+type ComposeLoader func(ComposeInput) (Project, error)
+
+// ComposeInput tells a ComposeLoader which files to read and how.
+type ComposeInput struct {
+	Tree     fs.FS
+	Dir      string
+	Local    fs.FS
+	Name     string            // the instance's name: compose's project name
+	Files    []string          // relative to Dir; empty: compose.yaml and its kin, with its override
+	Profiles []string          // active profiles
+	Env      map[string]string // compose.env of instance.yaml; stronger than .env
+}
+
+// Project is what the compose files of an instance say.
+type Project struct {
+	Services  map[string]Service
+	Networks  map[string]Network
+	Volumes   map[string]Volume
+	Files     map[string]FileTree
+	Sensitive []string
+	Notes     []string
+}
