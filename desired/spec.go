@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -162,6 +163,14 @@ func (s Spec) Hash() string {
 
 // ServiceNames returns the names in order.
 func (s Spec) ServiceNames() []string { return sortedKeys(s.Services) }
+
+// ContainerName is the proper name of a replica's container.
+func (s Spec) ContainerName(service string, replica int) string {
+	if name := s.Services[service].ContainerName; name != "" {
+		return name
+	}
+	return s.Name + "-" + service + "-" + strconv.Itoa(replica)
+}
 
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))

@@ -1,0 +1,160 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// sensitiveMark stands for a value that must not be shown (law 12).
+const sensitiveMark = "(sensitive)"
+
+// sensitiveName matches fields that hold secrets by their name, whatever their
+// value came from.
+var sensitiveName = regexp.MustCompile(`(?i)(passw|secret|token|api_?key|private_?key|credential|auth|_key$|_dsn$|_pwd$)`)
+
+func (p *planner) imageChange(s desired.Service, c Container) Change {
+	old, now := c.ImageRef, s.Image
+	if old == now {
+		old += " (" + shortID(c.ImageID) + ")"
+		now += " (" + shortID(p.t.Images[s.Image].ID) + ")"
+	}
+	return Change{"image", old, now}
+}
+
+func shortID(id string) string {
+	id = strings.TrimPrefix(id, "sha256:")
+	return id[:min(12, len(id))]
+}
+
+// fieldChanges compares the service with the one that the container was made
+// from, when an older generation still knows it.
+func (p *planner) fieldChanges(s desired.Service, c Container) []Change {
+	old, known := p.have.Known[c.Hash]
+	if !known {
+		return []Change{{"specification", shortID(c.Hash), shortID(s.Hash())}}
+	}
+	hide := redactor(append(slices.Clone(p.have.Sensitive), p.t.Spec.Sensitive...))
+	return diffServices(old, s, hide)
+}
+
+// diffServices lists the fields of the hash that differ, in order of name.
+func diffServices(old, now desired.Service, hide func(field, value string) string) (changes []Change) {
+	was, is := flatten(hashed(old)), flatten(hashed(now))
+	for _, field := range sortedKeys(union(was, is)) {
+		before, hadIt := was[field]
+		after, hasIt := is[field]
+		if before == after && hadIt == hasIt {
+			continue
+		}
+		c := Change{field, hide(field, before), hide(field, after)}
+		if !hadIt {
+			c.Old = "(none)"
+		}
+		if !hasIt {
+			c.New = "(none)"
+		}
+		changes = append(changes, c)
+	}
+	return changes
+}
+
+// hashed drops the fields that have no part in Service.Hash.
+func hashed(s desired.Service) desired.Service {
+	s.Image, s.PullPolicy, s.UpdateOrder = "", "", ""
+	s.Replicas, s.DependsOn, s.Job = 0, nil, false
+	return s
+}
+
+func union(a, b map[string]string) map[string]string {
+	all := make(map[string]string, len(a)+len(b))
+	for k, v := range a {
+		all[k] = v
+	}
+	for k, v := range b {
+		all[k] = v
+	}
+	return all
+}
+
+// flatten turns a value into dotted fields as people write them:
+// environment.DOMAIN, mounts[/etc/app].source.
+func flatten(v any) map[string]string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	var tree any
+	dec := json.NewDecoder(strings.NewReader(string(b)))
+	dec.UseNumber()
+	if err := dec.Decode(&tree); err != nil {
+		return nil
+	}
+	out := map[string]string{}
+	flattenInto(out, "", tree)
+	return out
+}
+
+func flattenInto(out map[string]string, path string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, inner := range v {
+			flattenInto(out, strings.TrimPrefix(path+"."+k, "."), inner)
+		}
+	case []any:
+		if text, plain := plainList(v); plain {
+			out[path] = text
+			return
+		}
+		for i, inner := range v {
+			flattenInto(out, path+"["+entryKey(inner, i)+"]", inner)
+		}
+	default:
+		out[path] = fmt.Sprint(v)
+	}
+}
+
+func plainList(list []any) (text string, plain bool) {
+	words := make([]string, len(list))
+	for i, v := range list {
+		switch v.(type) {
+		case map[string]any, []any:
+			return "", false
+		}
+		words[i] = fmt.Sprint(v)
+	}
+	return strings.Join(words, " "), true
+}
+
+// entryKey names an entry of a list by what identifies it to a person.
+func entryKey(v any, i int) string {
+	if m, ok := v.(map[string]any); ok {
+		for _, key := range []string{"target", "network", "name", "service", "host"} {
+			if id, ok := m[key]; ok {
+				return fmt.Sprint(id)
+			}
+		}
+	}
+	return strconv.Itoa(i)
+}
+
+// redactor returns a function that hides what must not be shown: fields with a
+// telling name, and any text that holds one of the sensitive values.
+func redactor(values []string) func(field, value string) string {
+	return func(field, value string) string {
+		if value != "" && sensitiveName.MatchString(field) {
+			return sensitiveMark
+		}
+		for _, v := range values {
+			if strings.Contains(value, v) {
+				return sensitiveMark
+			}
+		}
+		return value
+	}
+}

@@ -1,0 +1,106 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// Outcome is how an apply ended. Rolled back is its own outcome, never success
+// (law 8).
+type Outcome string
+
+// The outcomes of an apply.
+const (
+	Applied    Outcome = "Applied"    // the target stands and passed its checks
+	RolledBack Outcome = "RolledBack" // it failed, the last good generation is back
+	Failed     Outcome = "Failed"     // it failed and could not be, or was not, rolled back
+	Superseded Outcome = "Superseded" // a newer revision took over
+	Stopped    Outcome = "Stopped"    // the daemon was stopped meanwhile; the next start resumes
+)
+
+// Record is one entry of an instance's history: an apply with what led to it
+// and what came of it.
+type Record struct {
+	Seq        int              `json:"seq"`
+	Kind       string           `json:"kind"` // deploy, heal, rollback
+	Generation int              `json:"generation"`
+	From       int              `json:"from,omitempty"` // generation that was good before
+	Revision   desired.Revision `json:"revision"`
+	Who        string           `json:"who,omitempty"` // author of the commit, or the operator who asked
+	Actions    []Action         `json:"actions,omitempty"`
+	Outcome    Outcome          `json:"outcome"`
+	Reason     string           `json:"reason,omitempty"` // why it failed
+	Logs       []string         `json:"logs,omitempty"`   // last lines of the container that failed
+	Started    time.Time        `json:"started"`
+	Duration   time.Duration    `json:"duration_ns"`
+}
+
+// maxRecords bounds the history of an instance.
+const maxRecords = 500
+
+func (s *Store) addRecord(instance string, r Record) (Record, error) {
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		b, err := ensureBucket(tx, instance, historyBucket)
+		if err != nil {
+			return err
+		}
+		return appendBounded(b, maxRecords, func(seq int) any { r.Seq = seq; return r })
+	})
+	if err != nil {
+		return r, fmt.Errorf("write history of %s: %w", instance, err)
+	}
+	return r, nil
+}
+
+// appendBounded adds an entry under the next number and drops the oldest
+// beyond limit.
+func appendBounded(b *bolt.Bucket, limit int, entry func(seq int) any) error {
+	seq, err := b.NextSequence()
+	if err != nil {
+		return err
+	}
+	if err := putJSON(b, numberKey(int(seq)), entry(int(seq))); err != nil {
+		return err
+	}
+	if int(seq) > limit {
+		return b.Delete(numberKey(int(seq) - limit))
+	}
+	return nil
+}
+
+// History returns up to limit records of an instance, newest first.
+func (s *Store) History(instance string, limit int) (list []Record, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		return newestFirst(bucket(tx, instance, historyBucket), limit, func(v []byte) error {
+			var r Record
+			if err := json.Unmarshal(v, &r); err != nil {
+				return err
+			}
+			list = append(list, r)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read history of %s: %w", instance, err)
+	}
+	return list, nil
+}
+
+func newestFirst(b *bolt.Bucket, limit int, read func(v []byte) error) error {
+	if b == nil {
+		return nil
+	}
+	c := b.Cursor()
+	for k, v := c.Last(); k != nil && limit > 0; k, v = c.Prev() {
+		if err := read(v); err != nil {
+			return err
+		}
+		limit--
+	}
+	return nil
+}
