@@ -1,0 +1,256 @@
+// Package swap decides how one replica of a service gets from the containers
+// that are there to the one that is wanted. It is pure: a driver looks, asks
+// Next for one step, takes it, and looks again, so an apply that was cut off
+// anywhere goes on from what it left. No engine, clock or I/O may come in here.
+package swap
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/reconciler"
+)
+
+// The endings of the names of containers that do not serve.
+const (
+	NextSuffix     = ".next"
+	PreviousSuffix = ".previous"
+)
+
+// Container is what a decision needs to know of one container of the replica.
+type Container struct {
+	ID   string
+	Name string
+	// Proper is the name that it was made to serve under.
+	Proper string
+	State  reconciler.State
+	// Fits says that it was made from what is wanted, and that whatever other
+	// hands did to it can be mended in place.
+	Fits bool
+	// Mended says that its networks and limits were compared with the target.
+	Mended bool
+	// Ready says that the wait of a start-first replacement was fulfilled.
+	Ready bool
+}
+
+// Slot tells the part of a container from its name.
+func (c Container) Slot() reconciler.Slot { return SlotOf(c.Name, c.Proper) }
+
+// SlotOf tells the part of a container from the name it has and the name it
+// was made to serve under. A container that other hands renamed is current.
+func SlotOf(name, proper string) reconciler.Slot {
+	switch name {
+	case proper + NextSuffix:
+		return reconciler.SlotNext
+	case proper + PreviousSuffix:
+		return reconciler.SlotPrevious
+	}
+	return reconciler.SlotCurrent
+}
+
+// Active says that the container must be stopped before it can be taken away.
+func (c Container) Active() bool {
+	switch c.State {
+	case reconciler.StateRunning, reconciler.StatePaused, reconciler.StateRestarting:
+		return true
+	}
+	return false
+}
+
+// Op is a primitive step.
+type Op string
+
+// The steps. Each is one change of the engine, but Wait, which waits for the
+// container to be ready, and Mend, which connects networks and sets limits.
+const (
+	Done    Op = "done"
+	Create  Op = "create"
+	Rename  Op = "rename"
+	Stop    Op = "stop"
+	Start   Op = "start"
+	Unpause Op = "unpause"
+	Remove  Op = "remove"
+	Mend    Op = "mend"
+	Wait    Op = "wait"
+)
+
+// Step is what to do next: Op on the container ID. Name is the new name of a
+// Create or Rename.
+type Step struct {
+	Op   Op
+	ID   string
+	Name string
+}
+
+// Want is what the replica should become.
+type Want struct {
+	Name       string // the proper name
+	StartFirst bool   // the new one starts beside the old one
+	Rest       bool   // it is not to be started: a one-shot that is done
+}
+
+// parts are the containers of a replica by the part they play.
+type parts struct {
+	cur, next, prev *Container
+	extra           []*Container // more than one in a part: all but the best
+}
+
+// Next returns the step that brings the replica nearer to w. The old container
+// is stopped only once its replacement exists, and removed only when an older
+// one is kept already: then it is a candidate that failed.
+func Next(w Want, have []Container) Step {
+	p := sort(w.Name, have)
+	if p.cur != nil && p.cur.State == reconciler.StateDead {
+		return Step{Op: Remove, ID: p.cur.ID}
+	}
+	switch {
+	case p.cur != nil && p.cur.Fits:
+		return keep(w, p)
+	case p.prev != nil && p.prev.Fits:
+		return restore(w, p)
+	case p.next != nil && p.next.Fits:
+		return takeOver(w, p)
+	case p.next != nil:
+		return away(p.next)
+	case p.cur == nil:
+		return Step{Op: Create, Name: w.Name}
+	}
+	return Step{Op: Create, Name: w.Name + NextSuffix}
+}
+
+// keep removes what is left over and brings the current container into effect.
+func keep(w Want, p parts) Step {
+	if p.next != nil {
+		return away(p.next)
+	}
+	if len(p.extra) > 0 {
+		return away(p.extra[0])
+	}
+	c := p.cur
+	switch {
+	case c.Name != w.Name:
+		return Step{Op: Rename, ID: c.ID, Name: w.Name}
+	case c.State == reconciler.StatePaused:
+		return Step{Op: Unpause, ID: c.ID}
+	case !c.Mended:
+		return Step{Op: Mend, ID: c.ID}
+	case !c.Active() && !w.Rest:
+		return Step{Op: Start, ID: c.ID}
+	}
+	return Step{Op: Done}
+}
+
+// restore puts the kept container back in place of one that failed.
+func restore(w Want, p parts) Step {
+	if p.next != nil {
+		return away(p.next)
+	}
+	if p.cur != nil {
+		return away(p.cur)
+	}
+	return Step{Op: Rename, ID: p.prev.ID, Name: w.Name}
+}
+
+// takeOver puts the next container in the current one's place.
+func takeOver(w Want, p parts) Step {
+	if w.StartFirst && p.cur != nil && p.cur.Active() && !p.next.Ready {
+		switch {
+		case p.next.State == reconciler.StatePaused:
+			return Step{Op: Unpause, ID: p.next.ID}
+		case !p.next.Mended:
+			return Step{Op: Mend, ID: p.next.ID}
+		case !p.next.Active():
+			return Step{Op: Start, ID: p.next.ID}
+		}
+		return Step{Op: Wait, ID: p.next.ID}
+	}
+	if p.cur != nil {
+		return aside(p.cur, p.prev != nil)
+	}
+	return Step{Op: Rename, ID: p.next.ID, Name: w.Name}
+}
+
+// NextRemoval returns the step that takes the replica away: what serves is
+// stopped and kept, what never served is removed. object is the name that the
+// replica has or should have; when several containers claim to be the replica
+// it may be the name of one of them, and then only that one goes.
+func NextRemoval(object string, have []Container) Step {
+	p := sort(object, have)
+	if p.cur != nil && p.cur.Name != object && p.cur.Proper != object {
+		return Step{Op: Done}
+	}
+	stray := p.cur != nil && p.cur.Name != p.cur.Proper && len(p.extra) > 0
+	switch {
+	case p.next != nil && !stray:
+		return away(p.next)
+	case p.cur == nil:
+		return Step{Op: Done}
+	case p.cur.State == reconciler.StateDead:
+		return Step{Op: Remove, ID: p.cur.ID}
+	}
+	return aside(p.cur, p.prev != nil || stray)
+}
+
+// away stops and removes.
+func away(c *Container) Step {
+	if c.Active() {
+		return Step{Op: Stop, ID: c.ID}
+	}
+	return Step{Op: Remove, ID: c.ID}
+}
+
+// aside stops and keeps; a container that would hide a kept one is removed.
+func aside(c *Container, kept bool) Step {
+	if kept || c.Active() {
+		return away(c)
+	}
+	return Step{Op: Rename, ID: c.ID, Name: c.Proper + PreviousSuffix}
+}
+
+// sort gives every container its part. Of several in one part the best is
+// taken: the one under the wanted name, then one that fits, then by name.
+func sort(name string, have []Container) parts {
+	list := make([]*Container, len(have))
+	for i := range have {
+		list[i] = &have[i]
+	}
+	slices.SortFunc(list, func(a, b *Container) int {
+		if c := rank(name, b) - rank(name, a); c != 0 {
+			return c
+		}
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	var p parts
+	for _, c := range list {
+		part := &p.cur
+		switch c.Slot() {
+		case reconciler.SlotNext:
+			part = &p.next
+		case reconciler.SlotPrevious:
+			part = &p.prev
+		}
+		if *part == nil {
+			*part = c
+			continue
+		}
+		p.extra = append(p.extra, c)
+	}
+	return p
+}
+
+func rank(name string, c *Container) int {
+	r := 0
+	if c.Name == name {
+		r += 4
+	}
+	if c.Fits {
+		r += 2
+	}
+	if c.Name == c.Proper {
+		r++
+	}
+	return r
+}

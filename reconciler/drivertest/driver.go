@@ -1,0 +1,269 @@
+package drivertest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/docker/swap"
+)
+
+var _ reconciler.Driver = (*Engine)(nil)
+
+// Observe implements reconciler.Driver.
+func (e *Engine) Observe(ctx context.Context, instance string, deep bool) (reconciler.Observed, error) {
+	if err := e.look("observe " + instance); err != nil {
+		return reconciler.Observed{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return reconciler.Observed{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	o := reconciler.Observed{Containers: []reconciler.Container{}}
+	for _, b := range e.containers {
+		if b.instance == instance {
+			c := e.observed(b)
+			c.Changed = changed(b, deep)
+			o.Containers = append(o.Containers, c)
+		}
+	}
+	slices.SortFunc(o.Containers, func(a, b reconciler.Container) int { return strings.Compare(a.Name, b.Name) })
+	if deep {
+		e.observeDeep(instance, &o)
+	}
+	return o, nil
+}
+
+// changed tells that another container stands in place at once; what was set
+// differently only shows when looking deep.
+func changed(b *box, deep bool) []reconciler.Change {
+	if deep {
+		return slices.Clone(b.changed)
+	}
+	return slices.DeleteFunc(slices.Clone(b.changed), func(c reconciler.Change) bool { return c.Field != "container" })
+}
+
+func (e *Engine) observeDeep(instance string, o *reconciler.Observed) {
+	o.Foreign = map[string]string{}
+	for _, b := range e.containers {
+		switch {
+		case b.instance == "":
+			o.Foreign[b.name] = b.owner
+		case b.instance != instance:
+			o.Foreign[b.name] = "instance " + b.instance
+		}
+	}
+	o.Networks = map[string]reconciler.NetworkState{}
+	for name, n := range e.networks {
+		s := reconciler.NetworkState{ID: n.id, Name: name, Owned: n.instance == instance}
+		if s.Owned {
+			s.Hash = n.hash
+		}
+		o.Networks[name] = s
+	}
+	o.Volumes = maps.Clone(e.volumes)
+}
+
+// Prepare implements reconciler.Driver.
+func (e *Engine) Prepare(ctx context.Context, t reconciler.Target, p reconciler.Progress) (map[string]reconciler.Image, error) {
+	if err := e.checkExternal(t.Spec); err != nil {
+		return nil, err
+	}
+	out := map[string]reconciler.Image{}
+	for _, name := range t.Spec.ServiceNames() {
+		s := t.Spec.Services[name]
+		if _, done := out[s.Image]; done && s.PullPolicy != "always" {
+			continue
+		}
+		img, err := e.prepareImage(ctx, t, s, p)
+		if err != nil {
+			return nil, err
+		}
+		out[s.Image] = img
+	}
+	return out, nil
+}
+
+func (e *Engine) checkExternal(s desired.Spec) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, n := range s.Networks {
+		if n.External && e.networks[n.Name] == nil {
+			return reconciler.Terminal(fmt.Errorf("prepare network %s: it is external and does not exist", n.Name))
+		}
+	}
+	for _, v := range s.Volumes {
+		if _, ok := e.volumes[v.Name]; v.External && !ok {
+			return reconciler.Terminal(fmt.Errorf("prepare volume %s: it is external and does not exist", v.Name))
+		}
+	}
+	return nil
+}
+
+func (e *Engine) prepareImage(ctx context.Context, t reconciler.Target, s desired.Service, p reconciler.Progress) (reconciler.Image, error) {
+	if fixed, ok := t.Images[s.Image]; ok {
+		return e.fetchFixed(ctx, s.Image, fixed, p)
+	}
+	e.mu.Lock()
+	img, have := e.images[e.local[s.Image]]
+	e.mu.Unlock()
+	switch {
+	case have && s.PullPolicy != "always":
+		return img, nil
+	case s.PullPolicy == "never":
+		return img, reconciler.Terminal(fmt.Errorf("prepare image %s: it is not on the engine and pull_policy is never", s.Image))
+	}
+	return e.pull(ctx, s.Image, p)
+}
+
+func (e *Engine) fetchFixed(ctx context.Context, ref string, fixed reconciler.Image, p reconciler.Progress) (reconciler.Image, error) {
+	e.mu.Lock()
+	_, have := e.images[fixed.ID]
+	e.mu.Unlock()
+	if have {
+		return fixed, nil
+	}
+	if fixed.Digest == "" {
+		return fixed, reconciler.Terminal(fmt.Errorf("prepare image %s: it is gone from the engine and has no digest to fetch it by", ref))
+	}
+	_, err := e.pull(ctx, fixed.Digest, p)
+	return fixed, err
+}
+
+func (e *Engine) pull(ctx context.Context, ref string, p reconciler.Progress) (reconciler.Image, error) {
+	if err := e.step("pull %s", ref); err != nil {
+		return reconciler.Image{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return reconciler.Image{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	img, ok := e.registry[ref]
+	if err := e.pullErrs[ref]; err != nil {
+		return img, fmt.Errorf("pull %s: %w", ref, err)
+	}
+	if !ok {
+		return img, reconciler.Terminal(fmt.Errorf("pull %s: not found", ref))
+	}
+	e.local[ref], e.images[img.ID] = img.ID, img
+	if p != nil {
+		p(ref, 1, 1)
+	}
+	return img, nil
+}
+
+// Ensure implements reconciler.Driver.
+func (e *Engine) Ensure(ctx context.Context, t reconciler.Target, a reconciler.Action) error {
+	switch a.Kind {
+	case reconciler.KindNetwork:
+		return e.ensureNetwork(ctx, t, a)
+	case reconciler.KindVolume:
+		return e.ensureVolume(ctx, t, a)
+	}
+	return e.ensureContainer(ctx, t, a)
+}
+
+func (e *Engine) ensureVolume(ctx context.Context, t reconciler.Target, a reconciler.Action) error {
+	v, ok := t.Spec.Volumes[a.Name]
+	if !ok {
+		return fmt.Errorf("ensure volume %s: not in the target", a.Name)
+	}
+	e.mu.Lock()
+	have, exists := e.volumes[v.Name]
+	e.mu.Unlock()
+	switch {
+	case !exists && v.External:
+		return reconciler.Terminal(fmt.Errorf("ensure volume %s: it is external and does not exist", v.Name))
+	case exists && have.Owned && have.Hash != v.Hash():
+		return reconciler.Terminal(fmt.Errorf("ensure volume %s: it exists with other options and is never made anew", v.Name))
+	case exists:
+		return nil
+	}
+	if err := e.take(ctx, "create-volume %s", v.Name); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.volumes[v.Name] = reconciler.VolumeState{Name: v.Name, Hash: v.Hash(), Owned: true}
+	return nil
+}
+
+// take announces a step and refuses it when the context is over.
+func (e *Engine) take(ctx context.Context, format string, args ...any) error {
+	if err := e.step(format, args...); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func (e *Engine) ensureNetwork(ctx context.Context, t reconciler.Target, a reconciler.Action) error {
+	n, ok := t.Spec.Networks[a.Name]
+	if !ok {
+		return fmt.Errorf("ensure network %s: not in the target", a.Name)
+	}
+	e.mu.Lock()
+	have := e.networks[n.Name]
+	e.mu.Unlock()
+	switch {
+	case have == nil && n.External:
+		return reconciler.Terminal(fmt.Errorf("ensure network %s: it is external and does not exist", n.Name))
+	case n.External:
+		return nil
+	case have != nil && have.instance != t.Spec.Name:
+		return reconciler.Terminal(fmt.Errorf("ensure network %s: it exists and is not ours", n.Name))
+	case have != nil && have.hash == n.Hash():
+		return nil
+	case have != nil:
+		if err := e.removeNetwork(ctx, t.Spec.Name, n.Name); err != nil {
+			return err
+		}
+	}
+	if err := e.take(ctx, "create-network %s", n.Name); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.networks[n.Name] = &netBox{id: e.newID("n"), instance: t.Spec.Name, hash: n.Hash()}
+	return nil
+}
+
+func (e *Engine) removeNetwork(ctx context.Context, instance, name string) error {
+	if err := e.take(ctx, "remove-network %s", name); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.networks[name]
+	if n == nil || n.instance != instance {
+		return nil
+	}
+	for _, b := range e.containers {
+		if _, on := b.networks[name]; on && b.instance != instance && b.phase == reconciler.StateRunning {
+			return fmt.Errorf("remove network %s: %s, which is not ours, is attached to it", name, b.name)
+		}
+	}
+	delete(e.networks, name)
+	for _, b := range e.containers {
+		if b.instance == instance && b.phase == reconciler.StateRunning {
+			delete(b.networks, name)
+		}
+	}
+	return nil
+}
+
+// Remove implements reconciler.Driver.
+func (e *Engine) Remove(ctx context.Context, t reconciler.Target, a reconciler.Action) error {
+	switch a.Kind {
+	case reconciler.KindVolume:
+		return reconciler.Terminal(fmt.Errorf("remove volume %s: volumes are never removed by an apply", a.Object))
+	case reconciler.KindNetwork:
+		return e.removeNetwork(ctx, t.Spec.Name, a.Object)
+	}
+	return e.run(ctx, t, a, func(have []swap.Container) swap.Step { return swap.NextRemoval(a.Object, have) })
+}
