@@ -17,6 +17,8 @@ import (
 	"sort"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,12 +27,26 @@ const (
 	layerFormat = "1" // part of the cache key: raise it when layerFiles changes
 )
 
-// appLayer is the compressed layer that every image shares, built once a process and cached between processes.
-func (r *Registry) appLayer(ctx context.Context) (string, error) {
-	r.layerOnce.Do(func() { r.layerPath, r.layerErr = r.buildLayer(ctx) })
-	return r.layerPath, r.layerErr
+// appLayer is the layer that every image shares. A failure is not remembered: the next image tries again.
+func (r *Registry) appLayer(ctx context.Context) (v1.Layer, error) {
+	r.layerMu.Lock()
+	defer r.layerMu.Unlock()
+	if r.layer != nil {
+		return r.layer, nil
+	}
+	path, err := r.buildLayer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("open app layer: %w", err)
+	}
+	r.layer = layer
+	return layer, nil
 }
 
+// buildLayer makes the layer's file, or finds it made by this or another process. Processes wait for each other.
 func (r *Registry) buildLayer(ctx context.Context) (string, error) {
 	root, err := r.moduleRoot()
 	if err != nil {

@@ -105,13 +105,9 @@ func (t handlerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // Image makes the image without pushing it.
 func (r *Registry) Image(ctx context.Context, app App) (v1.Image, error) {
-	path, err := r.appLayer(ctx)
+	layer, err := r.appLayer(ctx)
 	if err != nil {
 		return nil, err
-	}
-	layer, err := tarball.LayerFromFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("open app layer: %w", err)
 	}
 	layers := []mutate.Addendum{addendum(layer, "app")}
 	if app.BigMiB > 0 {

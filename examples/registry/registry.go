@@ -19,6 +19,7 @@ import (
 	"time"
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Options say where and how to serve. The zero value serves from memory on a free port of 127.0.0.1.
@@ -44,9 +45,8 @@ type Registry struct {
 	faults  faults
 	log     requestLog
 
-	layerOnce sync.Once
-	layerPath string
-	layerErr  error
+	layerMu sync.Mutex
+	layer   v1.Layer // every image's first layer; nil until the first image, or when building it failed
 }
 
 // Start listens and serves until Close. It returns an error when the address is taken or Dir cannot be used.

@@ -3,9 +3,11 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -135,6 +137,30 @@ func TestDirectorySurvivesRestart(t *testing.T) {
 	}
 	if got, err := img.Digest(); err != nil || got.String() != digest {
 		t.Errorf("after the restart digest %s (%v), want %s", got, err, digest)
+	}
+}
+
+// TestManyProcessesBuildOnce stands in for several test binaries that start on an empty cache together: each Registry
+// takes the lock on its own, as processes do.
+func TestManyProcessesBuildOnce(t *testing.T) {
+	cache := t.TempDir()
+	digests := make(chan string, 4)
+	for range cap(digests) {
+		r := registry.TestWith(t, registry.Options{Cache: cache})
+		go func() {
+			_, digest, err := r.Push(context.WithoutCancel(t.Context()), "app", "1", registry.App{Version: "1"})
+			digests <- fmt.Sprint(digest, err)
+		}()
+	}
+	first := <-digests
+	for range cap(digests) - 1 {
+		if next := <-digests; next != first {
+			t.Errorf("one process says %s, another %s", first, next)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(cache, "*.tar.gz"))
+	if err != nil || len(files) != 1 || !strings.HasPrefix(first, "sha256:") || !strings.HasSuffix(first, "<nil>") {
+		t.Errorf("files %v (%v), digest %s", files, err, first)
 	}
 }
 
