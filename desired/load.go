@@ -7,6 +7,9 @@ type Input struct {
 	Tree  fs.FS  // the repository at one revision
 	Dir   string // the instance's directory in Tree; "." is the root
 	Local fs.FS  // host-only files that lie over Dir; nil when there are none
+	// RootName names an instance at the root of Tree that no file names: the
+	// name of the repository's directory. It may be empty.
+	RootName string
 	// Compose reads the compose files (desired/compose.Load).
 	Compose ComposeLoader
 }

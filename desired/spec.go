@@ -72,8 +72,8 @@ type Spec struct {
 
 // Suspend stops all action on an instance, healing included.
 type Suspend struct {
-	Reason string    `json:"reason" yaml:"reason"`
-	Until  time.Time `json:"until,omitzero" yaml:"until"`
+	Reason string    `json:"reason" yaml:"reason" need:"true" is:"line" doc:"Why, for whoever looks at the status."`
+	Until  time.Time `json:"until,omitzero" yaml:"until" default:"until removed" doc:"When it ends by itself."`
 }
 
 // Network is a network of the instance, or an external one that must exist.
