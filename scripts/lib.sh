@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# What the scripts share: saying things, and installing Debian packages. Sourced, never run.
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+
+die() {
+	say "$*"
+	exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+# apt_get runs apt-get unattended. It waits for another apt-get's lock, and its log is shown only when it fails.
+apt_get() {
+	local log
+	log=$(mktemp)
+	if DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" \
+		</dev/null >"$log" 2>&1; then
+		rm -f "$log"
+		return 0
+	fi
+	say "apt-get $* ended with an error; its last lines:"
+	tail -n 15 "$log" >&2
+	rm -f "$log"
+	return 1
+}
+
+# in_apt says whether a package of this name can be installed (a name that only other packages provide does not count).
+in_apt() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
+
+# apt_prepare mends what an interrupted installation left half-done and reads the package lists. $1 says what is missing,
+# the rest which packages bring it, for the message where nothing can be installed.
+apt_prepare() {
+	local what=$1
+	shift
+	have apt-get || die "$what is missing and this is neither Debian nor Ubuntu: install it ($*), then try again"
+	is_root || die "$what is missing: run 'sudo apt-get install $*', then try again"
+	DEBIAN_FRONTEND=noninteractive dpkg --configure -a </dev/null >/dev/null 2>&1 || true # apt_install says what is left
+	apt_get update || say "package lists may be old"
+	apt_get -f install || true # likewise
+}
+
+apt_install() {
+	say "installing $* with apt-get"
+	apt_get install --no-install-recommends "$@"
+}
