@@ -1,0 +1,178 @@
+package desired
+
+import (
+	"fmt"
+	"strings"
+)
+
+// check looks at what fields say together.
+func (p *parsed) check() {
+	p.checkLists()
+	p.checkRelease()
+	if h := p.Health; h != nil && h.Service == "" {
+		for _, key := range []string{"path", "port"} {
+			if p.has("health." + key) {
+				p.add("health."+key, "has no service to ask", "add health.service")
+			}
+		}
+	}
+	p.checkSmoke()
+	for _, name := range sortedKeys(p.Certificates) {
+		p.checkCertificate("certificates."+name, p.Certificates[name])
+	}
+	p.checkFront()
+	if o := p.Policy; o != nil && o.RequireSignedCommits && o.AllowedSigners == "" {
+		p.add("policy.requireSignedCommits", "needs policy.allowedSigners", "name the file that lists whose signatures count")
+	}
+}
+
+// checkLists refuses the same entry twice where that is a slip.
+func (p *parsed) checkLists() {
+	p.unique("notify", p.Notify)
+	if c := p.Compose; c != nil {
+		p.unique("compose.files", c.Files)
+		p.unique("compose.profiles", c.Profiles)
+	}
+	if o := p.Policy; o != nil {
+		p.unique("policy.images", o.Images)
+		p.unique("policy.hostMounts", o.HostMounts)
+	}
+	for _, name := range sortedKeys(p.Certificates) {
+		p.unique("certificates."+name+".domains", p.Certificates[name].Domains)
+	}
+}
+
+func (p *parsed) unique(field string, list []string) {
+	first := map[string]int{}
+	for i, s := range list {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		if j, twice := first[s]; twice && !p.bad(at) {
+			p.add(at, fmt.Sprintf("%q stands twice", clip(s)), fmt.Sprintf("it is %s[%d] already", field, j))
+			continue
+		}
+		first[s] = i
+	}
+}
+
+func (p *parsed) checkRelease() {
+	r := p.Release
+	if r == nil || p.bad("release") {
+		return
+	}
+	if r.Image == "" {
+		p.add("release", "has no image", "add release.image, the repository that the release is of")
+		return
+	}
+	if r.Version == "" && r.Digest == "" && r.Channel == "" {
+		p.add("release", "has neither version nor digest", "add version: YYYY.MM.N or digest: sha256:…")
+	}
+}
+
+func (p *parsed) checkSmoke() {
+	names, saved := map[string]bool{}, map[string]bool{}
+	for i, s := range p.Smoke {
+		at := fmt.Sprintf("smoke[%d]", i)
+		if names[s.Name] && s.Name != "" {
+			p.add(at+".name", fmt.Sprintf("a step %q stands above already", s.Name), "")
+		}
+		names[s.Name] = true
+		p.checkMethod(at, s)
+		if s.Bearer != "" && !saved[s.Bearer] && !p.bad(at+".bearer") {
+			p.add(at+".bearer", fmt.Sprintf("no step above saves %q", s.Bearer), didYouMean(s.Bearer, sortedKeys(saved)))
+		}
+		for name := range s.Save {
+			saved[name] = true
+		}
+		p.checkMatchers(at+".expect.json", s.Expect)
+	}
+}
+
+func (p *parsed) checkMethod(at string, s SmokeStep) {
+	var methods []string
+	for _, m := range []string{"get", "post", "put", "patch", "delete"} {
+		if p.has(at + "." + m) {
+			methods = append(methods, m)
+		}
+	}
+	switch {
+	case len(methods) == 0:
+		p.add(at, "has no method", "add one of get, post, put, patch, delete with a path")
+	case len(methods) > 1:
+		p.add(at+"."+methods[1], "is a second method beside "+methods[0], "make it a step of its own")
+	case s.Body != nil && (methods[0] == "get" || methods[0] == "delete"):
+		p.add(at+".body", "cannot be sent with "+methods[0], "use post, put or patch")
+	}
+}
+
+// checkMatchers looks at the wanted answer: a map is one of the matchers.
+func (p *parsed) checkMatchers(at string, e *Expect) {
+	if e == nil {
+		return
+	}
+	for _, field := range sortedKeys(e.JSON) {
+		matcher, ok := e.JSON[field].(map[string]any)
+		if !ok {
+			continue
+		}
+		for _, key := range sortedKeys(matcher) {
+			here := join(join(at, field), key)
+			if key == "minItems" {
+				if n, ok := matcher[key].(int); !ok || n < 0 {
+					p.add(here, "is not a count", "for example minItems: 1")
+				}
+			} else if key != "not" {
+				p.add(here, "unknown matcher", didYouMean(key, []string{"not", "minItems"}))
+			}
+		}
+	}
+}
+
+func (p *parsed) checkCertificate(at string, c Certificate) {
+	switch {
+	case c.ACME != nil && p.has(at+".fullchain"):
+		p.add(at+".acme", "stands beside fullchain", "a certificate is fetched or got by ACME, not both")
+	case c.ACME != nil && p.has(at+".privkey"):
+		p.add(at+".privkey", "stands beside acme", "with ACME the key is made on the host")
+	case c.ACME == nil && !p.has(at+".acme") && !p.has(at+".fullchain"):
+		p.add(at, "has no source", "add fullchain: URL or acme: {email: ADDRESS}")
+	}
+	if c.CSR != nil && p.has(at+".privkey") {
+		p.add(at+".csr", "stands beside privkey", "a signing request is only written for a key made on the host")
+	}
+}
+
+func (p *parsed) checkFront() {
+	hosts := map[string]bool{}
+	for i, route := range p.Front {
+		at := fmt.Sprintf("front[%d]", i)
+		if hosts[route.Host] && route.Host != "" {
+			p.add(at+".host", fmt.Sprintf("%q is served by an entry above already", route.Host), "")
+		}
+		hosts[route.Host] = true
+		if route.Certificate == "" || p.bad(at+".certificate") {
+			continue
+		}
+		cert, ok := p.Certificates[route.Certificate]
+		if !ok {
+			hint := "add it under certificates"
+			if len(p.Certificates) > 0 {
+				hint = didYouMean(route.Certificate, sortedKeys(p.Certificates))
+			}
+			p.add(at+".certificate", fmt.Sprintf("there is no certificate %q", route.Certificate), hint)
+		} else if !covers(cert.Domains, route.Host) && !p.bad("certificates."+route.Certificate) && !p.bad(at+".host") {
+			p.add(at+".certificate", fmt.Sprintf("the certificate %q is not for %s", route.Certificate, route.Host),
+				"it is for "+listed(cert.Domains))
+		}
+	}
+}
+
+// covers matches as RFC 6125 section 6.4.3 does: a star is one whole label.
+func covers(domains []string, host string) bool {
+	_, parent, _ := strings.Cut(host, ".")
+	for _, d := range domains {
+		if d == host || parent != "" && d == "*."+parent {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,151 @@
+package desired
+
+import "time"
+
+// Instance is instance.yaml, as written. Each field's tags are all that is
+// known about its key: the reader, the JSON Schema and the table in
+// docs/configuration.md come from them.
+//
+//	need     the key must be there
+//	is       the syntax of its text (or of each element's), a name in syntaxes
+//	default  what holds when the key is absent
+//	doc      what it means, for people
+type Instance struct {
+	APIVersion   string                 `json:"apiVersion" need:"true" is:"apiVersion" doc:"The version of this format."`
+	Name         string                 `json:"name" need:"true" is:"name" doc:"The instance's name: the compose project, and a part of every name that the engine sees."`
+	Suspend      *Suspend               `json:"suspend,omitempty" doc:"Stops every action on the instance, healing included. What runs keeps running."`
+	AllowEmpty   bool                   `json:"allowEmpty,omitempty" default:"false" doc:"Permits a revision without any service, which removes every container of the instance."`
+	Release      *Release               `json:"release,omitempty" doc:"Which image the services of the application run."`
+	Upgrade      *Upgrade               `json:"upgrade,omitempty" doc:"When a new release is applied, and what happens when it fails."`
+	Compose      *ComposeFiles          `json:"compose,omitempty" doc:"Which compose files are read, and how."`
+	Health       *Health                `json:"health,omitempty" doc:"When an applied revision counts as good."`
+	Smoke        []SmokeStep            `json:"smoke,omitempty" doc:"Requests made after the health check. A failure rolls back."`
+	Certificates map[string]Certificate `json:"certificates,omitempty" keys:"name" doc:"TLS certificates, by name."`
+	Front        []Route                `json:"front,omitempty" doc:"What the built-in TLS proxy serves."`
+	Policy       *Policy                `json:"policy,omitempty" doc:"What a revision may ask for."`
+	Notify       []string               `json:"notify,omitempty" is:"notify" unique:"true" doc:"Where notices go."`
+	Retain       *Retain                `json:"retain,omitempty" doc:"How much of the past is kept."`
+}
+
+// Release says which image the application's services run.
+type Release struct {
+	Image   string `json:"image,omitempty" is:"repository" doc:"An image repository, without tag. Each service whose image is of this repository follows the release."`
+	Channel string `json:"channel,omitempty" is:"tag" doc:"A floating tag to follow."`
+	Version string `json:"version,omitempty" is:"version" doc:"A pinned version: the tag stable-VERSION. Wins over the channel."`
+	Digest  string `json:"digest,omitempty" is:"digest" doc:"A pinned digest. Wins over the version."`
+}
+
+// Upgrade says when a new release is applied, and what follows a failure.
+type Upgrade struct {
+	Every    *Duration `json:"every,omitempty" is:"interval" doc:"How often the registry is asked."`
+	Window   *Window   `json:"window,omitempty" doc:"When an upgrade may start: days, hours and time zone."`
+	MinAge   *Duration `json:"minAge,omitempty" is:"span" doc:"How old a release must be before it is taken."`
+	Busy     *Busy     `json:"busy,omitempty" doc:"A question to the application that holds an upgrade back."`
+	Rollback string    `json:"rollback,omitempty" is:"rollback" default:"auto" doc:"What follows a revision that fails: auto brings the last good one back; notify and off leave the failed one in place."`
+}
+
+// Busy is a question to the application: hold the upgrade while Field is true.
+type Busy struct {
+	URL      string    `json:"url" need:"true" is:"httpURL" doc:"Asked with GET before an upgrade."`
+	Field    string    `json:"field" need:"true" is:"field" doc:"The field of the JSON answer that is true while busy."`
+	MaxDefer *Duration `json:"maxDefer,omitempty" is:"span" doc:"The longest time that an upgrade is held back."`
+}
+
+// ComposeFiles says which compose files are read, and how.
+type ComposeFiles struct {
+	Files    []string          `json:"files,omitempty" is:"file" unique:"true" default:"compose.yaml and its override" doc:"The compose files, later ones over earlier ones. Paths are relative to this directory and stay inside the repository."`
+	Profiles []string          `json:"profiles,omitempty" is:"profile" unique:"true" doc:"The active compose profiles."`
+	Env      map[string]string `json:"env,omitempty" keys:"env" is:"envValue" doc:"Variables for the compose files. Stronger than .env."`
+}
+
+// Health says when an applied revision counts as good.
+type Health struct {
+	Service string    `json:"service,omitempty" is:"service" doc:"The service that answers the HTTP check."`
+	Path    string    `json:"path,omitempty" is:"urlPath" doc:"The path of the HTTP check."`
+	Port    int       `json:"port,omitempty" is:"port" doc:"The port of the HTTP check."`
+	Timeout *Duration `json:"timeout,omitempty" is:"wait" default:"120s" doc:"The time within which all changed services together must be healthy."`
+	Bake    *Duration `json:"bake,omitempty" is:"span" default:"2s" doc:"How long they must then stay healthy."`
+}
+
+// SmokeStep is one request of the smoke test: exactly one method.
+type SmokeStep struct {
+	Name   string            `json:"name" need:"true" is:"title" doc:"What the step is called in reports."`
+	Get    string            `json:"get,omitempty" is:"request" doc:"GET this path."`
+	Post   string            `json:"post,omitempty" is:"request" doc:"POST to this path."`
+	Put    string            `json:"put,omitempty" is:"request" doc:"PUT to this path."`
+	Patch  string            `json:"patch,omitempty" is:"request" doc:"PATCH this path."`
+	Delete string            `json:"delete,omitempty" is:"request" doc:"DELETE this path."`
+	Body   any               `json:"body,omitempty" doc:"The body, sent as JSON."`
+	Bearer string            `json:"bearer,omitempty" is:"variable" doc:"The saved variable that is sent as bearer token."`
+	Save   map[string]string `json:"save,omitempty" keys:"variable" is:"field" doc:"Variables to keep for later steps, and the fields of the answer that they come from."`
+	Expect *Expect           `json:"expect,omitempty" doc:"What the answer must be."`
+}
+
+// Expect is what the answer to a smoke step must be.
+type Expect struct {
+	Status int            `json:"status,omitempty" is:"status" default:"any 2xx" doc:"The status code."`
+	JSON   map[string]any `json:"json,omitempty" keys:"field" doc:"Fields of the answer: a value that must be equal, or {not: VALUE}, {minItems: N}."`
+}
+
+// Certificate is where a certificate comes from and who is told when it changed.
+type Certificate struct {
+	Domains   []string  `json:"domains" need:"true" is:"domain" unique:"true" doc:"The names that the certificate is for."`
+	Fullchain string    `json:"fullchain,omitempty" is:"certURL" doc:"Where the chain is fetched from."`
+	Privkey   string    `json:"privkey,omitempty" is:"certURL" default:"made on the host" doc:"Where the key is fetched from. Absent: it is made on the host and never leaves it."`
+	CSR       *CSR      `json:"csr,omitempty" doc:"The signing request that is written when the key is made on the host."`
+	ACME      *ACME     `json:"acme,omitempty" doc:"Get the certificate by ACME instead of fetching it."`
+	Every     *Duration `json:"every,omitempty" is:"interval" doc:"How often the URLs are asked."`
+	Fallback  string    `json:"fallback,omitempty" is:"fallback" doc:"What is served until the chain appears."`
+	Reload    []Reload  `json:"reload,omitempty" doc:"Services that are signalled when the certificate changed."`
+}
+
+// CSR is what a certificate signing request asks for.
+type CSR struct {
+	Subject string `json:"subject,omitempty" is:"subject" doc:"The subject, as openssl writes it."`
+	Key     string `json:"key,omitempty" is:"keyKind" doc:"The kind of key."`
+}
+
+// ACME is an account with an ACME directory.
+type ACME struct {
+	Email     string `json:"email,omitempty" is:"email" doc:"Told about expiring certificates."`
+	Directory string `json:"directory,omitempty" is:"httpsURL" doc:"The directory's URL."`
+}
+
+// Reload is a service that is signalled when a certificate changed.
+type Reload struct {
+	Service string `json:"service" need:"true" is:"service" doc:"The service."`
+	Signal  string `json:"signal" need:"true" is:"signal" doc:"The signal."`
+}
+
+// Route is one host that the built-in proxy serves.
+type Route struct {
+	Host         string    `json:"host" need:"true" is:"host" doc:"The name that clients ask for."`
+	Certificate  string    `json:"certificate,omitempty" is:"name" doc:"The certificate, a name under certificates."`
+	To           string    `json:"to" need:"true" is:"target" doc:"The service and port that requests go to."`
+	HSTS         int       `json:"hsts,omitempty" is:"seconds" doc:"max-age of Strict-Transport-Security, in seconds."`
+	RedirectHTTP bool      `json:"redirectHTTP,omitempty" doc:"Sends plain HTTP to HTTPS."`
+	Drain        *Duration `json:"drain,omitempty" is:"span" doc:"How long requests in flight may take when the target is replaced."`
+	Hold         *Duration `json:"hold,omitempty" is:"span" doc:"How long new requests wait while there is no target."`
+}
+
+// Policy bounds what a revision may ask for.
+type Policy struct {
+	RequireSignedCommits bool     `json:"requireSignedCommits,omitempty" doc:"Refuses a commit without a good signature."`
+	AllowedSigners       string   `json:"allowedSigners,omitempty" is:"file" doc:"The file of allowed signers, as ssh-keygen reads it."`
+	Images               []string `json:"images,omitempty" is:"imageGlob" unique:"true" doc:"The images that may run."`
+	Privileged           bool     `json:"privileged,omitempty" doc:"Permits privileged containers."`
+	HostMounts           []string `json:"hostMounts,omitempty" is:"hostPath" unique:"true" doc:"The host directories that may be mounted."`
+}
+
+// Retain says how much of the past is kept.
+type Retain struct {
+	Generations  int `json:"generations,omitempty" is:"count" default:"10" doc:"Applied generations kept ready for rollback."`
+	Certificates int `json:"certificates,omitempty" is:"count" doc:"Previous certificate pairs kept."`
+}
+
+// What holds when instance.yaml does not say.
+const (
+	DefaultHealthTimeout     = 120 * time.Second
+	DefaultBake              = 2 * time.Second
+	DefaultRetainGenerations = 10
+)

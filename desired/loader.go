@@ -1,0 +1,225 @@
+package desired
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Load reads an instance: instance.yaml, the compose files that it names, and
+// what they say together. Everything wrong is returned at once as Problems;
+// any other error means that the files could not be read, which says nothing
+// about them.
+func Load(in Input) (Spec, error) {
+	l := &loader{in: in, dir: path.Clean(in.Dir), fsys: Overlay(in.Tree, in.Dir, in.Local)}
+	if err := l.read(); err != nil {
+		return Spec{}, fmt.Errorf("load instance %s: %w", l.dir, err)
+	}
+	p, err := l.compose()
+	if err != nil {
+		return Spec{}, fmt.Errorf("load instance %s: %w", l.dir, err)
+	}
+	if p != nil {
+		l.checkServices(*p)
+		l.pin(*p)
+	}
+	l.file.checkSupported()
+	if err := append(l.problems, l.file.problems...).Err(); err != nil {
+		return Spec{}, err
+	}
+	return l.spec(*p), nil
+}
+
+// loader is one Load.
+type loader struct {
+	in       Input
+	dir      string
+	fsys     fs.FS
+	file     *parsed
+	name     string
+	local    []string
+	notes    []string
+	problems Problems
+}
+
+// read takes in everything but the compose files.
+func (l *loader) read() error {
+	name := path.Join(l.dir, instanceFile)
+	data, err := readBounded(l.fsys, name)
+	if err != nil {
+		return err
+	}
+	if data == nil {
+		l.file = &parsed{file: name}
+		err = l.unnamed()
+	} else {
+		l.file = parseInstance(name, data)
+		l.name = l.file.Name
+	}
+	if err != nil {
+		return err
+	}
+	notes, problems, err := checkDirectory(l.fsys, l.dir, data != nil)
+	if err != nil {
+		return err
+	}
+	local, odd, err := localFiles(l.in.Local)
+	l.local, l.notes = local, notes
+	l.problems = slices.Concat(l.problems, problems, odd)
+	return err
+}
+
+// unnamed finds the name of an instance without instance.yaml.
+func (l *loader) unnamed() error {
+	name, err := nameWithout(l.fsys, l.dir, l.in.RootName)
+	var problems Problems
+	if errors.As(err, &problems) {
+		l.problems = append(l.problems, problems...)
+		return nil
+	}
+	l.name = name
+	return err
+}
+
+// compose reads the compose files; nil when something that they are read by is
+// already known to be wrong, which would only be reported again.
+func (l *loader) compose() (*Project, error) {
+	var c ComposeFiles
+	if l.file.Compose != nil {
+		c = *l.file.Compose
+	}
+	ready, empty, err := l.composeThere(c.Files)
+	if err != nil || !ready || l.name == "" || l.file.bad("compose") || l.file.bad("name") {
+		return nil, err
+	}
+	if empty {
+		return &Project{}, nil
+	}
+	p, err := l.in.Compose(ComposeInput{Tree: l.in.Tree, Dir: l.dir, Local: l.in.Local, Name: l.name,
+		Files: c.Files, Profiles: c.Profiles, Env: c.Env})
+	var problems Problems
+	if errors.As(err, &problems) {
+		l.problems = append(l.problems, problems...)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read compose files: %w", err)
+	}
+	return &p, nil
+}
+
+// composeThere says whether the compose files are there, or none are needed.
+func (l *loader) composeThere(files []string) (ready, empty bool, err error) {
+	if len(l.file.problems) > 0 && len(l.file.lines) == 0 {
+		return false, false, nil // not YAML: which files are meant is not known
+	}
+	if l.file.has("compose.files") {
+		ready, err := l.filesThere("compose.files", files)
+		return ready, false, err
+	}
+	found, err := findCompose(l.fsys, l.dir)
+	if err != nil || found != "" {
+		return found != "", false, err
+	}
+	if l.file.AllowEmpty {
+		return true, true, nil
+	}
+	l.problems = append(l.problems, Problem{File: l.file.file, Line: l.file.line("compose"), Text: "there is no compose file",
+		Hint: "add compose.yaml, or name the files in compose.files"})
+	return false, false, nil
+}
+
+// filesThere checks the files that a list names.
+func (l *loader) filesThere(field string, files []string) (bool, error) {
+	ready := !l.file.bad(field)
+	for i, f := range files {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		if l.file.bad(at) {
+			continue
+		}
+		full := path.Join(l.dir, f)
+		if strings.HasPrefix(full, "../") || full == ".." {
+			l.file.add(at, fmt.Sprintf("%q is outside the repository", clip(f)), "")
+			ready = false
+			continue
+		}
+		there, err := isFile(l.fsys, full)
+		if err != nil {
+			return false, err
+		}
+		if !there {
+			hint, err := l.nearFile(f)
+			if err != nil {
+				return false, err
+			}
+			l.file.add(at, fmt.Sprintf("there is no file %q", clip(f)), hint)
+			ready = false
+		}
+	}
+	return ready, nil
+}
+
+// nearFile is a hint for a file that is not there.
+func (l *loader) nearFile(name string) (string, error) {
+	dir := path.Dir(name)
+	entries, err := readDir(l.fsys, path.Join(l.dir, dir))
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, e := range entries {
+		ext := path.Ext(e.Name())
+		if e.Type().IsRegular() && (ext == ".yaml" || ext == ".yml") && e.Name() != instanceFile && len(names) < 8 {
+			names = append(names, path.Join(dir, e.Name()))
+		}
+	}
+	return didYouMean(name, names), nil
+}
+
+// spec puts together what was read.
+func (l *loader) spec(p Project) Spec {
+	s := Spec{
+		Name: l.name, Dir: l.dir,
+		Suspend: l.file.Suspend, AllowEmpty: l.file.AllowEmpty,
+		Services: p.Services, Networks: p.Networks, Volumes: p.Volumes, Files: p.Files,
+		HealthTimeout: DefaultHealthTimeout, Bake: DefaultBake, RetainGenerations: DefaultRetainGenerations,
+		Sensitive: slices.Concat(p.Sensitive, l.sensitive()), Notes: slices.Concat(l.notes, p.Notes), LocalFiles: l.local,
+	}
+	if h := l.file.Health; h != nil {
+		s.HealthTimeout = orDefault(h.Timeout, DefaultHealthTimeout)
+		s.Bake = orDefault(h.Bake, DefaultBake)
+	}
+	if u := l.file.Upgrade; u != nil {
+		s.Rollback = u.Rollback
+	}
+	if r := l.file.Retain; r != nil {
+		s.RetainGenerations = cmp.Or(r.Generations, DefaultRetainGenerations)
+	}
+	return s
+}
+
+// sensitive are the variables of an instance.yaml that is the host's own.
+func (l *loader) sensitive() []string {
+	if l.file.Compose == nil || !slices.Contains(l.local, instanceFile) {
+		return nil
+	}
+	var values []string
+	for _, name := range sortedKeys(l.file.Compose.Env) {
+		if v := l.file.Compose.Env[name]; v != "" {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+func orDefault(d *Duration, otherwise time.Duration) time.Duration {
+	if d == nil {
+		return otherwise
+	}
+	return time.Duration(*d)
+}

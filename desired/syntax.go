@@ -1,0 +1,201 @@
+package desired
+
+import (
+	"fmt"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// syntax is what a value must look like. The pattern and the words are in the
+// JSON Schema too; check says what a pattern cannot.
+type syntax struct {
+	what     string // "is not WHAT"
+	pattern  *regexp.Regexp
+	words    []string // the only values
+	example  string
+	hint     string // instead of the example
+	min, max int64  // of a number, or nanoseconds of a duration; max 0 is no bound
+	check    func(string) error
+}
+
+const (
+	hostLabel = `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`
+	hostName  = hostLabel + `(\.` + hostLabel + `)*`
+	// A field of a JSON answer: status, data.rows, tables.0.name.
+	jsonField = `[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*`
+)
+
+// syntaxes are the values of the is and keys tags of Instance.
+var syntaxes = map[string]syntax{
+	"apiVersion": {what: "a version of this format", words: []string{"fairlead/v1"}},
+	"name": {what: "a name", pattern: pat(`^[a-z][a-z0-9-]{0,38}$`), example: "acme",
+		hint: "a lower-case letter, then up to 38 lower-case letters, digits and dashes"},
+	"title":      {what: "a step's name", pattern: pat(`^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$`), example: "login"},
+	"line":       {what: "one line of text", pattern: pat(`^\S([^\n\r]{0,198}\S)?$`), example: "stocktaking"},
+	"repository": {what: "an image repository", pattern: pat(`^` + refRepository + `$`), example: "ghcr.io/acme/app", hint: "without tag and digest, for example ghcr.io/acme/app"},
+	"tag":        {what: "an image tag", pattern: pat(`^` + refTag + `$`), example: "stable"},
+	"version": {what: "a version", pattern: pat(`^[0-9]{4}\.(0[1-9]|1[0-2])\.[1-9][0-9]{0,8}$`), example: "2026.04.3",
+		hint: "year, month, number: 2026.04.3"},
+	"digest":   {what: "a digest", pattern: pat(`^` + refDigest + `$`), example: "sha256:" + strings.Repeat("0123456789abcdef", 4), hint: "sha256: and 64 hexadecimal digits"},
+	"rollback": {what: "a way to roll back", words: []string{"auto", "notify", "off"}},
+	"fallback": {what: "a fallback", words: []string{"self-signed"}},
+	"keyKind":  {what: "a kind of key", words: []string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384", "ed25519"}},
+	"file":     {what: "a path in the repository", pattern: pat(`^[^/\\]`), example: "compose.prod.yaml", hint: "relative to this directory, with forward slashes", check: checkFile},
+	"profile":  {what: "a compose profile", pattern: pat(`^(\*|[a-zA-Z0-9][a-zA-Z0-9_.-]+)$`), example: "full"},
+	"env":      {what: "a variable's name", pattern: pat(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "DOMAIN"},
+	"envValue": {what: "a variable's value", check: checkNoNUL},
+	"service":  {what: "a service's name", pattern: pat(`^[a-zA-Z0-9._-]+$`), example: "app"},
+	"variable": {what: "a variable's name", pattern: pat(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "token"},
+	"field":    {what: "a field of a JSON answer", pattern: pat(`^` + jsonField + `$`), example: "access_token"},
+	"urlPath":  {what: "a path", pattern: pat(`^/[^\s?#]*$`), example: "/readyz"},
+	"request":  {what: "a path", pattern: pat(`^/[^\s#]*$`), example: "/api/health"},
+	"target":   {what: "a service and port", pattern: pat(`^[a-zA-Z0-9._-]+:[0-9]{1,5}$`), example: "app:8000", check: checkTarget},
+	"httpURL":  {what: "an http or https URL", pattern: pat(`^https?://`), example: "http://app:8000/api/sync/status", check: checkURL},
+	"httpsURL": {what: "an https URL", pattern: pat(`^https://`), example: "https://acme-v02.api.letsencrypt.org/directory", check: checkURL},
+	"certURL": {what: "a URL that certificates are fetched from", pattern: pat(`^(sm|gs|https|file|s3|azblob|awssm|vault)://`),
+		example: "https://pki.acme.com/data/fullchain.pem", hint: "one of sm:// gs:// https:// file:// s3:// azblob:// awssm:// vault://", check: checkURL},
+	"notify": {what: "a notice URL", pattern: pat(`^[a-z][a-z0-9.+-]*://\S+$`), example: "slack://token@channel"},
+	"host":   {what: "a host name", pattern: pat(`^` + hostName + `$`), example: "data.acme.com", hint: "lower case, without scheme and port, for example data.acme.com", check: checkHost},
+	"domain": {what: "a domain", pattern: pat(`^(\*\.)?` + hostName + `$`), example: "data.acme.com", check: checkHost},
+	"subject": {what: "a subject", pattern: pat(`^(/(C|ST|L|O|OU|CN|emailAddress)=[^/=\n]+)+$`), example: "/C=CZ/O=Acme/CN=data.acme.com",
+		hint: "parts C, ST, L, O, OU, CN, emailAddress, as in /C=CZ/O=Acme/CN=data.acme.com", check: checkSubject},
+	"signal":    {what: "a signal", pattern: pat(`^SIG[A-Z][A-Z0-9]*$`), example: "SIGUSR1"},
+	"email":     {what: "an e-mail address", pattern: pat(`^[^@\s]+@[^@\s]+$`), example: "ops@acme.com"},
+	"imageGlob": {what: "an image pattern", pattern: pat(`^\S+$`), example: "ghcr.io/acme/*", check: checkGlob},
+	"hostPath":  {what: "an absolute path of the host", pattern: pat(`^/`), example: "/data", check: checkHostPath},
+	"port":      {what: "a port", min: 1, max: 65535, example: "8000"},
+	"status":    {what: "an HTTP status code", min: 100, max: 599, example: "200"},
+	"seconds":   {what: "a number of seconds", min: 0, max: 100 * 365 * 86400, example: "31536000"},
+	"count":     {what: "a count", min: 1, max: 1000, example: "10"},
+	"wait":      {what: "a time to wait", min: int64(time.Second), max: int64(24 * time.Hour), example: "120s"},
+	"interval":  {what: "an interval", min: int64(10 * time.Second), max: int64(366 * 24 * time.Hour), example: "5m"},
+	"span":      {what: "a span of time", min: 0, max: int64(366 * 24 * time.Hour), example: "30s"},
+}
+
+func pat(s string) *regexp.Regexp { return regexp.MustCompile(s) }
+
+// advice is the hint for a bad value.
+func (s syntax) advice(got string) string {
+	switch {
+	case s.words != nil:
+		return didYouMean(got, s.words)
+	case s.hint != "":
+		return s.hint
+	case s.example != "":
+		return "for example " + s.example
+	}
+	return ""
+}
+
+// text says what is wrong with a value; empty is nothing.
+func (s syntax) text(got string) string {
+	if s.words != nil && !slices.Contains(s.words, got) ||
+		s.pattern != nil && !s.pattern.MatchString(got) {
+		return fmt.Sprintf("%q is not %s", clip(got), s.what)
+	}
+	if s.check == nil {
+		return ""
+	}
+	if err := s.check(got); err != nil {
+		return fmt.Sprintf("%q is not %s: %v", clip(got), s.what, err)
+	}
+	return ""
+}
+
+// number says what is wrong with a number; empty is nothing. show writes the
+// bounds in the unit of the value.
+func (s syntax) number(got int64, show func(int64) string) string {
+	if got >= s.min && (s.max == 0 || got <= s.max) {
+		return ""
+	}
+	return fmt.Sprintf("%s is not %s between %s and %s", show(got), s.what, show(s.min), show(s.max))
+}
+
+func checkFile(s string) error {
+	if strings.ContainsAny(s, "\\\x00") {
+		return fmt.Errorf("it has a backslash or a NUL")
+	}
+	if strings.HasSuffix(s, "/") || path.Clean(s) == "." {
+		return fmt.Errorf("it is a directory")
+	}
+	return nil
+}
+
+func checkNoNUL(s string) error {
+	if strings.ContainsRune(s, 0) {
+		return fmt.Errorf("it has a NUL")
+	}
+	return nil
+}
+
+func checkTarget(s string) error {
+	port, _ := strconv.Atoi(s[strings.LastIndexByte(s, ':')+1:])
+	if port < 1 || port > 65535 {
+		return fmt.Errorf("the port is not between 1 and 65535")
+	}
+	return nil
+}
+
+// checkURL refuses what would be read differently by different clients. The
+// secret of sm://NAME stands where a host does.
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil {
+		return fmt.Errorf("it does not parse")
+	}
+	switch {
+	case u.User != nil:
+		return fmt.Errorf("it holds a user or password, which do not belong into git")
+	case u.Fragment != "" || strings.HasSuffix(s, "#"):
+		return fmt.Errorf("it has a fragment")
+	case u.Scheme == "file" && (u.Host != "" || !path.IsAbs(u.Path)):
+		return fmt.Errorf("a file needs an absolute path: file:///etc/ssl/chain.pem")
+	case u.Scheme != "file" && u.Host == "":
+		return fmt.Errorf("nothing follows the scheme")
+	}
+	return nil
+}
+
+// checkHost bounds a name as RFC 1035 section 2.3.4 does.
+func checkHost(s string) error {
+	if len(s) > 253 {
+		return fmt.Errorf("it is longer than 253 characters")
+	}
+	return nil
+}
+
+var countryRegexp = regexp.MustCompile(`^[A-Z]{2}$`)
+
+func checkSubject(s string) error {
+	seen := map[string]bool{}
+	for part := range strings.SplitSeq(s[1:], "/") {
+		key, value, _ := strings.Cut(part, "=")
+		if key == "C" && !countryRegexp.MatchString(value) {
+			return fmt.Errorf("C is two capital letters")
+		}
+		if seen[key] && key != "OU" {
+			return fmt.Errorf("%s stands twice", key)
+		}
+		seen[key] = true
+	}
+	return nil
+}
+
+func checkGlob(s string) error {
+	if _, err := path.Match(s, ""); err != nil {
+		return fmt.Errorf("its brackets do not match")
+	}
+	return nil
+}
+
+func checkHostPath(s string) error {
+	if path.Clean(s) != s {
+		return fmt.Errorf("write %s", path.Clean(s))
+	}
+	return nil
+}
