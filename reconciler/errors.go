@@ -49,3 +49,10 @@ func RetryDelay(err error) (time.Duration, bool) {
 	}
 	return 0, false
 }
+
+// ErrUnreachable is wrapped by drivers when the engine does not answer: nothing
+// is known, so nothing is decided, and the work waits until it is back.
+var ErrUnreachable = errors.New("engine is unreachable")
+
+// errSuperseded cancels an apply because a newer revision asks for something else.
+var errSuperseded = errors.New("a newer revision takes over")

@@ -193,6 +193,37 @@ func (s *Store) putGeneration(instance string, g Generation, t Target) error {
 	return nil
 }
 
+// markGood makes a generation the applied one, in one transaction.
+func (s *Store) markGood(instance string, g Generation) (m memo, err error) {
+	err = s.db.Update(func(tx *bolt.Tx) error {
+		gens, err := ensureBucket(tx, instance, generationsBucket)
+		if err != nil {
+			return err
+		}
+		if err := putJSON(gens, numberKey(g.Number), g); err != nil {
+			return err
+		}
+		b := bucket(tx, instance)
+		if err := json.Unmarshal(orEmpty(b.Get(memoKey)), &m); err != nil {
+			return err
+		}
+		m.LastGood, m.Next = g.Number, max(m.Next, g.Number+1)
+		m.Applied, m.AppliedAt = g.Revision, time.Now().UTC()
+		return putJSON(b, memoKey, m)
+	})
+	if err != nil {
+		return m, fmt.Errorf("mark generation %d of %s good: %w", g.Number, instance, err)
+	}
+	return m, nil
+}
+
+func orEmpty(v []byte) []byte {
+	if v == nil {
+		return []byte("{}")
+	}
+	return v
+}
+
 // ErrNoGeneration says that a generation is not, or no longer, recorded.
 var ErrNoGeneration = errors.New("no such generation")
 

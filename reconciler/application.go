@@ -1,0 +1,378 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// application is one apply: a plan on its way to a generation.
+type application struct {
+	kind       string // deploy, heal, rollback
+	doing      string // what newer revisions are measured against: see outdated
+	generation Generation
+	target     Target
+	planned    Planned
+	who        string
+	started    time.Time
+}
+
+// apply carries out a plan as a whole: it stands and is settled, or it is
+// undone, or the journal says where to go on (law 7).
+func (r *Instance) apply(ctx context.Context, a application) error {
+	a.started = time.Now()
+	if err := materialize(r.cfg.Home, a.target.Spec); err != nil {
+		return err
+	}
+	if a.kind == "deploy" {
+		if err := r.cfg.Store.putGeneration(r.cfg.Name, a.generation, a.target); err != nil {
+			return err
+		}
+	}
+	begin := r.begin(a)
+	if err := r.journal.write(begin); err != nil {
+		return err
+	}
+	r.setStatus(func(s *Status) { s.Pending = a.planned.Actions })
+	log := r.cfg.Log.WithFields(logrus.Fields{"generation": a.generation.Number, "revision": a.generation.Revision.Short(), "kind": a.kind})
+	watched, stop := r.cancelWhenNewer(ctx, a.doing)
+	err := newExecutor(r.cfg.Driver, r.journal, log, a.target, a.planned.Actions, begin.Touched).run(watched)
+	if err != nil && errors.Is(context.Cause(watched), errSuperseded) {
+		err = errSuperseded
+	}
+	stop()
+	if err != nil {
+		return r.applyFailed(ctx, a, begin, err)
+	}
+	return r.commit(ctx, a, log)
+}
+
+// begin is the journal's first entry. An attempt at a generation that was cut
+// off goes on with what that one touched.
+func (r *Instance) begin(a application) Entry {
+	e := Entry{Step: StepBegin, Generation: a.generation.Number, Kind: a.kind, Attempt: 1, Touched: touchedBy(a.planned.Actions)}
+	if r.good != nil {
+		e.Previous = r.good.Number
+	} else {
+		e.Touched = a.target.Spec.ServiceNames() // nothing has ever passed its checks
+	}
+	if b := r.broken; b != nil && b.Generation == e.Generation && b.Kind == e.Kind {
+		e.Attempt = b.Attempt + 1
+		e.Touched = slices.Compact(slices.Sorted(slices.Values(append(e.Touched, b.Touched...))))
+	}
+	return e
+}
+
+// commit makes the generation the good one. The journal's entry comes first:
+// from there on a crash goes forward.
+func (r *Instance) commit(ctx context.Context, a application, log *logrus.Entry) error {
+	from := 0
+	if r.good != nil {
+		from = r.good.Number
+	}
+	if err := r.journal.write(Entry{Step: StepCommit, Generation: a.generation.Number}); err != nil {
+		return err
+	}
+	r.broken = &interrupted{Generation: a.generation.Number, Kind: a.kind, Committed: true}
+	if a.kind != "heal" {
+		if err := r.adopt(a.generation); err != nil {
+			return err
+		}
+	}
+	r.try = attempt{}
+	outcome := Record{Kind: a.kind, Generation: a.generation.Number, From: from, Revision: a.generation.Revision, Who: a.who,
+		Actions: a.planned.Actions, Outcome: Applied, Started: a.started.UTC(), Duration: time.Since(a.started)}
+	r.record(outcome)
+	r.shown(a, log)
+	if err := r.cfg.Driver.Settle(ctx, a.target); err != nil {
+		return fmt.Errorf("settle generation %d: %w", a.generation.Number, err)
+	}
+	if err := r.journal.clear(); err != nil {
+		return err
+	}
+	r.broken = nil
+	if a.kind != "heal" {
+		r.loaded.spec.Files = nil // they are on disk now
+	}
+	if err := r.retain(ctx, a.target.Spec.RetainGenerations); err != nil {
+		return err
+	}
+	have, err := r.cfg.Driver.Observe(ctx, r.cfg.Name, false)
+	if err != nil {
+		return err
+	}
+	r.settled(a.target, have, Planned{Held: a.planned.Held})
+	return nil
+}
+
+// shown tells of an apply that stands.
+func (r *Instance) shown(a application, log *logrus.Entry) {
+	now := time.Now()
+	r.setStatus(func(s *Status) {
+		s.Outcome, s.Pending = Applied, nil
+		s.Phase, s.Sync = PhaseIdle, Synced
+		if a.kind == "rollback" {
+			s.Phase, s.Sync = PhaseHeld, OutOfSync
+		}
+		if a.kind == "deploy" {
+			s.Applied, s.AppliedAt, s.Generation = a.generation.Revision, now.UTC(), a.generation.Number
+		}
+	})
+	log.WithFields(logrus.Fields{"actions": len(a.planned.Actions), "took": time.Since(a.started).Round(time.Millisecond).String()}).
+		Info("Applied")
+	if a.kind == "heal" {
+		r.flaps.healed(a.planned.Actions, now)
+		for _, act := range a.planned.Actions {
+			r.event("DriftHealed", fmt.Sprintf("%s: %s", act.Object, act.Reason), a.generation.Revision, a.generation.Number)
+		}
+		return
+	}
+	r.event("Applied", fmt.Sprintf("generation %d stands: %s", a.generation.Number, a.generation.Revision.Subject),
+		a.generation.Revision, a.generation.Number)
+}
+
+// applyFailed decides what an apply that did not get through leaves behind.
+func (r *Instance) applyFailed(ctx context.Context, a application, begin Entry, err error) error {
+	in := interrupted{Generation: begin.Generation, Previous: begin.Previous, Attempt: begin.Attempt, Kind: begin.Kind, Touched: begin.Touched}
+	rec := Record{Kind: a.kind, Generation: a.generation.Number, From: begin.Previous, Revision: a.generation.Revision, Who: a.who,
+		Actions: a.planned.Actions, Reason: err.Error(), Started: a.started.UTC()}
+	var sick *NotReady
+	if errors.As(err, &sick) {
+		rec.Logs = r.redactLogs(a.target, sick.Logs)
+	}
+	switch {
+	case errors.Is(err, errSuperseded):
+		r.broken = &in
+		rec.Outcome = Superseded
+		r.record(rec)
+		return errSuperseded
+	case ctx.Err() != nil: // the daemon stops: the next start resumes
+		return context.Cause(ctx)
+	case errors.Is(err, ErrUnreachable):
+		r.broken = &in
+		return err
+	case a.kind == "heal":
+		r.flaps.healed(a.planned.Actions, time.Now())
+		return r.giveUp(rec, in, err)
+	case begin.Previous == 0: // a first deployment has nothing to go back to
+		r.failed(err)
+		return r.giveUp(rec, in, err)
+	}
+	r.failed(err)
+	return r.rollBack(ctx, a, rec, in, err)
+}
+
+// giveUp leaves things as they are, to be tried again.
+func (r *Instance) giveUp(rec Record, in interrupted, err error) error {
+	rec.Outcome, rec.Duration = Failed, time.Since(rec.Started)
+	r.record(rec)
+	r.setStatus(func(s *Status) { s.Outcome = Failed })
+	r.event("Failed", err.Error(), rec.Revision, rec.Generation)
+	if in.Kind == "deploy" {
+		r.broken = &in // the same number is tried again
+	}
+	if cerr := r.journal.clear(); cerr != nil {
+		return errors.Join(err, cerr)
+	}
+	return err
+}
+
+// transientTries is how often a generation may fail for a reason that is not
+// its own (the engine answered with an error) before it is quarantined.
+const transientTries = 3
+
+// rollBack returns to the last good generation and quarantines the one that
+// failed, so that it is not tried again (law 8).
+func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in interrupted, cause error) error {
+	var sick *NotReady
+	own := errors.As(cause, &sick) || IsTerminal(cause) || r.try.failures >= transientTries
+	if own {
+		if err := r.quarantine(a.generation, cause.Error()); err != nil {
+			return err
+		}
+	}
+	if a.kind == "rollback" {
+		if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Hold = nil }); err != nil {
+			return err
+		}
+	}
+	if policy := a.target.Spec.Rollback; policy == "off" || policy == "notify" {
+		if err := r.cfg.Driver.Settle(ctx, a.target); err != nil {
+			return err
+		}
+		return r.giveUp(rec, in, cause)
+	}
+	r.broken = &in
+	in.Undoing = own
+	if own {
+		if err := r.journal.write(Entry{Step: StepUndo, Generation: in.Generation, Reason: cause.Error()}); err != nil {
+			return err
+		}
+	}
+	r.cfg.Log.WithError(cause).WithField("generation", in.Generation).Warn("Roll back generation")
+	if err := r.undo(ctx); err != nil {
+		if ctx.Err() == nil && !errors.Is(err, ErrUnreachable) {
+			rec.Outcome, rec.Duration = Failed, time.Since(rec.Started)
+			rec.Reason += "; roll back: " + err.Error()
+			r.record(rec)
+			r.setStatus(func(s *Status) { s.Outcome = Failed })
+			r.event("Failed", rec.Reason, rec.Revision, rec.Generation)
+		}
+		return fmt.Errorf("roll back to generation %d: %w", r.good.Number, err)
+	}
+	rec.Outcome, rec.Duration = RolledBack, time.Since(rec.Started)
+	r.record(rec)
+	r.event("RolledBack", fmt.Sprintf("generation %d failed and generation %d is back: %s", rec.Generation, r.good.Number, rec.Reason),
+		rec.Revision, rec.Generation)
+	r.setStatus(func(s *Status) { s.Outcome, s.Phase, s.Sync, s.Pending = RolledBack, PhaseRolledBack, OutOfSync, nil })
+	if !own {
+		return cause
+	}
+	return nil
+}
+
+// undo converges to the last good generation. It asks neither git nor a
+// registry.
+func (r *Instance) undo(ctx context.Context) error {
+	t := r.good.target
+	t.Spec.Bake = 0 // it was good before: ready is enough
+	have, err := r.observe(ctx)
+	if err != nil {
+		return err
+	}
+	planned := Plan(t, have)
+	x := newExecutor(r.cfg.Driver, r.journal, r.cfg.Log.WithField("kind", "undo"), t, planned.Actions, touchedBy(planned.Actions))
+	if err := x.run(ctx); err != nil {
+		return err
+	}
+	if err := r.cfg.Driver.Settle(ctx, r.good.target); err != nil {
+		return err
+	}
+	if err := r.journal.clear(); err != nil {
+		return err
+	}
+	r.broken = nil
+	if have, err = r.cfg.Driver.Observe(ctx, r.cfg.Name, false); err != nil {
+		return err
+	}
+	r.settled(r.good.target, have, Planned{})
+	return nil
+}
+
+func (r *Instance) quarantine(g Generation, reason string) error {
+	_, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) {
+		addQuarantine(m, Quarantined{SpecHash: g.SpecHash, Images: g.Images, Generation: g.Number,
+			Revision: g.Revision, Reason: reason, At: time.Now().UTC()})
+	})
+	return err
+}
+
+// record and event keep what happened for people; an apply does not stand or
+// fall with them.
+func (r *Instance) record(rec Record) {
+	if rec.Duration == 0 {
+		rec.Duration = time.Since(rec.Started)
+	}
+	if _, err := r.cfg.Store.addRecord(r.cfg.Name, rec); err != nil {
+		r.cfg.Log.WithError(err).Error("Record apply")
+	}
+}
+
+func (r *Instance) event(reason, message string, rev desired.Revision, generation int) {
+	ev := Event{Instance: r.cfg.Name, Reason: reason, Message: message, Revision: rev.Commit, Generation: generation}
+	if err := r.cfg.Events.add(ev); err != nil {
+		r.cfg.Log.WithError(err).Error("Record event")
+	}
+}
+
+// redactLogs hides sensitive values in the last lines of a container.
+func (r *Instance) redactLogs(t Target, lines []string) []string {
+	hide := redactor(t.Spec.Sensitive)
+	out := make([]string, len(lines))
+	for i, line := range lines {
+		out[i] = hide("", line)
+	}
+	return out
+}
+
+// cancelWhenNewer returns a context that is cancelled when what is being
+// applied is no longer what counts: the newest commit wins (law 8).
+func (r *Instance) cancelWhenNewer(ctx context.Context, doing string) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	key, lastSpec := r.loaded.key, r.lastSpec()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-r.newer:
+			}
+			if r.outdated(ctx, key, lastSpec, doing) {
+				cancel(errSuperseded)
+			}
+		}
+	}()
+	return ctx, func() { cancel(context.Canceled); <-done }
+}
+
+// outdated reports whether the newest revision, or an operator, asks for
+// something else than what is being done. An unreadable or invalid revision
+// takes over nothing.
+func (r *Instance) outdated(ctx context.Context, key, lastSpec, doing string) bool {
+	l := r.read(ctx, key)
+	m, err := r.cfg.Store.memo(r.cfg.Name)
+	if err != nil || l.err != nil {
+		return false
+	}
+	if l.key == key { // the same revision: only a hold can have come
+		return m.Hold != nil && doing != fmt.Sprintf("generation %d", m.Hold.Generation)
+	}
+	switch d := decide(situation{spec: l.spec, memo: m, lastSpec: lastSpec, now: time.Now()}); d.choice {
+	case chooseNew:
+		return doing != "new "+l.spec.Hash()
+	case chooseHeld:
+		return doing != fmt.Sprintf("generation %d", d.generation)
+	case chooseLastGood:
+		return doing != "good"
+	}
+	return false
+}
+
+// retain drops what is too old to return to: generations beyond the limit, and
+// the tracked files and images that only they used. The applied generation and
+// the newest good one before it always stay.
+func (r *Instance) retain(ctx context.Context, limit int) error {
+	list, err := r.cfg.Store.Generations(r.cfg.Name)
+	if err != nil {
+		return err
+	}
+	keep, good := map[int]bool{r.good.Number: true}, 0
+	for _, g := range slices.Backward(list) {
+		if g.Good && good < max(limit, 2) {
+			keep[g.Number] = true
+			good++
+		}
+	}
+	files := map[string]bool{}
+	for number := range keep {
+		_, t, err := r.cfg.Store.generation(r.cfg.Name, number)
+		if err != nil {
+			return err
+		}
+		for key := range mountedFiles(t.Spec) {
+			files[key] = true
+		}
+	}
+	if err := r.cfg.Store.retain(r.cfg.Name, keep); err != nil {
+		return err
+	}
+	return dropFiles(r.cfg.Home, files)
+}

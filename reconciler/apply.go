@@ -1,0 +1,266 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// executor carries out one plan: it writes each action to the journal before
+// it starts, runs services side by side in the order of their dependencies,
+// and then waits until everything it touched is ready.
+type executor struct {
+	driver  Driver
+	journal *journal
+	log     *logrus.Entry
+	target  Target
+	actions []Action
+	// touched are the services whose readiness decides: those of the plan,
+	// and those of an earlier attempt at the same generation.
+	touched []string
+	slots   *semaphore.Weighted // bounds the engine's parallel work
+}
+
+// Engines saturate two cores at about four starts at a time; more only makes
+// each of them slower.
+const parallelStarts = 4
+
+func newExecutor(d Driver, j *journal, log *logrus.Entry, t Target, actions []Action, touched []string) *executor {
+	return &executor{driver: d, journal: j, log: log, target: t, actions: actions,
+		touched: touched, slots: semaphore.NewWeighted(parallelStarts)}
+}
+
+func (x *executor) run(ctx context.Context) error {
+	before, containers, after := x.phases()
+	for _, a := range before {
+		if err := x.act(ctx, a); err != nil {
+			return err
+		}
+	}
+	if err := x.services(ctx, containers); err != nil {
+		return err
+	}
+	if err := x.verify(ctx); err != nil {
+		return err
+	}
+	for _, a := range after { // networks go last: only now is nothing on them
+		if err := x.act(ctx, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// phases splits the plan: what comes before the services (networks, volumes,
+// removals of containers), the actions of each service, and the removals of
+// networks.
+func (x *executor) phases() (before []Action, services map[string][]Action, after []Action) {
+	services = map[string][]Action{}
+	for _, a := range x.actions {
+		switch {
+		case a.Kind == KindNetwork && a.Verb == Remove:
+			after = append(after, a)
+		case a.Kind == KindContainer && a.Verb != Remove:
+			services[a.Name] = append(services[a.Name], a)
+		default:
+			before = append(before, a)
+		}
+	}
+	return before, services, after
+}
+
+func (x *executor) act(ctx context.Context, a Action) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	words := fmt.Sprintf("%s %s %s", a.Verb, a.Kind, a.Object)
+	if err := x.journal.write(Entry{Step: StepAction, Generation: x.target.Generation, Action: words}); err != nil {
+		return err
+	}
+	x.log.WithFields(logrus.Fields{"action": words, "reason": a.Reason}).Info("Apply action")
+	do := x.driver.Ensure
+	if a.Verb == Remove {
+		do = x.driver.Remove
+	}
+	if err := do(ctx, x.target, a); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return fmt.Errorf("%s: %w", words, err)
+	}
+	return nil
+}
+
+// services runs every service with actions as soon as what it depends on is
+// there. The first failure stops the rest.
+func (x *executor) services(ctx context.Context, actions map[string][]Action) error {
+	group, ctx := errgroup.WithContext(ctx)
+	done := map[string]chan struct{}{}
+	for name := range actions {
+		done[name] = make(chan struct{})
+	}
+	for _, name := range StartOrder(x.target.Spec) {
+		if len(actions[name]) == 0 {
+			continue
+		}
+		group.Go(func() error {
+			if err := x.awaitDependencies(ctx, name, done); err != nil {
+				return err
+			}
+			if err := x.service(ctx, actions[name]); err != nil {
+				return err
+			}
+			close(done[name])
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// service applies the actions of one service. Replicas that are replaced go
+// one by one, each ready before the next, so that a bad release stops at the
+// first.
+func (x *executor) service(ctx context.Context, actions []Action) error {
+	group, gctx := errgroup.WithContext(ctx)
+	rolling := slices.ContainsFunc(actions, func(a Action) bool { return a.Verb == Replace }) && len(actions) > 1
+	for i, a := range actions {
+		one := func(ctx context.Context) error {
+			if err := x.slots.Acquire(ctx, 1); err != nil {
+				return context.Cause(ctx)
+			}
+			defer x.slots.Release(1)
+			return x.act(ctx, a)
+		}
+		if !rolling {
+			group.Go(func() error { return one(gctx) })
+			continue
+		}
+		if err := one(ctx); err != nil {
+			return err
+		}
+		if i < len(actions)-1 {
+			if err := x.await(ctx, Wait{Service: a.Name, Replica: a.Replica, Condition: x.readiness(a.Name)}); err != nil {
+				return err
+			}
+		}
+	}
+	return group.Wait()
+}
+
+func (x *executor) awaitDependencies(ctx context.Context, name string, done map[string]chan struct{}) error {
+	service := x.target.Spec.Services[name]
+	for _, dep := range needs(service) {
+		ch, acting := done[dep]
+		if !acting {
+			continue
+		}
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	for _, d := range service.DependsOn {
+		dep, known := x.target.Spec.Services[d.Service]
+		if !known {
+			continue // optional, and its profile is off
+		}
+		for replica := 1; replica <= dep.Replicas; replica++ {
+			err := x.await(ctx, Wait{Service: d.Service, Replica: replica, Condition: d.Condition})
+			if err != nil && (d.Required || context.Cause(ctx) != nil) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// verify waits until everything that was touched is ready and has stayed so.
+// Only that gates: a service that was sick before stays its own problem.
+func (x *executor) verify(ctx context.Context) error {
+	if err := x.journal.write(Entry{Step: StepVerify, Generation: x.target.Generation}); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, name := range x.touched {
+		s, known := x.target.Spec.Services[name]
+		if !known {
+			continue
+		}
+		for replica := 1; replica <= s.Replicas; replica++ {
+			w := Wait{Service: name, Replica: replica, Condition: x.readiness(name), Stable: x.target.Spec.Bake}
+			group.Go(func() error { return x.await(ctx, w) })
+		}
+	}
+	return group.Wait()
+}
+
+// readiness is what a service must reach: completion if somebody waits for it,
+// else that it runs (and is healthy, where it can tell).
+func (x *executor) readiness(service string) desired.Condition {
+	for _, s := range x.target.Spec.Services {
+		for _, d := range s.DependsOn {
+			if d.Service == service && d.Condition == desired.Completed {
+				return desired.Completed
+			}
+		}
+	}
+	return desired.Started
+}
+
+// defaultHealthTimeout bounds a wait when the specification does not.
+const defaultHealthTimeout = 2 * time.Minute
+
+func (x *executor) await(ctx context.Context, w Wait) error {
+	timeout := x.target.Spec.HealthTimeout
+	if timeout <= 0 {
+		timeout = defaultHealthTimeout
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout+w.Stable)
+	defer cancel()
+	err := x.driver.Await(limited, x.target, w)
+	switch {
+	case err == nil:
+		return nil
+	case context.Cause(ctx) != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, context.DeadlineExceeded):
+		return &NotReady{
+			Container: x.target.Spec.ContainerName(w.Service, w.Replica), Phase: phaseOf(w),
+			Reason: fmt.Sprintf("not reached after %s (health.timeout in instance.yaml)", timeout),
+		}
+	}
+	return err
+}
+
+func phaseOf(w Wait) string {
+	switch w.Condition {
+	case desired.Healthy:
+		return "health"
+	case desired.Completed:
+		return "completion"
+	}
+	if w.Stable > 0 {
+		return "stable"
+	}
+	return "start"
+}
+
+// touchedBy lists the services that a plan acts on, sorted.
+func touchedBy(actions []Action) (names []string) {
+	for _, a := range actions {
+		if a.Kind == KindContainer && a.Verb != Remove && !slices.Contains(names, a.Name) {
+			names = append(names, a.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

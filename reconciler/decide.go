@@ -1,0 +1,115 @@
+package reconciler
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// choice is which target a pass converges to.
+type choice int
+
+const (
+	chooseNothing  choice = iota // leave everything as it is
+	chooseNew                    // what the revision says, as a new generation
+	chooseLastGood               // what is applied already: heal it
+	chooseHeld                   // the generation that an operator holds
+)
+
+// decision is a choice with how it is shown.
+type decision struct {
+	choice     choice
+	generation int // of chooseHeld
+	phase      Phase
+	message    string
+	unhold     bool // the hold is over
+}
+
+// situation is everything that a decision rests on.
+type situation struct {
+	spec    desired.Spec // of the newest revision, when loadErr is nil
+	loadErr error
+	memo    memo
+	// lastSpec is the hash of the applied specification; empty: none yet.
+	lastSpec string
+	now      time.Time
+}
+
+// decide says which target counts now. It is pure.
+func decide(s situation) decision {
+	if d, stop := suspended(s); stop {
+		return d
+	}
+	hash := s.spec.Hash()
+	d := decision{}
+	if h := s.memo.Hold; h != nil {
+		if s.loadErr != nil || hash == h.Instead {
+			return decision{choice: chooseHeld, generation: h.Generation, phase: PhaseHeld,
+				message: fmt.Sprintf("generation %d is held by %s until a newer revision changes the instance", h.Generation, h.By)}
+		}
+		d.unhold = true
+	}
+	switch {
+	case s.loadErr != nil:
+		d.choice, d.phase, d.message = chooseLastGood, PhaseRefused, s.loadErr.Error()
+	case hash == s.lastSpec:
+		d.choice, d.phase = chooseLastGood, PhaseIdle
+	default:
+		d = s.unlessQuarantined(d, hash)
+	}
+	if d.choice == chooseLastGood && s.lastSpec == "" {
+		d.choice = chooseNothing
+	}
+	return d
+}
+
+func suspended(s situation) (decision, bool) {
+	if p := s.memo.Suspended; p != nil && (p.Until.IsZero() || s.now.Before(p.Until)) {
+		return decision{choice: chooseNothing, phase: PhaseSuspended, message: p.Reason}, true
+	}
+	if p := s.spec.Suspend; s.loadErr == nil && p != nil && (p.Until.IsZero() || s.now.Before(p.Until)) {
+		return decision{choice: chooseNothing, phase: PhaseSuspended, message: p.Reason}, true
+	}
+	return decision{}, false
+}
+
+func (s situation) unlessQuarantined(d decision, hash string) decision {
+	q := findQuarantine(s.memo, hash)
+	if q == nil {
+		d.choice, d.phase = chooseNew, PhaseApplying
+		return d
+	}
+	d.choice, d.phase = chooseLastGood, PhaseQuarantined
+	d.message = fmt.Sprintf("generation %d (%s) failed and is not tried again until it changes: %s",
+		q.Generation, q.Revision.Short(), q.Reason)
+	if s.spec.Rollback == "off" || s.spec.Rollback == "notify" {
+		d.choice = chooseNothing
+	}
+	return d
+}
+
+func findQuarantine(m memo, specHash string) *Quarantined {
+	for i, q := range m.Quarantined {
+		if q.SpecHash == specHash {
+			return &m.Quarantined[i]
+		}
+	}
+	return nil
+}
+
+// maxQuarantined bounds what is remembered of failed generations.
+const maxQuarantined = 50
+
+func addQuarantine(m *memo, q Quarantined) {
+	for i := range m.Quarantined {
+		if m.Quarantined[i].SpecHash == q.SpecHash {
+			m.Quarantined[i] = q
+			return
+		}
+	}
+	m.Quarantined = append(m.Quarantined, q)
+	if over := len(m.Quarantined) - maxQuarantined; over > 0 {
+		m.Quarantined = m.Quarantined[over:]
+	}
+}

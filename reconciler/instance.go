@@ -1,0 +1,334 @@
+package reconciler
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// Source gives the newest revision that could be read. It does no network
+// itself: whoever owns it keeps it fresh.
+type Source interface {
+	Latest(ctx context.Context) (desired.Snapshot, error)
+	Status() SourceStatus
+}
+
+// SourceStatus says how fresh a Source is.
+type SourceStatus struct {
+	Repo        string    `json:"repo"`
+	Ref         string    `json:"ref"`
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	Err         error     `json:"-"` // of the last attempt
+}
+
+// LoadFunc reads one instance from a tree, with the host's own files over it.
+type LoadFunc func(tree fs.FS, dir string, local fs.FS) (desired.Spec, error)
+
+// Config wires an Instance. All fields but Progress are needed.
+type Config struct {
+	Name     string
+	Dir      string // in the repository
+	Home     string // this instance's directory on the host
+	Journals string // directory of the journals
+	Driver   Driver
+	Store    *Store
+	Events   *Events
+	Source   Source
+	Load     LoadFunc
+	// Interval is the longest time between two passes, DeepEvery between two
+	// deep observations.
+	Interval  time.Duration
+	DeepEvery time.Duration
+	Progress  Progress
+	Log       *logrus.Entry
+}
+
+// Instance converges one desired-state directory. One goroutine runs its
+// passes, so none overlaps another; everything else only triggers.
+type Instance struct {
+	cfg     Config
+	journal *journal
+	trigger chan struct{} // capacity 1: many triggers, at most one more pass
+	newer   chan struct{} // the same, for an apply in progress
+	deep    atomic.Bool   // the next pass observes deeply
+	force   atomic.Bool   // the next pass does not wait for a retry to be due
+
+	mu      sync.Mutex
+	status  Status
+	waiters []chan struct{}
+
+	// What follows belongs to the goroutine of the passes.
+	loaded   loaded
+	good     *goodGeneration
+	ready    bool // start-up has read journal and store
+	broken   *interrupted // the apply that did not end, if there is one
+	forced   bool         // this pass does not wait for a retry to be due
+	try      attempt
+	lastDeep time.Time
+	flaps    flapGuard
+}
+
+// goodGeneration is the applied generation with its target.
+type goodGeneration struct {
+	Generation
+	target Target
+}
+
+// attempt is what is known of tries at one specification that did not succeed.
+type attempt struct {
+	specHash string
+	failures int
+	notUntil time.Time
+	terminal bool
+	err      error
+}
+
+// loaded is a revision as it was read for this instance.
+type loaded struct {
+	key   string // commit, directory and host files that it was read from
+	rev   desired.Revision
+	dirty []string
+	spec  desired.Spec
+	err   error
+}
+
+// NewInstance does no I/O; Run does.
+func NewInstance(cfg Config) *Instance {
+	return &Instance{
+		cfg:     cfg,
+		journal: newJournal(cfg.Journals, cfg.Name),
+		trigger: make(chan struct{}, 1),
+		newer:   make(chan struct{}, 1),
+		status: Status{Name: cfg.Name, Dir: cfg.Dir, Sync: Unknown, Health: Progressing, Phase: PhasePending,
+			Conditions: []Condition{}, Containers: []ContainerStatus{}},
+	}
+}
+
+// Trigger asks for a pass. It never blocks and carries nothing: every pass
+// reads everything again (law 2).
+func (r *Instance) Trigger() {
+	for _, ch := range []chan struct{}{r.trigger, r.newer} {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Hint asks for a pass that looks closely: the engine reported a change.
+func (r *Instance) Hint() {
+	r.deep.Store(true)
+	r.Trigger()
+}
+
+// Run makes passes until ctx ends.
+func (r *Instance) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.trigger:
+		case <-timer.C:
+		}
+		timer.Reset(r.pass(ctx))
+	}
+}
+
+// Reconcile makes one pass at once, retries that are not due included, and
+// returns the status after it. It needs Run to be running.
+func (r *Instance) Reconcile(ctx context.Context) (Status, error) {
+	done := make(chan struct{})
+	r.mu.Lock()
+	r.waiters = append(r.waiters, done)
+	r.mu.Unlock()
+	r.force.Store(true)
+	r.Hint()
+	select {
+	case <-done:
+		return r.Status(), nil
+	case <-ctx.Done():
+		return r.Status(), fmt.Errorf("wait for the pass of %s: %w", r.cfg.Name, context.Cause(ctx))
+	}
+}
+
+// Once makes passes until there is nothing more to do at once, without Run.
+func (r *Instance) Once(ctx context.Context) Status {
+	r.force.Store(true)
+	r.deep.Store(true)
+	r.pass(ctx)
+	for r.broken != nil && ctx.Err() == nil && r.Status().Phase == PhaseApplying {
+		r.pass(ctx)
+	}
+	return r.Status()
+}
+
+// Status returns a copy of what is known.
+func (r *Instance) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.status
+	s.Conditions = append([]Condition{}, s.Conditions...)
+	return s
+}
+
+func (r *Instance) setStatus(change func(*Status)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.status)
+}
+
+// pass is one round: read, decide, observe, plan, apply. It returns the time
+// until the next one, if nothing triggers before.
+func (r *Instance) pass(ctx context.Context) time.Duration {
+	r.mu.Lock()
+	waiters := r.waiters
+	r.waiters = nil
+	r.mu.Unlock()
+	defer func() {
+		for _, w := range waiters {
+			close(w)
+		}
+	}()
+	next := jitter(r.cfg.Interval)
+	r.forced = r.force.Swap(false)
+	err := r.converge(ctx)
+	switch wait, asked := RetryDelay(err); {
+	case err == nil, ctx.Err() != nil:
+	case errors.Is(err, errSuperseded):
+		next = 0
+	case asked:
+		next = min(next, wait)
+	case !IsTerminal(err):
+		next = min(next, max(time.Until(r.try.notUntil), time.Second))
+	}
+	r.finishPass(ctx, err, next)
+	return next
+}
+
+func (r *Instance) finishPass(ctx context.Context, err error, next time.Duration) {
+	now := time.Now()
+	r.setStatus(func(s *Status) {
+		s.LastPass, s.NextPass = now.UTC(), now.Add(next).UTC()
+		if err == nil || ctx.Err() != nil || errors.Is(err, errSuperseded) {
+			return
+		}
+		switch {
+		case errors.Is(err, ErrUnreachable):
+			s.Sync, s.Phase = Unknown, PhaseRetrying
+			s.set(now, ContainersReady, "Unknown", "EngineUnreachable", err.Error())
+		case IsTerminal(err):
+			s.Phase = PhaseStalled
+			s.set(now, ContainersReady, "False", "Stalled", err.Error())
+		case s.Phase == PhaseApplying || s.Phase == PhaseIdle || s.Phase == PhasePending:
+			s.Phase = PhaseRetrying
+			s.set(now, ContainersReady, "False", "Retrying", err.Error())
+		}
+	})
+	if err == nil || ctx.Err() != nil || errors.Is(err, errSuperseded) || r.flaps.sameError(err, now) {
+		return
+	}
+	r.cfg.Log.WithError(err).WithField("retry_in", next.Round(time.Second)).Error("Reconcile pass")
+}
+
+// jitter spreads passes by a tenth to both sides.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(max(d/5, 1))
+}
+
+// load reads the newest revision, or takes it from memory when neither it nor
+// the host's files changed.
+func (r *Instance) load(ctx context.Context) loaded {
+	l := r.read(ctx, r.loaded.key)
+	if l.key != "" && l.key == r.loaded.key {
+		r.loaded.dirty, r.loaded.rev = l.dirty, l.rev
+	} else {
+		r.loaded = l
+	}
+	return r.loaded
+}
+
+// read loads the newest revision unless its key is the one that is known.
+func (r *Instance) read(ctx context.Context, known string) loaded {
+	snapshot, err := r.cfg.Source.Latest(ctx)
+	if err != nil {
+		return loaded{err: sourceError{fmt.Errorf("read desired state: %w", err)}}
+	}
+	l := loaded{rev: snapshot.Revision, dirty: snapshot.Dirty}
+	local, digest, done, err := localFiles(filepath.Join(r.cfg.Home, "local"))
+	if err != nil {
+		l.err = err
+		return l
+	}
+	defer done()
+	l.key = snapshot.Commit + " " + r.cfg.Dir + " " + digest
+	if l.key == known {
+		return l
+	}
+	l.spec, l.err = r.cfg.Load(snapshot.Tree, r.cfg.Dir, local)
+	return l
+}
+
+// sourceError says that there is no revision to judge: not a bad revision.
+type sourceError struct{ error }
+
+func (e sourceError) Unwrap() error { return e.error }
+
+const (
+	maxLocalFiles = 1000
+	maxLocalBytes = 16 << 20
+)
+
+// localFiles opens the host-only files of an instance and digests them; the
+// file system is nil when there are none.
+func localFiles(dir string) (files fs.FS, digest string, done func(), err error) {
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", func() {}, nil
+	}
+	if err != nil {
+		return nil, "", nil, fmt.Errorf("read host files: %w", err)
+	}
+	digest, err = digestFiles(root.FS())
+	if err != nil {
+		return nil, "", nil, errors.Join(fmt.Errorf("read host files in %s: %w", dir, err), root.Close())
+	}
+	return root.FS(), digest, func() { _ = root.Close() }, nil
+}
+
+func digestFiles(fsys fs.FS) (string, error) {
+	sum, count, left := sha256.New(), 0, int64(maxLocalBytes)
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		f, err := fsys.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		fmt.Fprintf(sum, "%q ", name)
+		n, err := io.Copy(sum, io.LimitReader(f, left+1))
+		count, left = count+1, left-n
+		if left < 0 || count > maxLocalFiles {
+			return fmt.Errorf("more than %d files or %d MiB; it is meant for a few small ones", maxLocalFiles, maxLocalBytes>>20)
+		}
+		return err
+	})
+	return hex.EncodeToString(sum.Sum(nil)[:16]), err
+}

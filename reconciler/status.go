@@ -1,0 +1,196 @@
+package reconciler
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// Sync says whether what runs is what the repository asks for.
+type Sync string
+
+// The values of Sync.
+const (
+	Synced    Sync = "Synced"
+	OutOfSync Sync = "OutOfSync"
+	Unknown   Sync = "Unknown"
+)
+
+// HealthStatus says how what runs is doing.
+type HealthStatus string
+
+// The values of HealthStatus.
+const (
+	Healthy     HealthStatus = "Healthy"
+	Progressing HealthStatus = "Progressing"
+	Degraded    HealthStatus = "Degraded"
+	Suspended   HealthStatus = "Suspended"
+	Missing     HealthStatus = "Missing"
+)
+
+// Phase says what the loop is at.
+type Phase string
+
+// The phases of an instance.
+const (
+	PhasePending     Phase = "Pending"     // nothing was tried yet
+	PhaseIdle        Phase = "Idle"        // nothing to do
+	PhaseApplying    Phase = "Applying"    // actions run
+	PhaseRolledBack  Phase = "RolledBack"  // the last try failed, the one before is back
+	PhaseQuarantined Phase = "Quarantined" // the revision failed and is not tried again
+	PhaseRefused     Phase = "Refused"     // the revision does not validate
+	PhaseHeld        Phase = "Held"        // an older generation is held by an operator
+	PhaseSuspended   Phase = "Suspended"
+	PhaseRetrying    Phase = "Retrying" // something failed and is tried again
+	PhaseStalled     Phase = "Stalled"  // something failed that trying again cannot mend
+)
+
+// ConditionStatus is True, False or Unknown.
+type ConditionStatus string
+
+// Condition is one aspect of an instance, with why and since when.
+type Condition struct {
+	Type    string          `json:"type"` // SourceReady, ContainersReady
+	Status  ConditionStatus `json:"status"`
+	Reason  string          `json:"reason"` // one word, stable: docs/operations.md explains each
+	Message string          `json:"message,omitempty"`
+	Since   time.Time       `json:"since"`
+}
+
+// The kinds of conditions.
+const (
+	SourceReady     = "SourceReady"
+	ContainersReady = "ContainersReady"
+)
+
+// ContainerStatus is a container as people are shown it.
+type ContainerStatus struct {
+	Name    string `json:"name"`
+	Service string `json:"service"`
+	Replica int    `json:"replica"`
+	ID      string `json:"id"`
+	Image   string `json:"image"`
+	ImageID string `json:"image_id"`
+	State   State  `json:"state"`
+	Health  Health `json:"health,omitempty"`
+	Done    bool   `json:"done,omitempty"` // a one-shot that completed
+}
+
+// Status is everything there is to say about an instance.
+type Status struct {
+	Name        string            `json:"name"`
+	Dir         string            `json:"dir"`
+	Sync        Sync              `json:"sync"`
+	Health      HealthStatus      `json:"health"`
+	Phase       Phase             `json:"phase"`
+	Attempted   desired.Revision  `json:"attempted,omitzero"`
+	Applied     desired.Revision  `json:"applied,omitzero"`
+	AppliedAt   time.Time         `json:"applied_at,omitzero"`
+	Generation  int               `json:"generation"`
+	Conditions  []Condition       `json:"conditions"`
+	Containers  []ContainerStatus `json:"containers"`
+	Pending     []Action          `json:"pending,omitempty"`
+	Problems    []desired.Problem `json:"problems,omitempty"`
+	Suspended   *Suspension       `json:"suspended,omitempty"`
+	Hold        *Hold             `json:"hold,omitempty"`
+	Quarantined []Quarantined     `json:"quarantined,omitempty"`
+	Uncommitted []string          `json:"uncommitted,omitempty"` // edits in the repository that are not applied
+	LocalFiles  []string          `json:"local_files,omitempty"`
+	Notes       []string          `json:"notes,omitempty"`
+	LastPass    time.Time         `json:"last_pass,omitzero"`
+	NextPass    time.Time         `json:"next_pass,omitzero"`
+	// Outcome is how the last apply ended, if there was one since the start.
+	Outcome Outcome `json:"outcome,omitempty"`
+}
+
+// Condition returns the condition of a type; the zero value when it is not known.
+func (s Status) Condition(kind string) Condition {
+	for _, c := range s.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return Condition{}
+}
+
+// set replaces a condition and keeps its time when the status did not change.
+func (s *Status) set(now time.Time, kind string, status ConditionStatus, reason, message string) {
+	c := Condition{kind, status, reason, message, now}
+	i := slices.IndexFunc(s.Conditions, func(c Condition) bool { return c.Type == kind })
+	if i < 0 {
+		s.Conditions = append(s.Conditions, c)
+		return
+	}
+	if old := s.Conditions[i]; old.Status == status && old.Reason == reason {
+		c.Since = old.Since
+	}
+	s.Conditions[i] = c
+}
+
+// observe fills in the containers and what follows for health.
+func (s *Status) observe(now time.Time, t Target, have Observed) {
+	s.Containers = s.Containers[:0:0]
+	for _, c := range have.Containers {
+		svc := t.Spec.Services[c.Service]
+		s.Containers = append(s.Containers, ContainerStatus{
+			Name: c.Name, Service: c.Service, Replica: c.Replica, ID: c.ID, Image: c.ImageRef, ImageID: c.ImageID,
+			State: c.State, Health: c.Health, Done: c.Completed || (svc.Job && c.State == StateExited && c.ExitCode == 0),
+		})
+	}
+	var why []string
+	s.Health, why = healthOf(t.Spec, s.Containers)
+	switch {
+	case have.Containers == nil:
+		s.set(now, ContainersReady, "Unknown", "NotObserved", "")
+	case s.Health == Healthy:
+		s.set(now, ContainersReady, "True", "Ready", fmt.Sprintf("%d containers", len(s.Containers)))
+	default:
+		s.set(now, ContainersReady, "False", string(s.Health), strings.Join(why, "; "))
+	}
+}
+
+// healthOf is the worst of what the containers of a specification say.
+func healthOf(spec desired.Spec, containers []ContainerStatus) (HealthStatus, []string) {
+	rank := map[HealthStatus]int{Healthy: 0, Progressing: 1, Degraded: 2, Missing: 3}
+	worst, why := Healthy, []string(nil)
+	say := func(h HealthStatus, format string, args ...any) {
+		why = append(why, fmt.Sprintf(format, args...))
+		if rank[h] > rank[worst] {
+			worst = h
+		}
+	}
+	found := map[string]int{}
+	for _, c := range containers {
+		found[c.Service]++
+		switch {
+		case c.Done:
+		case c.State == StateRestarting:
+			say(Degraded, "%s restarts again and again", c.Name)
+		case c.State != StateRunning:
+			say(Degraded, "%s is %s", c.Name, c.State)
+		case c.Health == HealthUnhealthy:
+			say(Degraded, "%s is unhealthy", c.Name)
+		case c.Health == HealthStarting:
+			say(Progressing, "%s is starting", c.Name)
+		}
+	}
+	for _, name := range spec.ServiceNames() {
+		if want := spec.Services[name].Replicas; found[name] < want {
+			say(Missing, "%s has %d of %d containers", name, found[name], want)
+		}
+	}
+	return worst, why
+}
+
+// problemsOf returns the problems of a revision that does not load.
+func problemsOf(err error) []desired.Problem {
+	var ps desired.Problems
+	if errors.As(err, &ps) {
+		return ps
+	}
+	return nil
+}
