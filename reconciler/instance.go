@@ -74,7 +74,7 @@ type Instance struct {
 	// What follows belongs to the goroutine of the passes.
 	loaded   loaded
 	good     *goodGeneration
-	ready    bool // start-up has read journal and store
+	ready    bool         // start-up has read journal and store
 	broken   *interrupted // the apply that did not end, if there is one
 	forced   bool         // this pass does not wait for a retry to be due
 	try      attempt
@@ -269,6 +269,10 @@ func (r *Instance) read(ctx context.Context, known string) loaded {
 	if err != nil {
 		return loaded{err: sourceError{fmt.Errorf("read desired state: %w", err)}}
 	}
+	return r.readSnapshot(snapshot, known)
+}
+
+func (r *Instance) readSnapshot(snapshot desired.Snapshot, known string) loaded {
 	l := loaded{rev: snapshot.Revision, dirty: snapshot.Dirty}
 	local, digest, done, err := localFiles(filepath.Join(r.cfg.Home, "local"))
 	if err != nil {

@@ -1,0 +1,264 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// What operators ask of an instance. Each only writes down what is wanted and
+// triggers a pass, so that the loop stays the one that acts.
+
+// Name returns the name of the instance.
+func (r *Instance) Name() string { return r.cfg.Name }
+
+// Suspend stops all action, healing included, until Resume or the given time
+// (zero: no end).
+func (r *Instance) Suspend(reason, by string, until time.Time) error {
+	if strings.TrimSpace(reason) == "" {
+		return errors.New("suspend: a reason is needed, so that the next person knows why")
+	}
+	s := &Suspension{Reason: reason, By: by, At: time.Now().UTC(), Until: until}
+	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Suspended = s }); err != nil {
+		return err
+	}
+	r.event("Suspended", by+": "+reason, desired.Revision{}, 0)
+	r.Trigger()
+	return nil
+}
+
+// Resume ends a suspension by Suspend. One in instance.yaml is ended by a commit.
+func (r *Instance) Resume(by string) error {
+	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Suspended = nil }); err != nil {
+		return err
+	}
+	r.event("Resumed", "by "+by, desired.Revision{}, 0)
+	r.Hint()
+	return nil
+}
+
+// Retry lifts the quarantine of everything, for when the cause was outside.
+func (r *Instance) Retry() error {
+	_, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Quarantined = nil })
+	return err
+}
+
+// Rollback holds an older generation (0: the good one before the applied) until
+// a newer revision changes the instance. The loop goes on and heals it.
+func (r *Instance) Rollback(ctx context.Context, number int, by string) (Generation, error) {
+	to, err := r.rollbackTarget(number)
+	if err != nil {
+		return to, err
+	}
+	l := r.read(ctx, "")
+	hold := &Hold{Generation: to.Number, By: by, At: time.Now().UTC()}
+	if l.err == nil {
+		hold.Instead = l.spec.Hash()
+	}
+	if l.err == nil && hold.Instead == to.SpecHash {
+		hold = nil // the newest revision asks for just that
+	}
+	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Hold = hold }); err != nil {
+		return to, err
+	}
+	r.event("RollbackAsked", fmt.Sprintf("%s asks for generation %d (%s)", by, to.Number, to.Revision.Short()), to.Revision, to.Number)
+	r.Hint()
+	return to, nil
+}
+
+func (r *Instance) rollbackTarget(number int) (Generation, error) {
+	m, err := r.cfg.Store.memo(r.cfg.Name)
+	if err != nil {
+		return Generation{}, err
+	}
+	list, err := r.cfg.Store.Generations(r.cfg.Name)
+	if err != nil {
+		return Generation{}, err
+	}
+	var current Generation
+	for _, g := range list {
+		if g.Number == m.LastGood {
+			current = g
+		}
+	}
+	for _, g := range slices.Backward(list) {
+		switch {
+		case number != 0 && g.Number == number && !g.Good:
+			return g, fmt.Errorf("roll back to generation %d: it never passed its checks", number)
+		case number != 0 && g.Number == number:
+			return g, nil
+		case number == 0 && g.Good && g.Number < current.Number && g.SpecHash != current.SpecHash:
+			return g, nil
+		}
+	}
+	if number == 0 {
+		return Generation{}, errors.New("roll back: there is no older good generation; fairlead history shows what there is")
+	}
+	return Generation{}, fmt.Errorf("roll back to generation %d: %w; fairlead history shows what there is", number, ErrNoGeneration)
+}
+
+// Preview says what a revision would do now, without doing it. The spec is the
+// newest revision's when snapshot is nil.
+func (r *Instance) Preview(ctx context.Context, snapshot *desired.Snapshot) (PlanReport, error) {
+	l, err := r.readAt(ctx, snapshot)
+	if err != nil {
+		return PlanReport{}, err
+	}
+	have, err := r.cfg.Driver.Observe(ctx, r.cfg.Name, true)
+	if err != nil {
+		return PlanReport{}, err
+	}
+	have.Known, have.Sensitive = r.known()
+	t := Target{Spec: l.spec, Revision: l.rev.Commit, Dir: r.cfg.Home}
+	report := PlanReport{Instance: r.cfg.Name, Revision: l.rev, Notes: l.spec.Notes}
+	m, err := r.cfg.Store.memo(r.cfg.Name)
+	if err != nil {
+		return report, err
+	}
+	report.From = m.LastGood
+	if m.LastGood != 0 {
+		_, last, err := r.cfg.Store.generation(r.cfg.Name, m.LastGood)
+		if err != nil {
+			return report, err
+		}
+		t.Images = stillMeant(last, l.spec)
+	}
+	planned := Plan(t, have)
+	report.Actions, report.Held = planned.Actions, planned.Held
+	if q := findQuarantine(m, l.spec.Hash()); q != nil {
+		report.Notes = append(report.Notes, fmt.Sprintf("generation %d with this specification failed and is in quarantine: %s", q.Generation, q.Reason))
+	}
+	return report, nil
+}
+
+// stillMeant keeps what image references resolved to while the specification
+// is the same; in a new one every reference may mean something else.
+func stillMeant(last Target, now desired.Spec) map[string]Image {
+	if last.Spec.Hash() == now.Hash() {
+		return last.Images
+	}
+	return nil
+}
+
+func (r *Instance) readAt(ctx context.Context, snapshot *desired.Snapshot) (loaded, error) {
+	if snapshot == nil {
+		l := r.read(ctx, "")
+		return l, l.err
+	}
+	l := r.readSnapshot(*snapshot, "")
+	return l, l.err
+}
+
+// PlanReport is a plan with where it comes from.
+type PlanReport struct {
+	Instance string           `json:"instance"`
+	Revision desired.Revision `json:"revision"`
+	From     int              `json:"from"` // the applied generation; 0: none
+	Planned
+	Notes []string `json:"notes,omitempty"`
+}
+
+// History returns up to limit applies, newest first.
+func (r *Instance) History(limit int) ([]Record, error) {
+	return r.cfg.Store.History(r.cfg.Name, limit)
+}
+
+// Events returns up to limit events, newest first.
+func (r *Instance) Events(limit int) ([]Event, error) { return r.cfg.Events.Recent(r.cfg.Name, limit) }
+
+// Explanation says why an object is as it is.
+type Explanation struct {
+	Object  string          `json:"object"`
+	Service string          `json:"service"`
+	Now     ContainerStatus `json:"now,omitzero"`
+	// Last is the newest apply that touched it, with only its own actions.
+	Last    *Record  `json:"last,omitempty"`
+	Pending []Action `json:"pending,omitempty"` // what is about to happen to it
+	// Waiting says why something that the newest revision asks for is not done.
+	Waiting string `json:"waiting,omitempty"`
+}
+
+// ErrUnknownObject says that an instance has nothing of that name.
+var ErrUnknownObject = errors.New("nothing of that name")
+
+// Why explains a service or container: what it is, and which commit and fields
+// made it so.
+func (r *Instance) Why(name string) ([]Explanation, error) {
+	s := r.Status()
+	records, err := r.History(maxRecords)
+	if err != nil {
+		return nil, err
+	}
+	var out []Explanation
+	for _, c := range s.Containers {
+		if c.Name != name && c.Service != name {
+			continue
+		}
+		e := Explanation{Object: c.Name, Service: c.Service, Now: c, Last: lastTouch(records, c.Name)}
+		e.Pending = actionsOn(s.Pending, c.Name)
+		out = append(out, e)
+	}
+	if len(out) == 0 {
+		if e, known := explainAbsent(s, records, name); known {
+			out = append(out, e)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("explain %s: %w in instance %s", name, ErrUnknownObject, r.cfg.Name)
+	}
+	for i := range out {
+		out[i].Waiting = waiting(s)
+	}
+	return out, nil
+}
+
+// explainAbsent explains what is not there: networks, volumes, and containers
+// that are gone or not made yet.
+func explainAbsent(s Status, records []Record, name string) (Explanation, bool) {
+	e := Explanation{Object: name, Last: lastTouch(records, name), Pending: actionsOn(s.Pending, name)}
+	return e, e.Last != nil || len(e.Pending) > 0
+}
+
+func lastTouch(records []Record, name string) *Record {
+	for _, rec := range records {
+		if mine := actionsOn(rec.Actions, name); len(mine) > 0 {
+			rec.Actions = mine
+			return &rec
+		}
+	}
+	return nil
+}
+
+func actionsOn(actions []Action, name string) (mine []Action) {
+	for _, a := range actions {
+		if a.Object == name || a.Name == name {
+			mine = append(mine, a)
+		}
+	}
+	return mine
+}
+
+func waiting(s Status) string {
+	if s.Phase == PhaseIdle || s.Phase == PhaseApplying {
+		return ""
+	}
+	for _, c := range []Condition{s.Condition(SourceReady), s.Condition(ContainersReady)} {
+		if c.Status == "False" {
+			return fmt.Sprintf("%s: %s", c.Reason, c.Message)
+		}
+	}
+	switch {
+	case s.Suspended != nil:
+		return "suspended: " + s.Suspended.Reason
+	case s.Hold != nil:
+		return fmt.Sprintf("generation %d is held by %s", s.Hold.Generation, s.Hold.By)
+	case s.Phase == PhaseQuarantined && len(s.Quarantined) > 0:
+		return "quarantined: " + s.Quarantined[len(s.Quarantined)-1].Reason
+	}
+	return string(s.Phase)
+}
