@@ -2,8 +2,6 @@ package desired
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -57,7 +55,7 @@ func (l *loader) pin(p Project) {
 		p.Services[name] = s
 	}
 	if !found && len(p.Services) > 0 {
-		hint := didYouMean(r.Image, slices.Collect(maps.Keys(others)))
+		hint := didYouMean(r.Image, sortedKeys(others))
 		l.file.add("release.image", "no service has an image of this repository", hint)
 	}
 }

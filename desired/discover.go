@@ -100,10 +100,13 @@ func (f *finder) match(dir string, rest []string) error {
 }
 
 // isInstance says whether a directory has an instance.yaml or a compose file.
+// One with a misspelt instance.yml is taken too, so that Load can say so.
 func isInstance(tree fs.FS, dir string) (bool, error) {
-	yes, err := isFile(tree, path.Join(dir, instanceFile))
-	if err != nil || yes {
-		return yes, err
+	for _, name := range []string{instanceFile, "instance.yml"} {
+		yes, err := isFile(tree, path.Join(dir, name))
+		if err != nil || yes {
+			return yes, err
+		}
 	}
 	name, err := findCompose(tree, dir)
 	return name != "", err

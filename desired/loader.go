@@ -68,6 +68,13 @@ func (l *loader) read() error {
 	if err != nil {
 		return err
 	}
+	misnamed, err := isFile(l.fsys, path.Join(l.dir, "instance.yml"))
+	if err != nil {
+		return err
+	}
+	if misnamed {
+		l.problems = append(l.problems, Problem{File: path.Join(l.dir, "instance.yml"), Text: "is not read", Hint: "rename it to " + instanceFile})
+	}
 	local, odd, err := localFiles(l.in.Local)
 	l.local, l.notes = local, notes
 	l.problems = slices.Concat(l.problems, problems, odd)

@@ -33,10 +33,18 @@ var (
 	_ fs.ReadLinkFS = overlay{}
 )
 
-// find returns the file system and the path in it that name is read from.
-func (o overlay) find(op, name string) (fs.FS, string, error) {
+// place is where a name is read from.
+type place struct {
+	fs.FS
+	path string
+	own  bool // it is in local
+}
+
+// find says where name is read from.
+func (o overlay) find(op, name string) (place, error) {
+	below := place{o.tree, name, false}
 	if !fs.ValidPath(name) {
-		return nil, "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+		return place{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
 	inner, ok := strings.CutPrefix(name, o.dir+"/")
 	if o.dir == "." {
@@ -45,7 +53,7 @@ func (o overlay) find(op, name string) (fs.FS, string, error) {
 		inner, ok = ".", true
 	}
 	if !ok {
-		return o.tree, name, nil
+		return below, nil
 	}
 	for end := 0; end < len(inner); end++ {
 		if n := strings.IndexByte(inner[end:], '/'); n >= 0 {
@@ -56,26 +64,26 @@ func (o overlay) find(op, name string) (fs.FS, string, error) {
 		info, err := fs.Lstat(o.local, inner[:end])
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return o.tree, name, nil
+			return below, nil
 		case err != nil:
-			return nil, "", err
+			return place{}, err
 		case info.IsDir():
 		case !info.Mode().IsRegular():
-			return o.tree, name, nil
+			return below, nil
 		case end < len(inner): // a file hides the directory of the tree
-			return nil, "", &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+			return place{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
 		}
 	}
-	return o.local, inner, nil
+	return place{o.local, inner, true}, nil
 }
 
 func (o overlay) Open(name string) (fs.File, error) {
-	fsys, at, err := o.find("open", name)
+	at, err := o.find("open", name)
 	if err != nil {
 		return nil, err
 	}
-	f, err := fsys.Open(at)
-	if err != nil || fsys != o.local {
+	f, err := at.Open(at.path)
+	if err != nil || !at.own {
 		return f, err
 	}
 	info, err := f.Stat()
@@ -91,12 +99,12 @@ func (o overlay) Open(name string) (fs.File, error) {
 
 // ReadDir lists the files of both, those of local first.
 func (o overlay) ReadDir(name string) ([]fs.DirEntry, error) {
-	fsys, at, err := o.find("readdir", name)
+	at, err := o.find("readdir", name)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := fs.ReadDir(fsys, at)
-	if err != nil || fsys != o.local {
+	entries, err := fs.ReadDir(at.FS, at.path)
+	if err != nil || !at.own {
 		return entries, err
 	}
 	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() && !e.Type().IsRegular() })
@@ -117,37 +125,37 @@ func (o overlay) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 func (o overlay) ReadFile(name string) ([]byte, error) {
-	fsys, at, err := o.find("readfile", name)
+	at, err := o.find("readfile", name)
 	if err != nil {
 		return nil, err
 	}
-	return fs.ReadFile(fsys, at)
+	return fs.ReadFile(at.FS, at.path)
 }
 
 func (o overlay) Stat(name string) (fs.FileInfo, error) {
-	fsys, at, err := o.find("stat", name)
+	at, err := o.find("stat", name)
 	if err != nil {
 		return nil, err
 	}
-	info, err := fs.Stat(fsys, at)
+	info, err := fs.Stat(at.FS, at.path)
 	return named(info, name), err
 }
 
 func (o overlay) Lstat(name string) (fs.FileInfo, error) {
-	fsys, at, err := o.find("lstat", name)
+	at, err := o.find("lstat", name)
 	if err != nil {
 		return nil, err
 	}
-	info, err := fs.Lstat(fsys, at)
+	info, err := fs.Lstat(at.FS, at.path)
 	return named(info, name), err
 }
 
 func (o overlay) ReadLink(name string) (string, error) {
-	fsys, at, err := o.find("readlink", name)
+	at, err := o.find("readlink", name)
 	if err != nil {
 		return "", err
 	}
-	return fs.ReadLink(fsys, at)
+	return fs.ReadLink(at.FS, at.path)
 }
 
 // named gives the root of local the name that it has in the tree.

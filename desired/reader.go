@@ -155,7 +155,11 @@ func (r *reader) object(n *yaml.Node, v reflect.Value, at spot) error {
 	}
 	for name, f := range fields {
 		if _, there := r.lines[join(at.field, name)]; f.Tag.Get("need") != "" && !there {
-			r.add(n.Line, join(at.field, name), "is required", syntaxes[f.Tag.Get("is")].advice(""))
+			hint := ""
+			if sample := syntaxes[f.Tag.Get("is")].sample(); sample != "" {
+				hint = "add " + name + ": " + sample
+			}
+			r.add(n.Line, join(at.field, name), "is required", hint)
 		}
 	}
 	return nil

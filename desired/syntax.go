@@ -21,6 +21,7 @@ type syntax struct {
 	hint     string // instead of the example
 	min, max int64  // of a number, or nanoseconds of a duration; max 0 is no bound
 	check    func(string) error
+	quiet    bool // the value may hold a password: it is not repeated
 }
 
 const (
@@ -48,18 +49,18 @@ var syntaxes = map[string]syntax{
 	"file":     {what: "a path in the repository", pattern: pat(`^[^/\\]`), example: "compose.prod.yaml", hint: "relative to this directory, with forward slashes", check: checkFile},
 	"profile":  {what: "a compose profile", pattern: pat(`^(\*|[a-zA-Z0-9][a-zA-Z0-9_.-]+)$`), example: "full"},
 	"env":      {what: "a variable's name", pattern: pat(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "DOMAIN"},
-	"envValue": {what: "a variable's value", check: checkNoNUL},
+	"envValue": {quiet: true, what: "a variable's value", check: checkNoNUL},
 	"service":  {what: "a service's name", pattern: pat(`^[a-zA-Z0-9._-]+$`), example: "app"},
 	"variable": {what: "a variable's name", pattern: pat(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "token"},
 	"field":    {what: "a field of a JSON answer", pattern: pat(`^` + jsonField + `$`), example: "access_token"},
 	"urlPath":  {what: "a path", pattern: pat(`^/[^\s?#]*$`), example: "/readyz"},
 	"request":  {what: "a path", pattern: pat(`^/[^\s#]*$`), example: "/api/health"},
 	"target":   {what: "a service and port", pattern: pat(`^[a-zA-Z0-9._-]+:[0-9]{1,5}$`), example: "app:8000", check: checkTarget},
-	"httpURL":  {what: "an http or https URL", pattern: pat(`^https?://`), example: "http://app:8000/api/sync/status", check: checkURL},
-	"httpsURL": {what: "an https URL", pattern: pat(`^https://`), example: "https://acme-v02.api.letsencrypt.org/directory", check: checkURL},
-	"certURL": {what: "a URL that certificates are fetched from", pattern: pat(`^(sm|gs|https|file|s3|azblob|awssm|vault)://`),
+	"httpURL":  {quiet: true, what: "an http or https URL", pattern: pat(`^https?://`), example: "http://app:8000/api/sync/status", check: checkURL},
+	"httpsURL": {quiet: true, what: "an https URL", pattern: pat(`^https://`), example: "https://acme-v02.api.letsencrypt.org/directory", check: checkURL},
+	"certURL": {quiet: true, what: "a URL that certificates are fetched from", pattern: pat(`^(sm|gs|https|file|s3|azblob|awssm|vault)://`),
 		example: "https://pki.acme.com/data/fullchain.pem", hint: "one of sm:// gs:// https:// file:// s3:// azblob:// awssm:// vault://", check: checkURL},
-	"notify": {what: "a notice URL", pattern: pat(`^[a-z][a-z0-9.+-]*://\S+$`), example: "slack://token@channel"},
+	"notify": {quiet: true, what: "a notice URL", pattern: pat(`^[a-z][a-z0-9.+-]*://\S+$`), example: "slack://token@channel"},
 	"host":   {what: "a host name", pattern: pat(`^` + hostName + `$`), example: "data.acme.com", hint: "lower case, without scheme and port, for example data.acme.com", check: checkHost},
 	"domain": {what: "a domain", pattern: pat(`^(\*\.)?` + hostName + `$`), example: "data.acme.com", check: checkHost},
 	"subject": {what: "a subject", pattern: pat(`^(/(C|ST|L|O|OU|CN|emailAddress)=[^/=\n]+)+$`), example: "/C=CZ/O=Acme/CN=data.acme.com",
@@ -92,17 +93,29 @@ func (s syntax) advice(got string) string {
 	return ""
 }
 
+// sample is a value that is right; empty when there is none to show.
+func (s syntax) sample() string {
+	if s.words != nil {
+		return s.words[0]
+	}
+	return s.example
+}
+
 // text says what is wrong with a value; empty is nothing.
 func (s syntax) text(got string) string {
+	value := fmt.Sprintf("%q ", clip(got))
+	if s.quiet {
+		value = ""
+	}
 	if s.words != nil && !slices.Contains(s.words, got) ||
 		s.pattern != nil && !s.pattern.MatchString(got) {
-		return fmt.Sprintf("%q is not %s", clip(got), s.what)
+		return fmt.Sprintf("%sis not %s", value, s.what)
 	}
 	if s.check == nil {
 		return ""
 	}
 	if err := s.check(got); err != nil {
-		return fmt.Sprintf("%q is not %s: %v", clip(got), s.what, err)
+		return fmt.Sprintf("%sis not %s: %v", value, s.what, err)
 	}
 	return ""
 }

@@ -1,0 +1,157 @@
+package compose
+
+import (
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/template"
+)
+
+// wanted is a reference to a variable that has no value, or a text that is no
+// valid template.
+type wanted struct {
+	template string // the whole scalar, by which it is found in the files
+	name     string // empty: the template is not valid
+	reason   string // what ${NAME:?reason} says
+	required bool
+}
+
+// variables substitutes ${…} as compose does, and keeps a record of what had
+// no value instead of warning on the process-wide logger as compose-go does.
+type variables struct {
+	wanted []wanted
+	home   []string // scalars that begin with ~
+	seen   map[wanted]bool
+}
+
+func newVariables() *variables { return &variables{seen: map[wanted]bool{}} }
+
+func (v *variables) want(w wanted) {
+	if !v.seen[w] {
+		v.seen[w] = true
+		v.wanted = append(v.wanted, w)
+	}
+}
+
+// substitute has the signature of compose-go's interpolation hook. A missing
+// variable is recorded and stood in for, so that everything wrong is found in
+// one run.
+func (v *variables) substitute(text string, lookup template.Mapping) (string, error) {
+	out := text
+	if strings.Contains(text, "$") {
+		out = v.expand(text, lookup)
+	}
+	if strings.HasPrefix(out, "~") {
+		v.home = append(v.home, text)
+	}
+	return out, nil
+}
+
+func (v *variables) expand(text string, lookup template.Mapping) string {
+	stand := map[string]string{}
+	s := scanner{lookup: lookup, found: func(name, reason string, required bool) {
+		v.want(wanted{text, name, reason, required})
+		stand[name] = ""
+		if required {
+			stand[name] = "1" // not empty, and a number where one is expected
+		}
+	}}
+	s.scan(text)
+	out, err := template.Substitute(text, func(name string) (string, bool) {
+		if value, ok := stand[name]; ok {
+			return value, true
+		}
+		return lookup(name)
+	})
+	if err != nil {
+		v.want(wanted{template: text})
+		return text
+	}
+	return out
+}
+
+// scanner finds the references of a template that need a value and have none.
+// It follows the grammar of compose-go's template package.
+type scanner struct {
+	lookup template.Mapping
+	found  func(name, reason string, required bool)
+}
+
+func (s scanner) scan(text string) {
+	for i := 0; i < len(text)-1; {
+		switch c := text[i+1]; {
+		case text[i] != '$':
+			i++
+		case c == '$':
+			i += 2
+		case c == '{':
+			end := closing(text[i+1:])
+			if end < 0 {
+				return
+			}
+			s.braced(text[i+2 : i+1+end])
+			i += end + 2
+		default:
+			n := nameLen(text[i+1:])
+			if n > 0 {
+				s.plain(text[i+1 : i+1+n])
+			}
+			i += n + 1
+		}
+	}
+}
+
+func (s scanner) plain(name string) {
+	if _, ok := s.lookup(name); !ok {
+		s.found(name, "", false)
+	}
+}
+
+func (s scanner) braced(body string) {
+	n := nameLen(body)
+	name, op := body[:n], body[n:]
+	if op == "" {
+		s.plain(name)
+		return
+	}
+	value, ok := s.lookup(name)
+	soft := strings.HasPrefix(op, ":")
+	op = strings.TrimPrefix(op, ":")
+	if op == "" {
+		return
+	}
+	absent := !ok || soft && value == ""
+	switch word := op[1:]; {
+	case op[0] == '?' && absent:
+		s.found(name, word, true)
+	case op[0] == '-' && absent, op[0] == '+' && !absent:
+		s.scan(word)
+	}
+}
+
+// closing is the index of the brace that closes the one text begins with.
+func closing(text string) int {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// nameLen is the length of the variable name at the start of text.
+func nameLen(text string) int {
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		letter := c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return i
+		}
+	}
+	return len(text)
+}

@@ -1,0 +1,337 @@
+package desired
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// composeForTest reads only what Load's own work needs: the services with
+// their image, and the profiles that they are in. desired/compose is the real
+// one; examples/examples_test.go puts the two together.
+func composeForTest(in ComposeInput) (Project, error) {
+	fsys := Overlay(in.Tree, in.Dir, in.Local)
+	p := Project{Services: map[string]Service{}}
+	files := in.Files
+	if len(files) == 0 {
+		found, err := findCompose(fsys, in.Dir)
+		if err != nil {
+			return p, err
+		}
+		files = []string{found}
+	}
+	for _, f := range files {
+		data, err := fs.ReadFile(fsys, path.Join(in.Dir, f))
+		if err != nil {
+			return p, err
+		}
+		var file struct {
+			Services map[string]struct {
+				Image    string
+				Profiles []string
+			}
+		}
+		if err := yaml.Unmarshal(data, &file); err != nil {
+			return p, Problems{{File: path.Join(in.Dir, f), Line: 1, Text: "is not YAML"}}
+		}
+		for name, s := range file.Services {
+			on := len(s.Profiles) == 0 || slices.ContainsFunc(s.Profiles, func(x string) bool { return slices.Contains(in.Profiles, x) })
+			if on {
+				p.Services[name] = Service{Name: name, Image: s.Image, Environment: maps.Clone(in.Env)}
+			}
+		}
+	}
+	return p, nil
+}
+
+// tree makes a file system of names and contents.
+func tree(files map[string]string) fstest.MapFS {
+	m := fstest.MapFS{}
+	for name, content := range files {
+		m[name] = &fstest.MapFile{Data: []byte(content), Mode: 0o644}
+	}
+	return m
+}
+
+const twoServices = "services:\n  app: {image: 'ghcr.io/acme/app:dev'}\n  db: {image: postgres}\n  extra: {image: 'ghcr.io/acme/app', profiles: [extra]}\n"
+
+// loadText loads instances/acme of an instance.yaml beside twoServices.
+func loadText(instance string) (Spec, error) {
+	return Load(Input{Tree: tree(map[string]string{
+		"instances/acme/instance.yaml": "apiVersion: fairlead/v1\nname: acme\n" + instance,
+		"instances/acme/compose.yaml":  twoServices,
+		"instances/acme/other.yaml":    "services: {other: {image: redis}}",
+		"shared/base.yaml":             "services: {base: {image: redis}}",
+	}), Dir: "instances/acme", Compose: composeForTest})
+}
+
+func TestLoadDefaults(t *testing.T) {
+	s, err := loadText("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Spec{Name: "acme", Dir: "instances/acme", Services: s.Services,
+		HealthTimeout: 2 * time.Minute, Bake: 2 * time.Second, RetainGenerations: 10}
+	if !reflect.DeepEqual(s, want) {
+		t.Errorf("got %+v, want %+v", s, want)
+	}
+	if got := s.ServiceNames(); !slices.Equal(got, []string{"app", "db"}) {
+		t.Errorf("services are %v", got)
+	}
+}
+
+// used are the keys that this version uses: two ways to write each, which must
+// lead to different specs.
+var used = map[string][2]string{
+	"apiVersion":         {},
+	"name":               {"", "#"}, // changed below: it is in the head
+	"suspend":            {"", "suspend: {reason: a}"},
+	"suspend.reason":     {"suspend: {reason: a}", "suspend: {reason: b}"},
+	"suspend.until":      {"suspend: {reason: a}", "suspend: {reason: a, until: 2026-12-01T08:00:00Z}"},
+	"allowEmpty":         {"", "allowEmpty: true"},
+	"release":            {"", "release: {image: ghcr.io/acme/app, version: 2026.04.3}"},
+	"release.image":      {"release: {image: ghcr.io/acme/app, version: 2026.04.3}", "release: {image: postgres, version: 2026.04.3}"},
+	"release.version":    {"release: {image: ghcr.io/acme/app, version: 2026.04.3}", "release: {image: ghcr.io/acme/app, version: 2026.04.4}"},
+	"release.digest":     {"release: {image: ghcr.io/acme/app, version: 2026.04.3}", "release: {image: ghcr.io/acme/app, version: 2026.04.3, digest: 'sha256:" + hex64 + "'}"},
+	"upgrade":            {"", "upgrade: {rollback: off}"},
+	"upgrade.rollback":   {"upgrade: {rollback: notify}", "upgrade: {rollback: off}"},
+	"compose":            {"", "compose: {files: [other.yaml]}"},
+	"compose.files":      {"compose: {files: [compose.yaml]}", "compose: {files: [compose.yaml, ../../shared/base.yaml]}"},
+	"compose.profiles":   {"", "compose: {profiles: [extra]}"},
+	"compose.env":        {"", "compose: {env: {A: b}}"},
+	"health":             {"", "health: {bake: 0s}"},
+	"health.timeout":     {"", "health: {timeout: 119s}"},
+	"health.bake":        {"health: {bake: 1s}", "health: {bake: 0s}"},
+	"retain":             {"", "retain: {generations: 3}"},
+	"retain.generations": {"retain: {generations: 4}", "retain: {generations: 3}"},
+}
+
+const hex64 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+// Every key of the format has an effect or is refused: never silence.
+func TestEveryKeyIsUsedOrRefused(t *testing.T) {
+	eachField(reflect.TypeFor[Instance](), "", func(key string, _ reflect.StructField) {
+		for at := key; at != ""; at = at[:max(0, strings.LastIndexByte(at, '.'))] {
+			if isUnsupported(at) {
+				return
+			}
+		}
+		if _, ok := used[key]; !ok {
+			t.Errorf("%s is neither used nor refused", key)
+		}
+	})
+	for key, ways := range used {
+		if key == "apiVersion" || key == "name" {
+			continue
+		}
+		t.Run(key, func(t *testing.T) {
+			a, err := loadText(ways[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := loadText(ways[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reflect.DeepEqual(a, b) {
+				t.Errorf("%q and %q lead to the same spec", ways[0], ways[1])
+			}
+		})
+	}
+}
+
+func TestUnsupportedIsRefused(t *testing.T) {
+	data, err := fs.ReadFile(testdata(), "spec-example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := tree(map[string]string{
+		"a/instance.yaml": string(data), "a/compose.yaml": twoServices, "a/compose.override.yaml": "services: {caddy: {image: caddy}}",
+		"a/connectors/keboola.yaml": "", "a/connectors/snowflake/connector.yaml": "", "a/connectors/README.md": "", "a/secrets.enc.yaml": "",
+	})
+	_, err = Load(Input{Tree: files, Dir: "a", Compose: composeForTest})
+	var problems Problems
+	if !errors.As(err, &problems) {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/unsupported.golden", problems.Error()+"\n")
+	for _, u := range unsupported {
+		refused := slices.ContainsFunc(problems, func(p Problem) bool { return p.Field == u.field && p.Line > 0 })
+		pinned := u.field == "release.channel" // the example pins a version too, which wins
+		if refused == pinned {
+			t.Errorf("%s: refused is %v", u.field, refused)
+		}
+	}
+}
+
+func TestLoadPins(t *testing.T) {
+	tests := []struct{ release, app, db string }{
+		{"{image: ghcr.io/acme/app, version: 2026.04.3}", "ghcr.io/acme/app:stable-2026.04.3", "postgres"},
+		{"{image: ghcr.io/acme/app, channel: dev, version: 2026.04.3}", "ghcr.io/acme/app:stable-2026.04.3", "postgres"},
+		{"{image: ghcr.io/acme/app, version: 2026.04.3, digest: 'sha256:" + hex64 + "'}", "ghcr.io/acme/app@sha256:" + hex64, "postgres"},
+		{"{image: docker.io/library/postgres, version: 2026.04.3}", "ghcr.io/acme/app:dev", "docker.io/library/postgres:stable-2026.04.3"},
+	}
+	for _, tt := range tests {
+		s, err := loadText("release: " + tt.release)
+		if err != nil || s.Services["app"].Image != tt.app || s.Services["db"].Image != tt.db {
+			t.Errorf("%s: app %s, db %s, %v", tt.release, s.Services["app"].Image, s.Services["db"].Image, err)
+		}
+	}
+}
+
+func TestLoadProblems(t *testing.T) {
+	const at = "instances/acme/instance.yaml:"
+	tests := map[string]struct{ in, want string }{
+		"missing file": {"compose: {files: [compose.yml]}", at + "3: compose.files[0]: there is no file \"compose.yml\" (did you mean compose.yaml?)"},
+		"outside":      {"compose: {files: [../../../x.yaml]}", at + "3: compose.files[0]: \"../../../x.yaml\" is outside the repository"},
+		"channel":      {"release: {image: ghcr.io/acme/app, channel: stable}", at + "3: release.channel: not supported by this version of Fairlead (pin release.version or release.digest)"},
+		"no service":   {"health: {service: ap}", at + "3: health.service: there is no service \"ap\" (did you mean app?)\n" + at + "3: health.service: not supported by this version of Fairlead (give the service a healthcheck in its compose file)"},
+		"no image":     {"release: {image: ghcr.io/acme/ap, version: 2026.04.3}", at + "3: release.image: no service has an image of this repository (did you mean ghcr.io/acme/app?)"},
+		"front":        {"front: [{host: a.b, to: 'ap:1'}]", at + "3: front: not supported by this version of Fairlead (run a proxy as a service, see examples/agnes)\n" + at + "3: front[0].to: there is no service \"ap\" (did you mean app?)"},
+		"reload":       {"certificates: {a: {domains: [a.b], fullchain: 'sm://x', reload: [{service: x, signal: SIGHUP}]}}", "there is no service \"x\" (allowed: app, db)"},
+		"secret":       {"compose: {env: {A: 'x${secret:B}'}}", at + "3: compose.env.A: a secret reference is not supported by this version of Fairlead (put the value into .env in the host's local/ directory)"},
+		"both files":   {"nope: 1\ncompose: {files: [broken.yaml]}", at + "3: nope: unknown key"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := loadText(tt.in)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+// What is wrong with instance.yaml and with a compose file comes together.
+func TestLoadReportsAllFiles(t *testing.T) {
+	_, err := Load(Input{Tree: tree(map[string]string{"instance.yaml": "apiVersion: fairlead/v1\nname: a\nnope: 1\n", "compose.yaml": "{"}),
+		Dir: ".", Compose: composeForTest})
+	want := "compose.yaml:1: is not YAML\ninstance.yaml:3: nope: unknown key"
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLoadWithoutInstanceFile(t *testing.T) {
+	files := tree(map[string]string{"My App/compose.yaml": twoServices, "My App/connectors/x.yaml": "", "named/docker-compose.yml": "name: my_shop\n" + twoServices,
+		"compose.yaml": twoServices, "42/compose.yaml": twoServices, "var/compose.yaml": "name: ${X}\n" + twoServices, "yml/instance.yml": "", "yml/compose.yaml": twoServices})
+	tests := []struct{ dir, root, name, problem string }{
+		{"My App", "", "my-app", ""},
+		{"named", "", "my-shop", ""},
+		{"var", "", "var", ""},
+		{".", "shop", "shop", ""},
+		{".", "", "", `instance.yaml: no name can be made of the directory's name ""`},
+		{"42", "", "", `42/instance.yaml: no name can be made of the directory's name "42"`},
+		{"yml", "", "", "yml/instance.yml: is not read (rename it to instance.yaml)"},
+	}
+	for _, tt := range tests {
+		s, err := Load(Input{Tree: files, Dir: tt.dir, RootName: tt.root, Compose: composeForTest})
+		if tt.problem != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.problem) {
+				t.Errorf("%s: got %v, want %s", tt.dir, err, tt.problem)
+			}
+			continue
+		}
+		if err != nil || s.Name != tt.name || len(s.Services) != 2 {
+			t.Errorf("%s: got %+v, %v", tt.dir, s, err)
+		}
+		if name, err := NameOf(files, tt.dir, tt.root); name != tt.name || err != nil {
+			t.Errorf("NameOf %s: got %s, %v", tt.dir, name, err)
+		}
+		if tt.dir == "My App" && !slices.Equal(s.Notes, []string{"connectors/x.yaml is not read: there is no instance.yaml"}) {
+			t.Errorf("notes are %q", s.Notes)
+		}
+	}
+}
+
+func TestLoadEmpty(t *testing.T) {
+	load := func(more string) (Spec, error) {
+		return Load(Input{Tree: tree(map[string]string{"instance.yaml": "apiVersion: fairlead/v1\nname: a\n" + more}), Dir: ".", Compose: composeForTest})
+	}
+	if s, err := load("allowEmpty: true"); err != nil || !s.AllowEmpty || len(s.Services) != 0 {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	if _, err := load(""); err == nil || !strings.Contains(err.Error(), "there is no compose file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLoadLocal(t *testing.T) {
+	repo := tree(map[string]string{"a/instance.yaml": "apiVersion: fairlead/v1\nname: a\n", "a/compose.yaml": twoServices})
+	s, err := Load(Input{Tree: repo, Dir: "a", Compose: composeForTest, Local: tree(map[string]string{
+		"instance.yaml": "apiVersion: fairlead/v1\nname: a\ncompose: {env: {TOKEN: hush, EMPTY: ''}}\n", ".env": "A=b", "conf/x": ""})})
+	if err != nil || !slices.Equal(s.LocalFiles, []string{".env", "conf/x", "instance.yaml"}) || !slices.Equal(s.Sensitive, []string{"hush"}) {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	link := fstest.MapFS{".env": {Data: []byte("/etc/shadow"), Mode: fs.ModeSymlink}}
+	if _, err := Load(Input{Tree: repo, Dir: "a", Compose: composeForTest, Local: link}); err == nil || !strings.Contains(err.Error(), "local/.env: is not a regular file") {
+		t.Errorf("a link: %v", err)
+	}
+	many := fstest.MapFS{}
+	for i := range maxLocalFiles + 1 {
+		many["f"+time.Duration(i).String()] = &fstest.MapFile{}
+	}
+	if _, err := Load(Input{Tree: repo, Dir: "a", Compose: composeForTest, Local: many}); err == nil || !strings.Contains(err.Error(), "more than 1000") {
+		t.Errorf("many: %v", err)
+	}
+}
+
+// A tree that cannot be read is an error of its own, never a Problem (law 3).
+func TestLoadUnreadable(t *testing.T) {
+	broken := errors.New("object not found")
+	good := tree(map[string]string{"a/instance.yaml": "apiVersion: fairlead/v1\nname: a\n", "a/compose.yaml": twoServices, "a/connectors/x/y": ""})
+	for _, name := range []string{"a/instance.yaml", "a/compose.yaml", "a/connectors", "a/secrets.enc.yaml"} {
+		bad := failing{good, name, broken}
+		_, err := Load(Input{Tree: bad, Dir: "a", Compose: composeForTest})
+		var problems Problems
+		if !errors.Is(err, broken) || errors.As(err, &problems) {
+			t.Errorf("load with %s broken: %v", name, err)
+		}
+	}
+	for _, name := range []string{".", "a/instance.yaml"} {
+		dirs, err := Discover(failing{good, name, broken}, []string{"*"})
+		if dirs != nil || !errors.Is(err, broken) {
+			t.Errorf("discover with %s broken: %v, %v", name, dirs, err)
+		}
+	}
+}
+
+// failing is a file system where one name gives an error.
+type failing struct {
+	fstest.MapFS
+	name string
+	err  error
+}
+
+func (f failing) Open(name string) (fs.File, error) {
+	if name == f.name {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: f.err}
+	}
+	return f.MapFS.Open(name)
+}
+
+func (f failing) Stat(name string) (fs.FileInfo, error) {
+	if name == f.name {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: f.err}
+	}
+	return f.MapFS.Stat(name)
+}
+
+func TestSecretsAreNotRepeated(t *testing.T) {
+	_, err := ParseInstance("i", []byte("apiVersion: fairlead/v1\nname: a\nnotify: ['hunter2']\ncompose: {env: {A: \"hunter2\\0\"}}\n"+
+		"upgrade: {busy: {url: 'http://me:hunter2@x/', field: a}}\ncertificates: {a: {domains: [a.b], fullchain: 'https://me:hunter2@x/'}}\n"))
+	b, _ := json.Marshal(err)
+	if err == nil || len(err.(Problems)) != 4 || strings.Contains(string(b), "hunter2") {
+		t.Errorf("got %s", b)
+	}
+}
