@@ -11,7 +11,7 @@ func didYouMean(word string, allowed []string) string {
 	if len(allowed) == 0 {
 		return ""
 	}
-	near, far := "", max(2, 1+len(word)/3)
+	near, far := "", max(2, 1+min(len(word), 12)/3)
 	for _, a := range allowed {
 		if d := distance(strings.ToLower(word), strings.ToLower(a)); d < far {
 			near, far = a, d
