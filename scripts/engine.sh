@@ -86,34 +86,44 @@ take_lock() {
 # install_engine brings what is missing: the client always, dockerd and what it needs for an engine on this machine.
 install_engine() {
 	local packages=()
-	if ! have docker || { is_local && ! { have dockerd && have_iptables; }; }; then
-		apt_prepare "the Docker engine" docker.io
-		choose_packages
-		# In a container the package's own start may fail although everything is installed: what counts is the programs.
-		apt_install "${packages[@]}" || true
-	fi
+	complete && return 0
+	apt_prepare "the Docker engine" docker.io
+	complete && return 0 # it was only half-installed
+	choose_packages
+	# In a container the package's own start may fail although everything is installed: what counts is the programs.
+	apt_install "${packages[@]}" || true
+	complete || apt_get install "${gently[@]}" --reinstall "${packages[@]}" || true
 	have docker || die "the docker command is missing: $manual"
-	have dockerd || ! is_local || die "dockerd is missing: $manual"
+	complete || die "dockerd, containerd, runc or iptables is missing: $manual"
+}
+
+complete() {
+	have docker || return 1
+	is_local || return 0
+	have dockerd && have containerd && have runc && have_iptables && ! half_installed
+}
+
+half_installed() {
+	case $(dpkg-query -W -f '${db:Status-Status}' docker.io 2>/dev/null) in
+	'' | installed | config-files | not-installed) return 1 ;;
+	esac
 }
 
 manual="install Docker Engine 20.10 or newer (https://docs.docker.com/engine/install/)"
 
 choose_packages() {
-	if is_local; then
-		packages+=(ca-certificates)
-		have dockerd || packages+=(docker.io)
-		have_iptables || packages+=(iptables)
-		# An engine on a kernel with AppArmor starts no container without the parser.
-		if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ] && ! have apparmor_parser; then
-			packages+=(apparmor)
-		fi
-	fi
-	have docker && return
 	# Debian 13 and later have the client in a package of its own; before, it is part of docker.io.
 	if in_apt docker-cli; then
 		packages+=(docker-cli)
-	else
-		packages+=(docker.io)
+		is_local || return 0
+	fi
+	packages+=(docker.io)
+	is_local || return 0
+	packages+=(ca-certificates)
+	have_iptables || packages+=(iptables)
+	# An engine on a kernel with AppArmor starts no container without the parser.
+	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ] && ! have apparmor_parser; then
+		packages+=(apparmor)
 	fi
 }
 
@@ -215,7 +225,7 @@ dockerd_pid() {
 		[ "$(cat "$dir/comm" 2>/dev/null)" = dockerd ] || continue
 		runs "${dir#/proc/}" || continue
 		[ "$(readlink "$dir/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] || continue
-		tr '\0' ' ' <"$dir/cmdline" 2>/dev/null | grep -q -- '--containerd-namespace fairlead-' && continue
+		[[ $(tr '\0' ' ' 2>/dev/null <"$dir/cmdline") == *'--containerd-namespace fairlead-'* ]] && continue
 		echo "${dir#/proc/}"
 		return 0
 	done

@@ -28,7 +28,7 @@ apt_get() {
 }
 
 # in_apt says whether a package of this name can be installed (a name that only other packages provide does not count).
-in_apt() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
+in_apt() { [[ $(apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[!\(]* ]]; }
 
 # apt_prepare mends what an interrupted installation left half-done and reads the package lists. $1 says what is missing,
 # the rest which packages bring it, for the message where nothing can be installed.
@@ -42,7 +42,10 @@ apt_prepare() {
 	apt_get -f install || true # likewise
 }
 
+# Another vendor's engine that conflicts with Debian's is never removed to make room.
+gently=(--no-install-recommends --no-remove)
+
 apt_install() {
 	say "installing $* with apt-get"
-	apt_get install --no-install-recommends "$@"
+	apt_get install "${gently[@]}" "$@"
 }

@@ -1,0 +1,97 @@
+# Everything needs only Go 1.26 or newer, git and make. On Debian and Ubuntu as root, the rest is installed when it is
+# missing (a Docker engine, gcc for the race detector); elsewhere the targets say what to install.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+UNITDIR  ?= $(PREFIX)/lib/systemd/system
+FUZZTIME ?= 30s
+PKG      ?= ./...
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+CORE        := ./desired/... ./reconciler
+# A test binary that takes longer hangs; 'make test' as a whole stays under 15 minutes on two cores.
+TEST        := $(GO) test -count=1 -timeout 10m
+
+.PHONY: help
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: need-go ## build bin/fairlead
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fairlead ./cmd/fairlead
+
+.PHONY: test
+test: need-go need-gcc engine oracle check ## run every check and test; brings up an engine first
+	$(TEST) -race -p 2 ./...
+
+.PHONY: test-short
+test-short: need-go ## run the tests that need no engine, no network and no C compiler
+	CGO_ENABLED=0 $(TEST) $(CORE)
+
+.PHONY: race
+race: need-go need-gcc engine oracle ## run tests with the race detector; PKG=./reconciler/... for some
+	$(TEST) -race -p 2 $(PKG)
+
+.PHONY: check
+check: need-go
+	$(GO) vet ./...
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt-ed:" $$unformatted >&2; exit 1; }
+
+.PHONY: lint
+lint: check ## run go vet, gofmt and staticcheck
+	$(GO) run $(STATICCHECK) ./...
+
+.PHONY: fuzz
+fuzz: need-go ## run every fuzz target for FUZZTIME (30s) each; PKG=./desired for some
+	GO=$(GO) scripts/fuzz.sh $(FUZZTIME) $(PKG)
+
+.PHONY: bench
+bench: need-go engine oracle ## measure against docker compose and the raw engine API; writes bench.json
+	$(GO) run -buildvcs=false ./examples/bench -o bench.json
+
+.PHONY: demo
+demo: need-go engine ## play the demo on real containers
+	$(GO) run -buildvcs=false ./examples/demo
+
+.PHONY: demo-down
+demo-down: need-go ## remove what the demo left running
+	$(GO) run -buildvcs=false ./examples/demo down
+
+.PHONY: verify
+verify: need-go ## regenerate schema, docs and goldens; fails when that changes a file
+	GO=$(GO) scripts/verify.sh
+
+.PHONY: install
+install: build ## install the binary and the systemd unit under PREFIX (/usr/local)
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(UNITDIR)'
+	install -m 0755 bin/fairlead '$(DESTDIR)$(PREFIX)/bin/fairlead'
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' scripts/fairlead.service >bin/fairlead.service
+	install -m 0644 bin/fairlead.service '$(DESTDIR)$(UNITDIR)/fairlead.service'
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin bench.json coverage.out
+
+.PHONY: engine
+engine: # bring up a Docker engine if none answers
+	@scripts/engine.sh up
+
+.PHONY: oracle
+oracle: need-go # build docker compose from its own module once; the tests compare with it
+	@scripts/compose-oracle.sh
+
+.PHONY: need-go
+need-go:
+	@command -v $(GO) >/dev/null || { echo "$(GO) is missing: install Go 1.26 or newer from https://go.dev/dl/" >&2; exit 1; }
+
+.PHONY: need-gcc
+need-gcc: # the race detector is linked by a C compiler
+	@scripts/need.sh gcc gcc libc6-dev
