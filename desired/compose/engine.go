@@ -2,7 +2,6 @@ package compose
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"

@@ -50,11 +50,12 @@ type loader struct {
 	staged    map[string][]byte     // env files by place
 	byValue   map[string][]scalarAt
 
-	removed  [][]string // what was taken out to look further
+	places   map[string]at // of list entries, by path joined with NUL
+	removed  [][]string    // what was taken out to look further
 	model    *types.Project
 	out      desired.Project
 	problems desired.Problems
-	notes    []string
+	notes    desired.Problems
 	secret   map[string]bool
 	fatal    error
 }
@@ -68,7 +69,7 @@ func newLoader(in desired.ComposeInput) *loader {
 		in: in, tree: tree{repo: in.Tree, dir: in.Dir, local: in.Local},
 		stage: newStage(), vars: newVariables(),
 		byKey: map[string]*source{}, including: map[string]bool{}, late: map[*yaml.Node]string{},
-		staged: map[string][]byte{}, secret: map[string]bool{},
+		staged: map[string][]byte{}, places: map[string]at{}, secret: map[string]bool{},
 	}
 }
 
@@ -84,8 +85,10 @@ func (l *loader) load() (desired.Project, error) {
 	if len(l.problems) > 0 {
 		return desired.Project{}, l.problems.Err()
 	}
-	slices.Sort(l.notes)
-	l.out.Notes = l.notes
+	l.notes.Sort()
+	for _, n := range l.notes {
+		l.out.Notes = append(l.out.Notes, n.String())
+	}
 	l.out.Sensitive = slices.Sorted(maps.Keys(l.secret))
 	return l.out, nil
 }

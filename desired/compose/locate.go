@@ -44,8 +44,9 @@ func (l *loader) wrong(p []string, text, hint string) {
 
 func (l *loader) note(where at, text string) {
 	p := desired.Problem{File: where.file, Line: where.line, Field: where.field, Text: text}
-	if s := l.stage.scrub(p.String()); !slices.Contains(l.notes, s) {
-		l.notes = append(l.notes, s)
+	p.Text = l.stage.scrub(p.Text)
+	if !slices.Contains(l.notes, p) {
+		l.notes = append(l.notes, p)
 	}
 }
 
@@ -54,6 +55,10 @@ func (l *loader) noteAt(p []string, text string) { l.note(l.locate(p), text) }
 // locate finds the place that a path of the merged model comes from: the last
 // file that has it, or what it extends, or the nearest thing above it.
 func (l *loader) locate(p []string) at {
+	if where, ok := l.places[strings.Join(p, "\x00")]; ok {
+		where.field = field(p)
+		return where
+	}
 	for n := len(p); n > 0; n-- {
 		if s, node := l.find(p[:n], 0); node != nil {
 			return at{s.path, node.Line, field(p)}
@@ -148,6 +153,16 @@ func isIndex(s string) bool { _, err := strconv.Atoi(s); return err == nil }
 func (s *source) find(p []string) *yaml.Node {
 	for _, doc := range slices.Backward(s.docs) {
 		if n := findIn(doc, p); n != nil {
+			return n
+		}
+	}
+	return nil
+}
+
+// value gives what a file says at a path.
+func (s *source) value(p []string) *yaml.Node {
+	for _, doc := range slices.Backward(s.docs) {
+		if n := valueIn(doc, p); n != nil {
 			return n
 		}
 	}

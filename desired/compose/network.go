@@ -130,7 +130,7 @@ func (l *loader) ports(s *types.ServiceConfig) []desired.Port {
 	}
 	var out []desired.Port
 	for i, c := range s.Ports {
-		p := []string{"services", s.Name, "ports", itoa(i)}
+		p := l.portPath(s, i)
 		port := desired.Port{Target: uint16(c.Target), Published: c.Published, HostIP: c.HostIP, Protocol: c.Protocol}
 		switch port.Protocol {
 		case "tcp":
@@ -151,6 +151,41 @@ func (l *loader) ports(s *types.ServiceConfig) []desired.Port {
 		out = append(out, port)
 	}
 	return out
+}
+
+// portPath is the path of a port. Ranges are expanded and overlays merged by
+// then, so the line is that of the entry which names the port.
+func (l *loader) portPath(s *types.ServiceConfig, i int) []string {
+	list := []string{"services", s.Name, "ports"}
+	p := append(list[:3:3], itoa(i))
+	for _, src := range slices.Backward(l.sources) {
+		if src.template {
+			continue
+		}
+		for _, n := range oneOrMore(src.value(list)) {
+			n = deref(n)
+			_, published := child(n, "published")
+			said := n.Value
+			if published != nil {
+				said = published.Value
+			}
+			if numbers := strings.FieldsFunc(said, notDigit); within(numbers, s.Ports[i].Published) {
+				l.places[strings.Join(p, "\x00")] = at{file: src.path, line: n.Line}
+				return p
+			}
+		}
+	}
+	return p
+}
+
+func notDigit(r rune) bool { return r < '0' || r > '9' }
+
+// within tells whether a port is one of the numbers, or between the first two.
+func within(numbers []string, port string) bool {
+	if port == "" || slices.Contains(numbers, port) {
+		return slices.Contains(numbers, port)
+	}
+	return len(numbers) > 1 && atoi(numbers[0]) < atoi(port) && atoi(port) < atoi(numbers[1])
 }
 
 func validPublished(s string) bool {

@@ -117,6 +117,9 @@ func (l *loader) sound(s *source, root *yaml.Node) bool {
 			l.add(desired.Problem{File: s.path, Line: n.Line, Field: field(p), Text: "the path leads out of the repository"})
 			ok = false
 		}
+		if n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Value == "" {
+			n.Value = "null" // in a flow mapping the encoder would write it as a string
+		}
 		if n.Kind != yaml.MappingNode {
 			return
 		}
