@@ -92,15 +92,24 @@ install_engine() {
 	choose_packages
 	# In a container the package's own start may fail although everything is installed: what counts is the programs.
 	apt_install "${packages[@]}" || true
-	complete || apt_get install "${gently[@]}" --reinstall "${packages[@]}" || true
-	have docker || die "the docker command is missing: $manual"
-	complete || die "dockerd, containerd, runc or iptables is missing: $manual"
+	if ! complete; then # a file was lost from an installed package
+		! is_local || packages+=(containerd runc)
+		apt_get install "${gently[@]}" --reinstall "${packages[@]}" || true
+	fi
+	complete || die "still missing or half-installed: $(missing | xargs). Mend or purge it, or $manual"
 }
 
-complete() {
-	have docker || return 1
+complete() { [ -z "$(missing)" ]; }
+
+missing() {
+	have docker || echo docker
 	is_local || return 0
-	have dockerd && have containerd && have runc && have_iptables && ! half_installed
+	local name
+	for name in dockerd containerd runc; do
+		have "$name" || echo "$name"
+	done
+	have_iptables || echo iptables
+	! half_installed || echo docker.io
 }
 
 half_installed() {
