@@ -116,9 +116,13 @@ func (r *Instance) shown(a application, log *logrus.Entry) {
 	now := time.Now()
 	r.setStatus(func(s *Status) {
 		s.Outcome, s.Pending = Applied, nil
-		s.Phase, s.Sync = PhaseIdle, Synced
-		if a.kind == "rollback" {
+		switch a.kind {
+		case "deploy":
+			s.Phase, s.Sync = PhaseIdle, Synced
+		case "rollback":
 			s.Phase, s.Sync = PhaseHeld, OutOfSync
+		case "heal": // what was said of the revision still holds
+			s.Phase, s.Sync = r.said.phase, r.said.sync
 		}
 		if a.kind == "deploy" {
 			s.Applied, s.AppliedAt, s.Generation = a.generation.Revision, now.UTC(), a.generation.Number

@@ -185,6 +185,7 @@ func (r *Instance) show(l loaded, m memo, d decision) {
 		if errors.As(l.err, &gone) {
 			s.Sync, s.Phase = Unknown, PhaseRetrying
 		}
+		r.said = said{s.Phase, s.Sync}
 	})
 	r.announce(before, d, l)
 }

@@ -76,6 +76,7 @@ type Instance struct {
 	good     *goodGeneration
 	ready    bool         // start-up has read journal and store
 	broken   *interrupted // the apply that did not end, if there is one
+	said     said         // of the revision, before what runs was looked at
 	forced   bool         // this pass does not wait for a retry to be due
 	try      attempt
 	lastDeep time.Time
@@ -86,6 +87,12 @@ type Instance struct {
 type goodGeneration struct {
 	Generation
 	target Target
+}
+
+// said is what a decision says of the revision.
+type said struct {
+	phase Phase
+	sync  Sync
 }
 
 // attempt is what is known of tries at one specification that did not succeed.

@@ -1,0 +1,514 @@
+package reconciler_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/drivertest"
+)
+
+// lawTest runs in a bubble, so that waits cost no time.
+func lawTest(t *testing.T, f func(t *testing.T, h *house)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, newHouse(t)) })
+}
+
+func TestCommitBecomesContainers(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("db", "db:1"), after(service("app", "app:1"), desired.Healthy, "db"))
+		s := h.apply(spec)
+		h.converged(spec)
+		if s.Sync != reconciler.Synced || s.Health != reconciler.Healthy || s.Phase != reconciler.PhaseIdle || s.Generation != 1 {
+			t.Errorf("status = %s %s %s generation %d", s.Sync, s.Health, s.Phase, s.Generation)
+		}
+		if rec := h.history()[0]; rec.Outcome != reconciler.Applied || rec.Kind != "deploy" || rec.Who != "Ann" || len(rec.Actions) != 3 {
+			t.Errorf("record = %+v", rec)
+		}
+	})
+}
+
+// Law 1: the plan after a successful apply is empty, and a pass without a
+// change touches nothing.
+func TestSecondPassDoesNothing(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("app", "app:1"), service("job", "job:1"))
+		h.apply(spec)
+		before := len(h.engine.Steps())
+		h.once()
+		h.restart()
+		s := h.once()
+		if extra := h.engine.Steps()[before:]; len(changing(extra)) > 0 {
+			t.Errorf("steps of passes without a change: %v", extra)
+		}
+		if len(h.history()) != 1 || s.Sync != reconciler.Synced {
+			t.Errorf("history has %d entries, sync is %s", len(h.history()), s.Sync)
+		}
+	})
+}
+
+// changing drops the steps that change nothing.
+func changing(steps []string) (list []string) {
+	for _, s := range steps {
+		if !strings.HasPrefix(s, "wait ") && !strings.HasPrefix(s, "settle ") && !strings.HasPrefix(s, "pull ") {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// Law 2: many triggers cause at most one more pass.
+func TestTriggersCoalesce(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.apply(acme(service("app", "app:1")))
+		ctx, cancel := context.WithCancel(t.Context())
+		observed := 0
+		h.engine.Hook = func(step string) error {
+			if strings.HasPrefix(step, "observe ") {
+				observed++
+			}
+			return nil
+		}
+		done := make(chan error, 1)
+		go func() { done <- h.inst.Run(ctx) }()
+		synctest.Wait()
+		observed = 0
+		for range 1000 {
+			h.inst.Trigger()
+		}
+		synctest.Wait()
+		if observed < 1 || observed > 2 {
+			t.Errorf("1,000 triggers made %d observations, want 1 or 2", observed)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Law 3: what cannot be read removes nothing.
+func TestUnreadableSourceRemovesNothing(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("app", "app:1"))
+		h.apply(spec)
+		h.repo.down = errBoom
+		h.engine.Kill("acme-app-1")
+		s := h.once()
+		h.converged(spec) // law 14: and it is healed all the same
+		if s.Sync != reconciler.Unknown || s.Condition(reconciler.SourceReady).Reason != "SourceUnreadable" {
+			t.Errorf("sync = %s, condition = %+v", s.Sync, s.Condition(reconciler.SourceReady))
+		}
+	})
+}
+
+func TestUnreachableEngineDecidesNothing(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("app", "app:1"))
+		h.apply(spec)
+		h.engine.SetDown(errors.Join(reconciler.ErrUnreachable, errBoom))
+		h.repo.commit(acme(service("app", "app:2")))
+		s := h.once()
+		if s.Sync != reconciler.Unknown || s.Condition(reconciler.ContainersReady).Reason != "EngineUnreachable" {
+			t.Errorf("status = %s %+v", s.Sync, s.Conditions)
+		}
+		h.engine.SetDown(nil)
+		h.once()
+		h.converged(acme(service("app", "app:2")))
+		if n := len(h.history()); n != 2 {
+			t.Errorf("history has %d records, want the two deployments only", n)
+		}
+	})
+}
+
+func TestEmptySpecNeedsAllowEmpty(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("app", "app:1"))
+		h.apply(spec)
+		s := h.apply(acme())
+		h.converged(spec)
+		if s.Phase != reconciler.PhaseStalled || !strings.Contains(s.Condition(reconciler.ContainersReady).Message, "allowEmpty") {
+			t.Errorf("status = %s %+v", s.Phase, s.Conditions)
+		}
+		empty := acme()
+		empty.AllowEmpty = true
+		h.apply(empty)
+		h.converged(empty)
+	})
+}
+
+// Law 4: a revision that does not load changes nothing; the last good one is
+// kept converged.
+func TestBadRevisionChangesNothing(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("app", "app:1"))
+		h.apply(spec)
+		h.repo.commitBad(desired.Problems{{File: "instances/acme/compose.yaml", Line: 3, Field: "services.app.imgae", Text: "unknown key"}})
+		h.engine.RemoveContainer("acme-app-1")
+		s := h.once()
+		h.converged(spec)
+		if s.Phase != reconciler.PhaseRefused || len(s.Problems) != 1 || s.Applied.Commit == s.Attempted.Commit {
+			t.Errorf("status = %s, problems %v, attempted %s, applied %s", s.Phase, s.Problems, s.Attempted.Commit, s.Applied.Commit)
+		}
+		h.restart()
+		h.engine.Kill("acme-app-1")
+		h.once()
+		h.converged(spec) // the last good one survives a restart, too
+	})
+}
+
+// Law 5: volumes stay, and what is not ours is not touched.
+func TestVolumesAndForeignObjectsStay(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.engine.AddForeign("blog-web-1", "project blog")
+		h.engine.AddNetwork("blog_default")
+		h.engine.AddVolume("blog_data")
+		spec := acme(service("app", "app:1"))
+		spec.Volumes = map[string]desired.Volume{"data": {Key: "data", Name: "acme_data"}}
+		h.apply(spec)
+		empty := acme()
+		empty.AllowEmpty, empty.Networks = true, nil
+		h.apply(empty)
+		o := h.observed()
+		if _, there := o.Volumes["acme_data"]; !there {
+			t.Error("volume acme_data was removed")
+		}
+		if _, there := o.Networks["acme_default"]; there {
+			t.Error("network acme_default was not removed")
+		}
+		for _, what := range []bool{o.Foreign["blog-web-1"] != "", o.Networks["blog_default"].Name != "", o.Volumes["blog_data"].Name != ""} {
+			if !what {
+				t.Errorf("a foreign object is gone: %+v", o)
+			}
+		}
+	})
+}
+
+func TestForeignNameIsNotTaken(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.engine.AddForeign("acme-app-1", "project acme, made by docker compose")
+		s := h.apply(acme(service("app", "app:1")))
+		if s.Phase != reconciler.PhaseStalled || !strings.Contains(s.Condition(reconciler.ContainersReady).Message, "acme-app-1") {
+			t.Errorf("status = %s %+v", s.Phase, s.Conditions)
+		}
+		if steps := changing(h.engine.Steps()); len(steps) > 0 {
+			t.Errorf("steps before the refusal: %v", steps)
+		}
+	})
+}
+
+// Law 6: nothing is stopped before everything is here.
+func TestFailedPullLeavesTheOldOneServing(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("app", "app:1"))
+		h.apply(spec)
+		h.engine.FailPull("app:2", errBoom)
+		before := len(h.engine.Steps())
+		s := h.apply(acme(service("app", "app:2")))
+		h.converged(spec)
+		if steps := changing(h.engine.Steps()[before:]); len(steps) > 0 {
+			t.Errorf("steps with a pull that fails: %v", steps)
+		}
+		if s.Phase != reconciler.PhaseRetrying || s.Sync != reconciler.OutOfSync {
+			t.Errorf("status = %s %s", s.Phase, s.Sync)
+		}
+		h.engine.FailPull("app:2", nil)
+		h.once()
+		h.converged(acme(service("app", "app:2")))
+	})
+}
+
+// Law 8: what does not get healthy is rolled back, quarantined, and tried
+// again only when it changes.
+func TestSickReleaseIsRolledBackOnce(t *testing.T) {
+	for _, image := range []string{"app:sick", "app:crash"} {
+		t.Run(image, func(t *testing.T) {
+			lawTest(t, func(t *testing.T, h *house) {
+				good := acme(service("db", "db:1"), after(service("app", "app:1"), desired.Healthy, "db"))
+				h.apply(good)
+				bad := acme(env(service("db", "db:1"), "MODE", "new"), after(service("app", image), desired.Healthy, "db"))
+				s := h.apply(bad)
+				h.converged(good) // db as well: a generation is whole or not at all
+				if s.Outcome != reconciler.RolledBack || s.Phase != reconciler.PhaseRolledBack {
+					t.Errorf("outcome = %s, phase = %s", s.Outcome, s.Phase)
+				}
+				rec := h.history()[0]
+				if rec.Outcome != reconciler.RolledBack || rec.Generation != 2 || rec.From != 1 || rec.Reason == "" {
+					t.Errorf("record = %+v", rec)
+				}
+				steps := len(h.engine.Steps())
+				h.restart()
+				if s = h.once(); s.Phase != reconciler.PhaseQuarantined || len(s.Quarantined) != 1 {
+					t.Errorf("phase = %s, quarantined = %v", s.Phase, s.Quarantined)
+				}
+				if again := changing(h.engine.Steps()[steps:]); len(again) > 0 {
+					t.Errorf("a quarantined generation was tried again: %v", again)
+				}
+				next := acme(env(service("db", "db:1"), "MODE", "new"), after(service("app", "app:2"), desired.Healthy, "db"))
+				h.apply(next)
+				h.converged(next)
+			})
+		})
+	}
+}
+
+func TestFirstDeploymentThatFailsIsTriedAgain(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		s := h.apply(acme(service("app", "app:sick")))
+		if s.Outcome != reconciler.Failed || s.Phase != reconciler.PhaseRetrying {
+			t.Errorf("outcome = %s, phase = %s", s.Outcome, s.Phase)
+		}
+		fixed := acme(service("app", "app:1"))
+		h.apply(fixed)
+		h.converged(fixed)
+	})
+}
+
+func TestRollbackPolicyOffLeavesTheNewOne(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.apply(acme(service("app", "app:1")))
+		bad := acme(service("app", "app:sick"))
+		bad.Rollback = "off"
+		s := h.apply(bad)
+		h.once()
+		h.converged(bad)
+		if s.Outcome != reconciler.Failed {
+			t.Errorf("outcome = %s, want Failed", s.Outcome)
+		}
+	})
+}
+
+// Law 8: the newest commit cancels an apply in progress.
+func TestNewerCommitTakesOver(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.apply(acme(service("app", "app:1")))
+		h.repo.commit(acme(service("app", "app:slow")))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- h.inst.Run(ctx) }()
+		time.Sleep(5 * time.Second) // of the bubble: the slow one is being waited for
+		next := acme(service("app", "app:2"))
+		h.repo.commit(next)
+		began := time.Now()
+		h.inst.Trigger()
+		for h.inst.Status().Generation != 3 && time.Since(began) < time.Minute {
+			time.Sleep(time.Second)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("the newer revision stood after %s: it waited for the older one", took)
+		}
+		cancel()
+		<-done
+		h.converged(next)
+		if rec := h.history()[1]; rec.Outcome != reconciler.Superseded {
+			t.Errorf("outcome of the older one = %s, want Superseded", rec.Outcome)
+		}
+	})
+}
+
+// An invalid newer revision takes over nothing.
+func TestInvalidCommitDoesNotCancel(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.repo.commit(acme(service("app", "app:plain")))
+		h.engine.Hook = func(step string) error {
+			if step == "start acme-app-1" {
+				h.repo.commitBad(errBoom)
+				h.inst.Trigger()
+			}
+			return nil
+		}
+		h.once()
+		if rec := h.history()[0]; rec.Outcome != reconciler.Applied {
+			t.Errorf("outcome = %s", rec.Outcome)
+		}
+	})
+}
+
+// Law 9: a rollback holds until a newer revision changes the instance, and
+// healing goes on meanwhile.
+func TestRollbackHoldsUntilANewerRevision(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		one, two := acme(service("app", "app:1")), acme(service("app", "app:2"))
+		h.apply(one)
+		h.apply(two)
+		to, err := h.inst.Rollback(t.Context(), 0, "bob")
+		if err != nil || to.Number != 1 {
+			t.Fatalf("rollback to %d, %v", to.Number, err)
+		}
+		s := h.once()
+		h.converged(one)
+		if s.Phase != reconciler.PhaseHeld || s.Hold == nil || s.Hold.By != "bob" {
+			t.Errorf("status = %s %+v", s.Phase, s.Hold)
+		}
+		h.engine.Kill("acme-app-1")
+		h.repo.commit(two) // a commit that changes nothing of this instance
+		h.restart()
+		h.once()
+		h.converged(one)
+		three := acme(service("app", "app:2"), service("db", "db:1"))
+		s = h.apply(three)
+		h.converged(three)
+		if s.Hold != nil || s.Phase != reconciler.PhaseIdle {
+			t.Errorf("after a newer revision: %s %+v", s.Phase, s.Hold)
+		}
+	})
+}
+
+func TestRevertReturnsWithoutANewGeneration(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		one := acme(service("app", "app:1"))
+		h.apply(one)
+		h.apply(acme(service("app", "app:sick")))
+		s := h.apply(one)
+		h.converged(one)
+		if s.Sync != reconciler.Synced || s.Generation != 1 || s.Applied.Commit != s.Attempted.Commit {
+			t.Errorf("after the revert: %s generation %d", s.Sync, s.Generation)
+		}
+	})
+}
+
+// Drift of every kind is healed, and history says what it was.
+func TestDriftIsHealed(t *testing.T) {
+	spec := acme(service("app", "app:1"), service("db", "db:1"))
+	for name, tamper := range map[string]func(*drivertest.Engine){
+		"kill":       func(e *drivertest.Engine) { e.Kill("acme-app-1") },
+		"stop":       func(e *drivertest.Engine) { e.Stop("acme-app-1") },
+		"pause":      func(e *drivertest.Engine) { e.Pause("acme-app-1") },
+		"remove":     func(e *drivertest.Engine) { e.RemoveContainer("acme-app-1") },
+		"rename":     func(e *drivertest.Engine) { e.Rename("acme-app-1", "mine") },
+		"update":     func(e *drivertest.Engine) { e.Update("acme-app-1", "memory", "0", "64m") },
+		"disconnect": func(e *drivertest.Engine) { e.Disconnect("acme-app-1", "acme_default") },
+		"recreate":   func(e *drivertest.Engine) { e.Recreate("acme-app-1") },
+		"network":    func(e *drivertest.Engine) { e.RemoveNetwork("acme_default") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			lawTest(t, func(t *testing.T, h *house) {
+				h.apply(spec)
+				tamper(h.engine)
+				s := h.once()
+				h.converged(spec)
+				rec := h.history()[0]
+				if rec.Kind != "heal" || rec.Outcome != reconciler.Applied || len(rec.Actions) == 0 || rec.Actions[0].Reason == "" {
+					t.Errorf("record = %+v", rec)
+				}
+				if s.Sync != reconciler.Synced || s.Generation != 1 {
+					t.Errorf("status = %s generation %d", s.Sync, s.Generation)
+				}
+			})
+		})
+	}
+}
+
+// Law 12: no secret in the store, the journal or a record.
+func TestSecretsAreNotStoredInTheClear(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		const secret = "correct-horse-battery"
+		spec := acme(env(service("app", "app:1"), "SETTING", secret))
+		spec.Sensitive = []string{secret}
+		h.apply(spec)
+		spec = acme(env(service("app", "app:2"), "SETTING", secret+"-new"))
+		spec.Sensitive = []string{secret + "-new"}
+		h.apply(spec)
+		h.stop()
+		for _, name := range files(t, h.dir) {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(data, []byte(secret)) {
+				t.Errorf("%s holds the secret in the clear", name)
+			}
+		}
+		h.start()
+		changes := h.history()[0].Actions[0].Changes
+		if !slices.ContainsFunc(changes, func(c reconciler.Change) bool {
+			return c.Field == "environment.SETTING" && c.Old == "(sensitive)" && c.New == "(sensitive)"
+		}) {
+			t.Errorf("changes = %+v", changes)
+		}
+	})
+}
+
+func files(t *testing.T, dir string) (list []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			list = append(list, name)
+		}
+		return err
+	})
+	if err != nil || len(list) == 0 {
+		t.Fatalf("list %s: %v, %d files", dir, err, len(list))
+	}
+	return list
+}
+
+func TestSuspendStopsHealing(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("app", "app:1"))
+		h.apply(spec)
+		if err := h.inst.Suspend(" ", "bob", time.Time{}); err == nil {
+			t.Error("a suspension without a reason was accepted")
+		}
+		if err := h.inst.Suspend("stocktaking", "bob", time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		h.engine.Stop("acme-app-1")
+		if s := h.once(); s.Health != reconciler.Suspended || s.Phase != reconciler.PhaseSuspended {
+			t.Errorf("status = %s %s", s.Health, s.Phase)
+		}
+		if h.observed().Containers[0].State == reconciler.StateRunning {
+			t.Error("a suspended instance was healed")
+		}
+		time.Sleep(2 * time.Hour)
+		h.once()
+		h.converged(spec)
+	})
+}
+
+func TestOneShotIsNotRunAgain(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		migrate := service("migrate", "job:1")
+		migrate.Job = true
+		spec := acme(migrate, after(service("app", "app:1"), desired.Completed, "migrate"))
+		s := h.apply(spec)
+		if s.Health != reconciler.Healthy {
+			t.Errorf("health = %s %+v", s.Health, s.Conditions)
+		}
+		before := len(h.engine.Steps())
+		h.once()
+		if again := changing(h.engine.Steps()[before:]); len(again) > 0 {
+			t.Errorf("steps = %v", again)
+		}
+	})
+}
+
+func TestFlappingIsSlowedDown(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.apply(acme(service("app", "app:1")))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- h.inst.Run(ctx) }()
+		for range 600 {
+			time.Sleep(time.Second)
+			h.engine.Kill("acme-app-1")
+			h.inst.Hint()
+		}
+		cancel()
+		<-done
+		heals := len(h.history()) - 1
+		if heals < 3 || heals > 20 {
+			t.Errorf("healed %d times in ten minutes, want a few with growing pauses", heals)
+		}
+	})
+}
