@@ -70,7 +70,7 @@ func (r *reader) parse(data []byte) (*yaml.Node, bool) {
 		r.add(1, "", "the file is empty", "it needs at least apiVersion: fairlead/v1 and name: NAME")
 		return nil, false
 	} else if err != nil {
-		line, text := syntaxError(err)
+		line, text := syntaxError(data, err)
 		r.add(line, "", text, "")
 		return nil, false
 	}
@@ -78,24 +78,36 @@ func (r *reader) parse(data []byte) (*yaml.Node, bool) {
 		r.add(next.Line, "", "the file holds more than one document", "remove the line ---")
 		return nil, false
 	} else if !errors.Is(err, io.EOF) {
-		line, text := syntaxError(err)
+		line, text := syntaxError(data, err)
 		r.add(line, "", text, "")
 		return nil, false
 	}
 	return doc.Content[0], true
 }
 
-var yamlLine = regexp.MustCompile(`^line (\d+): `)
+var (
+	yamlLine   = regexp.MustCompile(`^line (\d+): `)
+	yamlAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+	// yamlParser are the texts of the yaml package's parser, which counts lines
+	// from 0 in an error; those of its scanner and composer count from 1.
+	yamlParser = regexp.MustCompile(`^(did not find expected (<|node content|'-' indicator|key|',' or)|` +
+		`found (undefined tag handle|duplicate %|incompatible YAML))`)
+)
 
 // syntaxError takes the line out of the yaml package's text.
-func syntaxError(err error) (int, string) {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	m := yamlLine.FindStringSubmatch(text)
-	if m == nil {
-		return 0, "is not YAML: " + text
+func syntaxError(data []byte, err error) (int, string) {
+	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 1
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		if text = text[len(m[0]):]; yamlParser.MatchString(text) {
+			line++
+		}
+	} else if m := yamlAnchor.FindStringSubmatch(text); m != nil {
+		before, _, _ := bytes.Cut(data, []byte("*"+m[1]))
+		line = 1 + bytes.Count(before, []byte("\n"))
 	}
-	line, _ := strconv.Atoi(m[1])
-	return line, "is not YAML: " + text[len(m[0]):]
+	last := 1 + bytes.Count(bytes.TrimRight(data, "\n"), []byte("\n"))
+	return min(line, last), "is not YAML: " + text
 }
 
 // value reads one node. Its only error is errTooMuch; everything else wrong is
