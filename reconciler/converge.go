@@ -159,10 +159,15 @@ func (r *Instance) remember(m memo, l loaded, d decision) (memo, error) {
 	})
 }
 
-// show writes the decision into the status.
+// show writes the decision into the status and tells what is new in it.
 func (r *Instance) show(l loaded, m memo, d decision) {
-	now := time.Now()
 	before := r.Status()
+	r.showDecision(l, m, d)
+	r.announce(before, d, l)
+}
+
+func (r *Instance) showDecision(l loaded, m memo, d decision) {
+	now := time.Now()
 	r.setStatus(func(s *Status) {
 		s.Attempted, s.Applied, s.AppliedAt = m.Attempted, m.Applied, m.AppliedAt
 		s.Generation, s.Quarantined, s.Hold, s.Suspended = m.LastGood, m.Quarantined, m.Hold, m.Suspended
@@ -187,7 +192,6 @@ func (r *Instance) show(l loaded, m memo, d decision) {
 		}
 		r.said = said{s.Phase, s.Sync}
 	})
-	r.announce(before, d, l)
 }
 
 func (r *Instance) showSource(s *Status, l loaded, now time.Time) {

@@ -51,7 +51,7 @@ func (r *Instance) Retry() error {
 // Rollback holds an older generation (0: the good one before the applied) until
 // a newer revision changes the instance. The loop goes on and heals it.
 func (r *Instance) Rollback(ctx context.Context, number int, by string) (Generation, error) {
-	to, err := r.rollbackTarget(number)
+	to, err := r.RollbackTarget(number)
 	if err != nil {
 		return to, err
 	}
@@ -71,7 +71,9 @@ func (r *Instance) Rollback(ctx context.Context, number int, by string) (Generat
 	return to, nil
 }
 
-func (r *Instance) rollbackTarget(number int) (Generation, error) {
+// RollbackTarget returns the generation that a rollback to number goes to; 0 is
+// the good one before the applied.
+func (r *Instance) RollbackTarget(number int) (Generation, error) {
 	m, err := r.cfg.Store.memo(r.cfg.Name)
 	if err != nil {
 		return Generation{}, err
@@ -167,6 +169,9 @@ type PlanReport struct {
 func (r *Instance) History(limit int) ([]Record, error) {
 	return r.cfg.Store.History(r.cfg.Name, limit)
 }
+
+// Generations returns the generations that are kept, oldest first.
+func (r *Instance) Generations() ([]Generation, error) { return r.cfg.Store.Generations(r.cfg.Name) }
 
 // Events returns up to limit events, newest first.
 func (r *Instance) Events(limit int) ([]Event, error) { return r.cfg.Events.Recent(r.cfg.Name, limit) }

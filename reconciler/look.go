@@ -1,0 +1,49 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Look reads the newest revision and observes, without acting and without
+// writing anything down: the status for when no loop runs. It must not be used
+// beside Run or Once.
+func (r *Instance) Look(ctx context.Context) (Status, error) {
+	m, err := r.cfg.Store.memo(r.cfg.Name)
+	if err != nil {
+		return r.Status(), err
+	}
+	if err := r.recallGood(m); err != nil {
+		return r.Status(), err
+	}
+	l := r.load(ctx)
+	d := decide(situation{spec: l.spec, loadErr: l.err, memo: m, lastSpec: r.lastSpec(), now: time.Now()})
+	if d.choice == chooseNew {
+		d.phase = PhasePending
+	}
+	r.showDecision(l, m, d)
+	if err := r.look(ctx); err != nil {
+		if !errors.Is(err, ErrUnreachable) {
+			return r.Status(), err
+		}
+		r.setStatus(func(s *Status) {
+			s.Sync = Unknown
+			s.set(time.Now(), ContainersReady, "Unknown", "EngineUnreachable", err.Error())
+		})
+		return r.Status(), nil
+	}
+	if l.err == nil && d.choice != chooseNothing && d.choice != chooseHeld {
+		report, err := r.Preview(ctx, nil)
+		if err != nil {
+			return r.Status(), err
+		}
+		r.setStatus(func(s *Status) {
+			s.Pending = report.Actions
+			if len(report.Actions) > 0 {
+				s.Sync = OutOfSync
+			}
+		})
+	}
+	return r.Status(), nil
+}
