@@ -1,0 +1,308 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
+)
+
+// Fleet is the set of instances that the API steers; reconciler.Manager is one.
+type Fleet interface {
+	Instances() []*reconciler.Instance
+	Instance(name string) (*reconciler.Instance, error)
+	Discover(ctx context.Context) error
+	Source() reconciler.SourceStatus
+}
+
+// Source is where revisions come from.
+type Source interface {
+	// Sync looks for a newer revision now.
+	Sync(ctx context.Context) error
+	Latest(ctx context.Context) (desired.Snapshot, error)
+	// At reads another commit, branch or tag.
+	At(ctx context.Context, ref string) (desired.Snapshot, error)
+	// Restore commits a directory as it was at another commit, and returns
+	// the new commit.
+	Restore(ctx context.Context, dir, commit, by, message string) (string, error)
+}
+
+// LogQuery says which lines of which containers are wanted.
+type LogQuery struct {
+	Instance string
+	Service  string // empty: all
+	Tail     int    // lines a container; 0: none of the past, negative: all
+	Follow   bool
+}
+
+// LogLine is a line that a container wrote.
+type LogLine struct {
+	Container string `json:"container"`
+	Stream    string `json:"stream,omitempty"` // stdout or stderr
+	Text      string `json:"text"`
+}
+
+// Logs reads what containers write, until emit or the context ends it.
+type Logs interface {
+	Logs(ctx context.Context, q LogQuery, emit func(LogLine) error) error
+}
+
+// Version says what is running.
+type Version struct {
+	Version string    `json:"version"`
+	Go      string    `json:"go"`
+	PID     int       `json:"pid,omitempty"`
+	Started time.Time `json:"started,omitzero"`
+}
+
+// SourceInfo is how fresh the desired state is.
+type SourceInfo struct {
+	reconciler.SourceStatus
+	Error    string           `json:"error,omitempty"` // of the last attempt to read something newer
+	Problem  string           `json:"problem,omitempty"`
+	Revision desired.Revision `json:"revision,omitzero"`
+	Dirty    []string         `json:"uncommitted,omitempty"`
+}
+
+// Overview is the status of everything.
+type Overview struct {
+	Source    SourceInfo          `json:"source"`
+	Instances []reconciler.Status `json:"instances"`
+}
+
+// Config wires an API. Logs and Progress may be nil.
+type Config struct {
+	Fleet    Fleet
+	Source   Source
+	Events   *reconciler.Events
+	Logs     Logs
+	Progress *Progress
+	Version  Version
+	// Alone says that no loop runs: passes are made by the API itself, and a
+	// status is read afresh each time.
+	Alone bool
+}
+
+// API holds the operations. It may be used from several goroutines when a loop
+// runs, and from one when Alone.
+type API struct{ cfg Config }
+
+// NewAPI does no I/O.
+func NewAPI(cfg Config) *API {
+	if cfg.Progress == nil {
+		cfg.Progress = NewProgress()
+	}
+	return &API{cfg}
+}
+
+// Version returns what is running.
+func (a *API) Version(context.Context) (Version, error) { return a.cfg.Version, nil }
+
+// Source returns how fresh the desired state is.
+func (a *API) Source(ctx context.Context) (SourceInfo, error) {
+	s := SourceInfo{SourceStatus: a.cfg.Fleet.Source()}
+	snapshot, err := a.cfg.Source.Latest(ctx)
+	if err != nil {
+		s.Problem = err.Error()
+	}
+	s.Revision, s.Dirty = snapshot.Revision, snapshot.Dirty
+	if s.Err != nil {
+		s.Error = s.Err.Error()
+	}
+	return s, nil
+}
+
+// Sync looks for a newer revision and for new instances. An error to read the
+// repository is in what it returns, since the last revision still counts.
+func (a *API) Sync(ctx context.Context) (SourceInfo, error) {
+	syncErr := a.cfg.Source.Sync(ctx)
+	err := a.cfg.Fleet.Discover(ctx)
+	s, _ := a.Source(ctx)
+	switch {
+	case syncErr != nil && s.Error == "":
+		s.Error = syncErr.Error()
+	case err != nil && s.Problem == "":
+		s.Problem = err.Error()
+	}
+	return s, nil
+}
+
+// Overview returns the status of all instances.
+func (a *API) Overview(ctx context.Context) (Overview, error) {
+	source, err := a.Source(ctx)
+	if err != nil {
+		return Overview{}, err
+	}
+	o := Overview{Source: source, Instances: []reconciler.Status{}}
+	for _, r := range a.cfg.Fleet.Instances() {
+		s, err := a.status(ctx, r)
+		if err != nil {
+			return o, err
+		}
+		o.Instances = append(o.Instances, s)
+	}
+	return o, nil
+}
+
+// Status returns the status of one instance.
+func (a *API) Status(ctx context.Context, name string) (reconciler.Status, error) {
+	r, err := a.find(name)
+	if err != nil {
+		return reconciler.Status{}, err
+	}
+	return a.status(ctx, r)
+}
+
+func (a *API) status(ctx context.Context, r *reconciler.Instance) (reconciler.Status, error) {
+	if a.cfg.Alone {
+		return r.Look(ctx)
+	}
+	return r.Status(), nil
+}
+
+// find returns an instance; the error names those that there are.
+func (a *API) find(name string) (*reconciler.Instance, error) {
+	r, err := a.cfg.Fleet.Instance(name)
+	if err == nil {
+		return r, nil
+	}
+	var names []string
+	for _, r := range a.cfg.Fleet.Instances() {
+		names = append(names, r.Name())
+	}
+	hint := "there are: " + strings.Join(names, ", ")
+	if len(names) == 0 {
+		hint = "the repository holds no instance yet; fairlead status shows its state"
+	}
+	return nil, withHint(err, hint)
+}
+
+// Plan says what a revision would change now; an empty ref is the newest.
+func (a *API) Plan(ctx context.Context, name, ref string) (reconciler.PlanReport, error) {
+	r, err := a.find(name)
+	if err != nil {
+		return reconciler.PlanReport{}, err
+	}
+	if ref == "" {
+		return r.Preview(ctx, nil)
+	}
+	snapshot, err := a.cfg.Source.At(ctx, ref)
+	if err != nil {
+		return reconciler.PlanReport{}, fmt.Errorf("read %s: %w", ref, err)
+	}
+	return r.Preview(ctx, &snapshot)
+}
+
+// History returns up to limit applies, newest first.
+func (a *API) History(_ context.Context, name string, limit int) ([]reconciler.Record, error) {
+	r, err := a.find(name)
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.History(limit)
+	return orEmpty(list), err
+}
+
+// Generations returns the generations that are kept, oldest first.
+func (a *API) Generations(_ context.Context, name string) ([]reconciler.Generation, error) {
+	r, err := a.find(name)
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.Generations()
+	return orEmpty(list), err
+}
+
+// Why explains a service, container, network or volume.
+func (a *API) Why(ctx context.Context, name, object string) ([]reconciler.Explanation, error) {
+	r, err := a.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.status(ctx, r); err != nil {
+		return nil, err
+	}
+	list, err := r.Why(object)
+	if errors.Is(err, reconciler.ErrUnknownObject) {
+		return nil, withHint(err, "fairlead status "+name+" lists what there is")
+	}
+	return list, err
+}
+
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// Events gives up to limit past events of an instance, or of all for an empty
+// name, oldest first; and then, if follow is set, those that come.
+func (a *API) Events(ctx context.Context, name string, limit int, follow bool, emit func(reconciler.Event) error) error {
+	live, stop := a.cfg.Events.Listen()
+	defer stop()
+	past, err := a.recent(name, limit)
+	if err != nil {
+		return err
+	}
+	seen := map[string]int{}
+	for _, e := range past {
+		seen[e.Instance] = e.Seq
+		if err := emit(e); err != nil {
+			return err
+		}
+	}
+	for follow {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-live:
+			if (name != "" && e.Instance != name) || (e.Seq != 0 && e.Seq <= seen[e.Instance]) {
+				continue
+			}
+			if err := emit(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (a *API) recent(name string, limit int) (list []reconciler.Event, err error) {
+	instances := a.cfg.Fleet.Instances()
+	if name != "" {
+		r, err := a.find(name)
+		if err != nil {
+			return nil, err
+		}
+		instances = []*reconciler.Instance{r}
+	}
+	for _, r := range instances {
+		some, err := r.Events(limit)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, some...)
+	}
+	slices.SortFunc(list, func(x, y reconciler.Event) int {
+		return cmp.Or(x.At.Compare(y.At), cmp.Compare(x.Seq, y.Seq))
+	})
+	return list[max(0, len(list)-limit):], nil
+}
+
+// Logs gives what the containers of an instance write.
+func (a *API) Logs(ctx context.Context, q LogQuery, emit func(LogLine) error) error {
+	if _, err := a.find(q.Instance); err != nil {
+		return err
+	}
+	if a.cfg.Logs == nil {
+		return errors.New("read logs: the container engine offers none")
+	}
+	return a.cfg.Logs.Logs(ctx, q, emit)
+}

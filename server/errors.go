@@ -1,0 +1,61 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
+)
+
+// Error is an error as the API answers it: what went wrong and what to do. It
+// is the same on both sides of the socket.
+type Error struct {
+	Status   int               `json:"-"`
+	Detail   string            `json:"detail"`
+	Hint     string            `json:"hint,omitempty"`
+	Problems []desired.Problem `json:"problems,omitempty"` // of a revision that does not load
+	cause    error
+}
+
+func (e *Error) Error() string { return e.Detail }
+
+func (e *Error) Unwrap() error { return e.cause }
+
+// withHint adds what to do.
+func withHint(err error, hint string) error {
+	e := AsError(err)
+	e.Hint = hint
+	return e
+}
+
+// invalid marks an error as the caller's.
+func invalid(err error) error {
+	e := AsError(err)
+	e.Status = http.StatusUnprocessableEntity
+	return e
+}
+
+// AsError says how the API answers an error.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	e = &Error{Status: http.StatusInternalServerError, Detail: err.Error(), cause: err}
+	var problems desired.Problems
+	switch {
+	case errors.As(err, &problems):
+		e.Status, e.Problems = http.StatusUnprocessableEntity, problems
+		e.Hint = "mend the files and commit; fairlead validate checks them before"
+	case errors.Is(err, reconciler.ErrNoInstance), errors.Is(err, reconciler.ErrNoGeneration), errors.Is(err, reconciler.ErrUnknownObject):
+		e.Status = http.StatusNotFound
+	case errors.Is(err, reconciler.ErrUnreachable):
+		e.Status = http.StatusServiceUnavailable
+		e.Hint = "check that the container engine runs, and --docker-host"
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Status = http.StatusGatewayTimeout
+	}
+	return e
+}

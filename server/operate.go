@@ -1,0 +1,272 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fairlead/fairlead/reconciler"
+)
+
+// ReconcileRequest asks for a pass.
+type ReconcileRequest struct {
+	Retry bool `json:"retry"` // lift the quarantine first
+	Wait  bool `json:"wait"`  // for the outcome
+}
+
+// RollbackRequest asks for an older generation; 0 is the good one before the
+// applied. With Commit the repository is brought back by a new commit, without
+// it the generation is held until a newer revision arrives.
+type RollbackRequest struct {
+	Generation int    `json:"generation"`
+	Commit     bool   `json:"commit"`
+	By         string `json:"-"`
+}
+
+// RolledBack is the answer to a RollbackRequest. The rollback itself is made by
+// the next pass.
+type RolledBack struct {
+	Generation reconciler.Generation `json:"generation"`
+	Commit     string                `json:"commit,omitempty"` // that was made
+}
+
+// SuspendRequest asks to stop all action, until Until if it is not zero.
+type SuspendRequest struct {
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until,omitzero"`
+	By     string    `json:"-"`
+}
+
+// Pull is how far the pull of an image is; Total is 0 while unknown.
+type Pull struct {
+	Image   string `json:"image"`
+	Current int64  `json:"current"`
+	Total   int64  `json:"total"`
+}
+
+// Update is something that happened while a reconcile was waited for. Exactly
+// one field is set, and Result is the last.
+type Update struct {
+	Plan   *reconciler.PlanReport `json:"plan,omitempty"`
+	Pull   *Pull                  `json:"pull,omitempty"`
+	Event  *reconciler.Event      `json:"event,omitempty"`
+	Result *Result                `json:"result,omitempty"`
+}
+
+// Result is what a reconcile came to.
+type Result struct {
+	Status reconciler.Status `json:"status"`
+	// Record is the newest apply when one ended meanwhile.
+	Record *reconciler.Record `json:"record,omitempty"`
+}
+
+// lookEvery is how often a waiting reconcile looks whether the plan is known.
+const lookEvery = 50 * time.Millisecond
+
+// Reconcile makes a pass, retries that are not due included. With Wait it
+// returns when the instance has come to rest, and emit is told what happens on
+// the way; emit may be nil.
+func (a *API) Reconcile(ctx context.Context, name string, req ReconcileRequest, emit func(Update)) (Result, error) {
+	r, err := a.find(name)
+	if err != nil {
+		return Result{}, err
+	}
+	if req.Retry {
+		if err := r.Retry(); err != nil {
+			return Result{}, err
+		}
+	}
+	if !req.Wait && !a.cfg.Alone {
+		r.Hint()
+		return Result{Status: r.Status()}, nil
+	}
+	before, err := newestRecord(r)
+	if err != nil {
+		return Result{}, err
+	}
+	w := waiter{api: a, instance: r, emit: emit}
+	status, err := w.run(ctx)
+	result := Result{Status: status}
+	if record, rerr := newestRecord(r); rerr == nil && record != nil && (before == nil || record.Seq != before.Seq) {
+		result.Record = record
+		w.planOf(*record)
+	}
+	return result, err
+}
+
+func newestRecord(r *reconciler.Instance) (*reconciler.Record, error) {
+	list, err := r.History(1)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return &list[0], nil
+}
+
+// waiter waits for one reconcile and tells of it.
+type waiter struct {
+	api      *API
+	instance *reconciler.Instance
+	emit     func(Update)
+	planned  bool
+}
+
+func (w *waiter) tell(u Update) {
+	if w.emit != nil {
+		w.emit(u)
+	}
+}
+
+func (w *waiter) run(ctx context.Context) (reconciler.Status, error) {
+	events, stopEvents := w.api.cfg.Events.Listen()
+	defer stopEvents()
+	pulls, stopPulls := w.api.cfg.Progress.listen()
+	defer stopPulls()
+	done := make(chan error, 1)
+	go func() { done <- w.pass(ctx) }()
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			w.planShown()
+		case p := <-pulls:
+			if p.instance == w.instance.Name() {
+				w.tell(Update{Pull: &p.Pull})
+			}
+		case e := <-events:
+			if e.Instance == w.instance.Name() {
+				w.planShown()
+				w.tell(Update{Event: &e})
+			}
+		case err := <-done:
+			w.drain(events)
+			return w.instance.Status(), err
+		}
+	}
+}
+
+// drain tells of the events that came before the pass ended.
+func (w *waiter) drain(events <-chan reconciler.Event) {
+	for {
+		select {
+		case e := <-events:
+			if e.Instance == w.instance.Name() {
+				w.tell(Update{Event: &e})
+			}
+		default:
+			return
+		}
+	}
+}
+
+// planShown tells the plan once, as soon as it is being applied.
+func (w *waiter) planShown() {
+	s := w.instance.Status()
+	if w.planned || len(s.Pending) == 0 || s.Phase != reconciler.PhaseApplying {
+		return
+	}
+	w.planned = true
+	w.tell(Update{Plan: &reconciler.PlanReport{Instance: s.Name, Revision: s.Attempted, From: s.Generation,
+		Planned: reconciler.Planned{Actions: s.Pending}, Notes: s.Notes}})
+}
+
+// planOf tells the plan of an apply that ended before anyone saw it.
+func (w *waiter) planOf(r reconciler.Record) {
+	if w.planned {
+		return
+	}
+	w.planned = true
+	w.tell(Update{Plan: &reconciler.PlanReport{Instance: w.instance.Name(), Revision: r.Revision, From: r.From,
+		Planned: reconciler.Planned{Actions: r.Actions}}})
+}
+
+// pass makes passes until the instance rests: a newer revision may have taken
+// over from the one that the first pass was about.
+func (w *waiter) pass(ctx context.Context) error {
+	if w.api.cfg.Alone {
+		w.instance.Once(ctx)
+		return context.Cause(ctx)
+	}
+	for {
+		s, err := w.instance.Reconcile(ctx)
+		if err != nil {
+			return err
+		}
+		if s.Phase != reconciler.PhaseApplying && s.Phase != reconciler.PhasePending {
+			return nil
+		}
+	}
+}
+
+// Rollback asks for an older generation. The next pass brings it about.
+func (a *API) Rollback(ctx context.Context, name string, req RollbackRequest) (RolledBack, error) {
+	r, err := a.find(name)
+	if err != nil {
+		return RolledBack{}, err
+	}
+	if !req.Commit {
+		g, err := r.Rollback(ctx, req.Generation, req.By)
+		if errors.Is(err, reconciler.ErrNoGeneration) {
+			err = withHint(err, "fairlead history "+name+" shows what there is")
+		}
+		return RolledBack{Generation: g}, err
+	}
+	g, err := r.RollbackTarget(req.Generation)
+	if err != nil {
+		return RolledBack{}, err
+	}
+	message := fmt.Sprintf("Roll back %s to generation %d\n\nThe directory is as it was at %s, %q.\n",
+		name, g.Number, g.Revision.Commit, g.Revision.Subject)
+	commit, err := a.cfg.Source.Restore(ctx, r.Status().Dir, g.Revision.Commit, req.By, message)
+	if err != nil {
+		return RolledBack{Generation: g}, fmt.Errorf("commit rollback: %w", err)
+	}
+	if err := a.cfg.Source.Sync(ctx); err != nil {
+		return RolledBack{Generation: g, Commit: commit}, err
+	}
+	r.Hint()
+	return RolledBack{Generation: g, Commit: commit}, nil
+}
+
+// Suspend stops all action on an instance, healing included.
+func (a *API) Suspend(ctx context.Context, name string, req SuspendRequest) (reconciler.Status, error) {
+	r, err := a.find(name)
+	if err != nil {
+		return reconciler.Status{}, err
+	}
+	if !req.Until.IsZero() && !req.Until.After(time.Now()) {
+		return reconciler.Status{}, withHint(fmt.Errorf("suspend %s: %s is in the past", name, req.Until.Format(time.RFC3339)),
+			"give a later time, or none")
+	}
+	if err := r.Suspend(req.Reason, req.By, req.Until); err != nil {
+		return reconciler.Status{}, invalid(err)
+	}
+	return a.after(ctx, r)
+}
+
+// Resume ends what Suspend began.
+func (a *API) Resume(ctx context.Context, name, by string) (reconciler.Status, error) {
+	r, err := a.find(name)
+	if err != nil {
+		return reconciler.Status{}, err
+	}
+	if err := r.Resume(by); err != nil {
+		return reconciler.Status{}, err
+	}
+	return a.after(ctx, r)
+}
+
+// after returns the status once the loop has seen what was asked.
+func (a *API) after(ctx context.Context, r *reconciler.Instance) (reconciler.Status, error) {
+	if a.cfg.Alone {
+		return r.Look(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	s, err := r.Reconcile(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return s, nil // an apply in progress is not waited for
+	}
+	return s, err
+}
