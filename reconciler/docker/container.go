@@ -1,0 +1,387 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/docker/swap"
+)
+
+// turn is one replica on its way to the target.
+type turn struct {
+	e       *Engine
+	t       reconciler.Target
+	service desired.Service
+	replica int
+	want    swap.Want
+	notes   page
+
+	have  []swap.Container
+	found map[string]container.Summary // as listed, by ID
+	peers map[string]string            // service -> container that serves now
+	fresh map[string]config            // made in this turn: what from
+	unfit map[string]bool              // cannot be mended in place
+}
+
+// maxSteps ends a turn that other hands keep undoing.
+const maxSteps = 60
+
+func (e *Engine) ensureContainer(ctx context.Context, t reconciler.Target, a reconciler.Action) error {
+	s, ok := t.Spec.Services[a.Name]
+	if !ok {
+		return fmt.Errorf("ensure container %s: service %s is not in the target", a.Object, a.Name)
+	}
+	tn, err := e.newTurn(ctx, t, s, max(a.Replica, 1))
+	if err != nil {
+		return err
+	}
+	tn.want = swap.Want{
+		Name:       properName(t.Spec, s, tn.replica),
+		StartFirst: s.UpdateOrder == "start-first" && !exclusive(s),
+	}
+	return tn.run(ctx, func() swap.Step { return swap.Next(tn.want, tn.have) })
+}
+
+func (e *Engine) removeContainer(ctx context.Context, t reconciler.Target, a reconciler.Action) error {
+	s := t.Spec.Services[a.Name] // often absent: that is why it goes
+	s.Name = a.Name
+	tn, err := e.newTurn(ctx, t, s, max(a.Replica, 1))
+	if err != nil {
+		return err
+	}
+	return tn.run(ctx, func() swap.Step { return swap.NextRemoval(a.Object, tn.have) })
+}
+
+// exclusive says that two containers of the service cannot run side by side:
+// both want the same port of the host, address or namespace.
+func exclusive(s desired.Service) bool {
+	port := func(p desired.Port) bool { return p.Published != "" && !strings.Contains(p.Published, "-") }
+	address := func(n desired.ServiceNetwork) bool { return n.IPv4 != "" || n.IPv6 != "" || n.MacAddress != "" }
+	return slices.ContainsFunc(s.Ports, port) || slices.ContainsFunc(s.Networks, address) ||
+		s.MacAddress != "" || s.NetworkMode == "host" || strings.Contains(s.NetworkMode, ":")
+}
+
+// peersOf lists the services whose namespaces or volumes a service shares.
+func peersOf(s desired.Service) []string {
+	var out []string
+	for _, ref := range append([]string{s.NetworkMode, s.IPC, s.PID}, s.VolumesFrom...) {
+		if rest, ok := strings.CutPrefix(ref, "service:"); ok {
+			svc, _, _ := strings.Cut(rest, ":")
+			out = append(out, svc)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (e *Engine) newTurn(ctx context.Context, t reconciler.Target, s desired.Service, replica int) (*turn, error) {
+	notes, err := e.notes.read(t.Spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	tn := &turn{e: e, t: t, service: s, replica: replica, notes: notes, fresh: map[string]config{}, unfit: map[string]bool{}}
+	return tn, tn.look(ctx)
+}
+
+// look lists the instance's containers and finds this replica's among them.
+func (tn *turn) look(ctx context.Context) error {
+	list, err := tn.e.listInstance(ctx, tn.t.Spec.Name)
+	if err != nil {
+		return err
+	}
+	tn.peers = map[string]string{}
+	for _, svc := range peersOf(tn.service) {
+		if c, ok := serving(list, svc, 1); ok {
+			tn.peers[svc] = c.ID
+		}
+	}
+	old := map[string]swap.Container{}
+	for _, c := range tn.have {
+		old[c.ID] = c
+	}
+	tn.have, tn.found = nil, map[string]container.Summary{}
+	for _, c := range list {
+		if c.Labels[labelService] != tn.service.Name || c.Labels[labelReplica] != strconv.Itoa(tn.replica) {
+			continue
+		}
+		if c.State == container.StateRemoving {
+			if err := tn.e.awaitGone(ctx, c.ID); err != nil {
+				return err
+			}
+			continue
+		}
+		tn.found[c.ID] = c
+		tn.have = append(tn.have, swap.Container{
+			ID: c.ID, Name: nameOf(c), Proper: c.Labels[labelName], State: reconciler.State(c.State),
+			Fits: tn.fits(c), Mended: old[c.ID].Mended, Ready: old[c.ID].Ready,
+		})
+	}
+	return nil
+}
+
+// serving finds the container that serves as a replica now.
+func serving(list []container.Summary, service string, replica int) (container.Summary, bool) {
+	for _, c := range list {
+		if c.Labels[labelService] == service && c.Labels[labelReplica] == strconv.Itoa(replica) &&
+			swap.SlotOf(nameOf(c), c.Labels[labelName]) == reconciler.SlotCurrent {
+			return c, true
+		}
+	}
+	return container.Summary{}, false
+}
+
+// fits says whether a container was made from what the target says.
+func (tn *turn) fits(c container.Summary) bool {
+	if tn.unfit[c.ID] || c.Labels[labelHash] != tn.service.Hash() || tn.e.impostor(c, tn.notes) != "" {
+		return false
+	}
+	if img, known := tn.t.Images[tn.service.Image]; known && img.ID != c.ImageID {
+		return false
+	}
+	for svc, id := range tn.peers {
+		if c.Labels[labelPeer+svc] != id {
+			return false
+		}
+	}
+	return true
+}
+
+// run takes one step after the other until there is none left.
+func (tn *turn) run(ctx context.Context, next func() swap.Step) error {
+	for range maxSteps {
+		tn.want.Rest = tn.resting()
+		st := next()
+		if st.Op == swap.Done {
+			return nil
+		}
+		made, err := tn.do(ctx, st)
+		switch {
+		case errors.Is(err, errGone):
+			err = tn.look(ctx)
+		case errors.Is(err, errUnfit):
+			tn.unfit[st.ID] = true
+			err = tn.look(ctx)
+		case err == nil:
+			tn.have = swap.Apply(tn.want, tn.have, st, made)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("ensure container %s: it did not come to an end after %d steps; is another program changing it?", tn.want.Name, maxSteps)
+}
+
+// resting says that the one-shot is done and not to be started again.
+func (tn *turn) resting() bool {
+	if !tn.service.Job {
+		return false
+	}
+	for _, c := range tn.have {
+		if c.Fits && tn.notes.Completed[c.ID] {
+			return true
+		}
+	}
+	return false
+}
+
+// errUnfit says that a container cannot be brought to the target in place.
+var errUnfit = errors.New("cannot be changed in place")
+
+func (tn *turn) do(ctx context.Context, st swap.Step) (made string, err error) {
+	name := tn.nameOf(st.ID)
+	switch st.Op {
+	case swap.Create:
+		return tn.create(ctx, st.Name)
+	case swap.Mend:
+		return "", tn.mend(ctx, st.ID, name)
+	case swap.Wait:
+		return "", tn.waitReady(ctx, st.ID, name)
+	case swap.Stop:
+		return "", tn.stop(ctx, st.ID, name)
+	case swap.Remove:
+		return "", tn.e.remove(ctx, st.ID, name)
+	case swap.Rename:
+		return "", tn.rename(ctx, st.ID, name, st.Name)
+	case swap.Unpause:
+		err = call(ctx, writeTimeout, func(ctx context.Context) error { return tn.e.api().ContainerUnpause(ctx, st.ID) })
+		if err != nil && notPaused(err) {
+			return "", nil
+		}
+	case swap.Start:
+		err = call(ctx, writeTimeout, func(ctx context.Context) error {
+			return tn.e.api().ContainerStart(ctx, st.ID, container.StartOptions{})
+		})
+	}
+	if notFound(err) && !strings.Contains(err.Error(), "network") {
+		return "", errGone
+	}
+	return "", tn.e.fail(err, "%s container %s", st.Op, name)
+}
+
+func (tn *turn) nameOf(id string) string {
+	for _, c := range tn.have {
+		if c.ID == id {
+			return c.Name
+		}
+	}
+	return short(id)
+}
+
+// create makes the container and leaves it stopped.
+func (tn *turn) create(ctx context.Context, name string) (string, error) {
+	b, err := tn.blueprint(ctx)
+	if err != nil {
+		return "", fmt.Errorf("create container %s: %w", name, err)
+	}
+	c, err := mapService(b)
+	if err != nil {
+		return "", err
+	}
+	if err := makeWorkDirs(b); err != nil {
+		return "", fmt.Errorf("create container %s: %w", name, err)
+	}
+	platform, err := parsePlatform(tn.service.Platform)
+	if err != nil {
+		return "", fmt.Errorf("create container %s: %w", name, err)
+	}
+	tn.e.announce(name, true)
+	var made container.CreateResponse
+	err = call(ctx, writeTimeout, func(ctx context.Context) error {
+		made, err = tn.e.api().ContainerCreate(ctx, c.container, c.host, c.network, platform, name)
+		return err
+	})
+	switch {
+	case conflict(err):
+		return "", tn.nameTaken(ctx, name, err)
+	case err != nil:
+		return "", tn.e.fail(err, "create container %s", name)
+	}
+	tn.e.markMade(made.ID, tn.t.Spec.Name)
+	tn.e.announce(name, false)
+	tn.fresh[made.ID] = c
+	for _, w := range made.Warnings {
+		tn.e.log.WithField("container", name).Warn(w)
+	}
+	return made.ID, nil
+}
+
+// blueprint gathers what the container is made from.
+func (tn *turn) blueprint(ctx context.Context) (blueprint, error) {
+	b := blueprint{target: tn.t, service: tn.service, replica: tn.replica, peers: tn.peers, inherit: tn.inherit()}
+	var err error
+	if b.api, err = tn.e.version(ctx); err != nil {
+		return b, err
+	}
+	for _, svc := range peersOf(tn.service) {
+		if tn.peers[svc] == "" {
+			return b, fmt.Errorf("service %s, which it shares with, has no container", svc)
+		}
+	}
+	id := tn.t.Images[tn.service.Image].ID
+	if id == "" {
+		return b, fmt.Errorf("image %s is not resolved", tn.service.Image)
+	}
+	if b.image, b.volumes, err = tn.imageName(ctx, id); err != nil {
+		return b, err
+	}
+	b.labels = tn.e.containerLabels(tn.t, tn.service, tn.replica, id, tn.peers)
+	return b, nil
+}
+
+// imageName is what to write as the container's image: the reference as long
+// as it means the wanted image, for people who read docker ps; its ID else.
+func (tn *turn) imageName(ctx context.Context, id string) (string, map[string]struct{}, error) {
+	for _, ref := range []string{tn.service.Image, tn.t.Images[tn.service.Image].Digest, id} {
+		if ref == "" {
+			continue
+		}
+		in, found, err := tn.e.imageDetails(ctx, ref)
+		if err != nil {
+			return "", nil, err
+		}
+		if found && in.ID == id {
+			if in.Config == nil {
+				return ref, nil, nil
+			}
+			return ref, in.Config.Volumes, nil
+		}
+	}
+	return "", nil, fmt.Errorf("image %s (%s) is not on the engine", tn.service.Image, shortImage(id))
+}
+
+// inherit are the anonymous volumes of the container that is replaced.
+func (tn *turn) inherit() map[string]string {
+	out := map[string]string{}
+	for _, slot := range []reconciler.Slot{reconciler.SlotPrevious, reconciler.SlotCurrent} {
+		for _, c := range tn.have {
+			if c.Slot() != slot {
+				continue
+			}
+			for _, m := range tn.found[c.ID].Mounts {
+				if m.Type == "volume" && anonymous(m.Name) {
+					out[m.Destination] = m.Name
+				}
+			}
+		}
+	}
+	return out
+}
+
+// anonymous recognises the name that the engine gives to a volume without one.
+func anonymous(name string) bool {
+	return len(name) == 64 && strings.Trim(name, "0123456789abcdef") == ""
+}
+
+// nameTaken says who holds the name, so that a person can act.
+func (tn *turn) nameTaken(ctx context.Context, name string, err error) error {
+	in, ierr := tn.e.api().ContainerInspect(ctx, name)
+	if ierr != nil || in.Config == nil {
+		return tn.e.fail(err, "create container %s", name)
+	}
+	l := in.Config.Labels
+	if tn.e.owns(l, tn.t.Spec.Name) && l[labelService] == tn.service.Name && l[labelReplica] == strconv.Itoa(tn.replica) {
+		return errGone // ours: an earlier call made it after all; look again
+	}
+	return reconciler.Terminal(fmt.Errorf("create container %s: the name is taken by container %s (%s), which is not ours; rename or remove it",
+		name, short(in.ID), tn.e.whoseIs(l)))
+}
+
+// rename checks, before a container that serves is set aside for another
+// name, nothing: it only renames. A name that is taken is told by its holder.
+func (tn *turn) rename(ctx context.Context, id, from, to string) error {
+	err := call(ctx, writeTimeout, func(ctx context.Context) error { return tn.e.api().ContainerRename(ctx, id, to) })
+	switch {
+	case notFound(err):
+		return errGone
+	case conflict(err):
+		return tn.nameTaken(ctx, to, err)
+	case err != nil && strings.Contains(err.Error(), "same as the old name"):
+		return nil
+	}
+	return tn.e.fail(err, "rename container %s to %s", from, to)
+}
+
+// waitReady is the wait of a start-first replacement. One that does not get
+// ready is removed; the old one was not touched.
+func (tn *turn) waitReady(ctx context.Context, id, name string) error {
+	err := tn.e.waitStartFirst(ctx, tn.t, tn.service, id)
+	var nr *reconciler.NotReady
+	if !errors.As(err, &nr) {
+		return err
+	}
+	if serr := tn.stop(ctx, id, name); serr != nil {
+		return errors.Join(err, serr)
+	}
+	return errors.Join(err, tn.e.remove(ctx, id, name))
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,183 @@
+package docker
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/docker/swap"
+)
+
+// gather is how long a list waits for others who want the same.
+const gather = 3 * time.Millisecond
+
+// batcher lets everyone who asks at the same time share one list. Who asks
+// gets a list that started after the question, so no one acts on old news.
+type batcher struct {
+	list func(context.Context) ([]container.Summary, error)
+
+	mu   sync.Mutex
+	next *listing
+	busy sync.Mutex // held while a list runs: those who come meanwhile share the next
+}
+
+type listing struct {
+	done chan struct{}
+	out  []container.Summary
+	err  error
+}
+
+func (b *batcher) get(ctx context.Context) ([]container.Summary, error) {
+	b.mu.Lock()
+	l := b.next
+	if l == nil {
+		l = &listing{done: make(chan struct{})}
+		b.next = l
+		go b.run(l)
+	}
+	b.mu.Unlock()
+	select {
+	case <-l.done:
+		return l.out, l.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (b *batcher) run(l *listing) {
+	b.busy.Lock()
+	defer b.busy.Unlock()
+	time.Sleep(gather)
+	b.mu.Lock()
+	b.next = nil
+	b.mu.Unlock()
+	// Not the context of who asked first: others wait for the same answer.
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	l.out, l.err = b.list(ctx)
+	close(l.done)
+}
+
+// listOwned lists every container of this owner.
+func (e *Engine) listOwned(ctx context.Context) ([]container.Summary, error) {
+	out, err := e.api().ContainerList(ctx, container.ListOptions{
+		All: true, Filters: filters.NewArgs(filters.Arg("label", labelOwner+"="+e.opts.Owner)),
+	})
+	if err != nil {
+		return nil, e.fail(err, "list containers")
+	}
+	e.noteOwners(out)
+	return out, nil
+}
+
+// noteOwners remembers which container belongs to which instance, for events.
+func (e *Engine) noteOwners(list []container.Summary) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.whose)
+	for _, c := range list {
+		if c.Labels[labelOwner] == e.opts.Owner {
+			e.whose[c.ID] = c.Labels[labelInstance]
+		}
+	}
+}
+
+// Observe implements reconciler.Driver.
+func (e *Engine) Observe(ctx context.Context, instance string, deep bool) (reconciler.Observed, error) {
+	notes, err := e.notes.read(instance)
+	if err != nil {
+		return reconciler.Observed{}, err
+	}
+	if deep {
+		return e.observeDeep(ctx, instance, notes)
+	}
+	list, err := e.lists.get(ctx)
+	if err != nil {
+		return reconciler.Observed{}, err
+	}
+	o := reconciler.Observed{Containers: []reconciler.Container{}}
+	for _, c := range list {
+		if e.owns(c.Labels, instance) {
+			o.Containers = append(o.Containers, e.observed(c, notes))
+		}
+	}
+	sortContainers(o.Containers)
+	return o, nil
+}
+
+func sortContainers(cs []reconciler.Container) {
+	slices.SortFunc(cs, func(a, b reconciler.Container) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// observed reads one entry of a list.
+func (e *Engine) observed(c container.Summary, notes page) reconciler.Container {
+	replica, _ := strconv.Atoi(c.Labels[labelReplica])
+	o := reconciler.Container{
+		ID: c.ID, Name: nameOf(c), Service: c.Labels[labelService], Replica: replica,
+		Hash: c.Labels[labelHash], ImageRef: c.Labels[labelImage], ImageID: c.ImageID,
+		State: reconciler.State(c.State), Completed: notes.Completed[c.ID],
+	}
+	o.Slot = swap.SlotOf(o.Name, c.Labels[labelName])
+	o.ExitCode, o.Health = parseStatus(c.Status)
+	if o.State == reconciler.StateRunning || o.State == reconciler.StatePaused {
+		o.ExitCode = 0
+	}
+	if c.NetworkSettings != nil {
+		for n := range c.NetworkSettings.Networks {
+			o.Networks = append(o.Networks, n)
+		}
+		slices.Sort(o.Networks)
+	}
+	for k, v := range c.Labels {
+		if svc, ok := strings.CutPrefix(k, labelPeer); ok {
+			if o.Peers == nil {
+				o.Peers = map[string]string{}
+			}
+			o.Peers[svc] = v
+		}
+	}
+	if id := e.impostor(c, notes); id != "" {
+		o.Changed = []reconciler.Change{{Field: "container", Old: short(id), New: short(c.ID)}}
+	}
+	return o
+}
+
+// impostor returns the ID of the container in whose place c was put by other
+// hands, with the same labels; empty when c is the one that was made.
+func (e *Engine) impostor(c container.Summary, notes page) string {
+	if _, known := notes.Containers[c.ID]; known || e.isMade(c.ID, nameOf(c)) {
+		return ""
+	}
+	replica, _ := strconv.Atoi(c.Labels[labelReplica])
+	for id, r := range notes.Containers {
+		if r.Service == c.Labels[labelService] && r.Replica == replica && r.Hash == c.Labels[labelHash] &&
+			r.Image == c.ImageID && r.Generation == c.Labels[labelGeneration] {
+			return id
+		}
+	}
+	return ""
+}
+
+// nameOf is a container's own name. Names of links ("/other/alias") are listed too.
+func nameOf(c container.Summary) string {
+	for _, n := range c.Names {
+		if n = strings.TrimPrefix(n, "/"); !strings.Contains(n, "/") {
+			return n
+		}
+	}
+	return short(c.ID)
+}
+
+func short(id string) string {
+	if len(id) > 12 {
+		return id[:12]
+	}
+	return id
+}

@@ -1,0 +1,124 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fairlead/fairlead/reconciler"
+)
+
+// observeDeep looks at everything: whose names are taken, networks, volumes,
+// and what other hands set on our containers.
+func (e *Engine) observeDeep(ctx context.Context, instance string, notes page) (reconciler.Observed, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*readTimeout)
+	defer cancel()
+	cli := e.api()
+	list, err := cli.ContainerList(ctx, container.ListOptions{All: true})
+	if err != nil {
+		return reconciler.Observed{}, e.fail(err, "list containers")
+	}
+	e.noteOwners(list)
+	nets, err := cli.NetworkList(ctx, network.ListOptions{})
+	if err != nil {
+		return reconciler.Observed{}, e.fail(err, "list networks")
+	}
+	vols, err := cli.VolumeList(ctx, volume.ListOptions{})
+	if err != nil {
+		return reconciler.Observed{}, e.fail(err, "list volumes")
+	}
+	o := reconciler.Observed{
+		Containers: []reconciler.Container{}, Foreign: map[string]string{},
+		Networks: map[string]reconciler.NetworkState{}, Volumes: map[string]reconciler.VolumeState{},
+	}
+	for _, c := range list {
+		switch {
+		case e.owns(c.Labels, instance):
+			o.Containers = append(o.Containers, e.observed(c, notes))
+		case c.Labels[labelInstance] == instance && c.Labels[labelOwner] != "":
+			return reconciler.Observed{}, e.otherOwner(instance, nameOf(c), c.Labels)
+		default:
+			o.Foreign[nameOf(c)] = e.whoseIs(c.Labels)
+		}
+	}
+	if err := e.addNetworks(instance, nets, &o); err != nil {
+		return reconciler.Observed{}, err
+	}
+	for _, v := range vols.Volumes {
+		s := reconciler.VolumeState{Name: v.Name, Owned: e.owns(v.Labels, instance)}
+		if s.Owned {
+			s.Hash = v.Labels[labelHash]
+		}
+		o.Volumes[v.Name] = s
+	}
+	sortContainers(o.Containers)
+	return o, e.addSettings(ctx, o.Containers, notes)
+}
+
+func (e *Engine) addNetworks(instance string, nets []network.Summary, o *reconciler.Observed) error {
+	for _, n := range nets {
+		if n.Labels[labelInstance] == instance && n.Labels[labelOwner] != "" && n.Labels[labelOwner] != e.opts.Owner {
+			return e.otherOwner(instance, n.Name, n.Labels)
+		}
+		s := reconciler.NetworkState{ID: n.ID, Name: n.Name, Owned: e.owns(n.Labels, instance)}
+		if s.Owned {
+			s.Hash = n.Labels[labelHash]
+		}
+		if have, twice := o.Networks[n.Name]; twice && have.Owned {
+			continue // names are not unique below API 1.44: ours counts
+		}
+		o.Networks[n.Name] = s
+	}
+	return nil
+}
+
+// otherOwner refuses to share an instance with another daemon: two of them
+// would undo each other's work for ever.
+func (e *Engine) otherOwner(instance, object string, labels map[string]string) error {
+	return reconciler.Terminal(fmt.Errorf(
+		"observe instance %s: %s belongs to the daemon with the data directory %s, not to the one with %s; "+
+			"rename the instance, or remove the other one's containers first", instance, object, labels[labelOwner], e.opts.Owner))
+}
+
+// addSettings inspects the containers that are remembered and tells what of
+// them was changed since.
+func (e *Engine) addSettings(ctx context.Context, cs []reconciler.Container, notes page) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for i := range cs {
+		was, known := notes.Containers[cs[i].ID]
+		if !known || cs[i].State == reconciler.StateRemoving {
+			continue
+		}
+		g.Go(func() error {
+			in, err := e.api().ContainerInspect(ctx, cs[i].ID)
+			if notFound(err) {
+				return nil // gone since the list: the next observation shows it
+			}
+			if err != nil {
+				return e.fail(err, "inspect container %s", cs[i].Name)
+			}
+			cs[i].Changed = append(cs[i].Changed, diffSettings(was.Settings, settings(in))...)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// diffSettings compares what is remembered with what is there. A setting that
+// only one side knows (an engine of another version) is no difference.
+func diffSettings(was, is map[string]string) []reconciler.Change {
+	var out []reconciler.Change
+	for _, k := range slices.Sorted(maps.Keys(was)) {
+		if v, ok := is[k]; ok && v != was[k] {
+			out = append(out, reconciler.Change{Field: k, Old: was[k], New: v})
+		}
+	}
+	return out
+}

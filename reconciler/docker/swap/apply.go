@@ -1,0 +1,35 @@
+package swap
+
+import (
+	"slices"
+
+	"github.com/fairlead/fairlead/reconciler"
+)
+
+// Apply returns what is there after a step was taken, so that a driver need
+// not look again after each. made is the ID of the container of a Create.
+func Apply(w Want, have []Container, s Step, made string) []Container {
+	out := slices.Clone(have)
+	if s.Op == Create {
+		return append(out, Container{ID: made, Name: s.Name, Proper: w.Name, State: reconciler.StateCreated, Fits: true})
+	}
+	i := slices.IndexFunc(out, func(c Container) bool { return c.ID == s.ID })
+	if i < 0 {
+		return out
+	}
+	switch s.Op {
+	case Rename:
+		out[i].Name = s.Name
+	case Stop:
+		out[i].State = reconciler.StateExited
+	case Start, Unpause:
+		out[i].State = reconciler.StateRunning
+	case Mend:
+		out[i].Mended = true
+	case Wait:
+		out[i].Ready = true
+	case Remove:
+		out = slices.Delete(out, i, i+1)
+	}
+	return out
+}
