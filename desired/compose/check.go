@@ -185,7 +185,7 @@ func (l *loader) checkCompletion(names []string) {
 func (l *loader) checkOptions() {
 	for _, s := range l.sources {
 		for _, doc := range s.docs {
-			services := deref(valueIn(doc, []string{"services"}))
+			services := deref(valueIn(doc, []string{"services"}, s.lists))
 			if services == nil || services.Kind != yaml.MappingNode {
 				continue
 			}

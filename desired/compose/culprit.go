@@ -10,16 +10,12 @@ import (
 )
 
 // cut removes the node that a path names from a document.
-func cut(root *yaml.Node, p []string) bool {
+func cut(root *yaml.Node, p []string, lists positions) bool {
 	parent := root
 	if len(p) > 1 {
-		k := root
-		for i := range p[:len(p)-1] {
-			if k = valueIn(root, p[:i+1]); k == nil {
-				return false
-			}
+		if parent = deref(valueIn(root, p[:len(p)-1], lists)); parent == nil {
+			return false
 		}
-		parent = deref(k)
 	}
 	last := p[len(p)-1]
 	switch parent.Kind {
@@ -38,7 +34,7 @@ func cut(root *yaml.Node, p []string) bool {
 			}
 		}
 	case yaml.SequenceNode:
-		n := item(parent, last)
+		n := item(parent, last, lists)
 		if i := slices.Index(parent.Content, n); n != nil && i >= 0 {
 			parent.Content = slices.Delete(slices.Clone(parent.Content), i, i+1)
 			return true
@@ -48,7 +44,7 @@ func cut(root *yaml.Node, p []string) bool {
 }
 
 // valueIn gives the value that a path names.
-func valueIn(root *yaml.Node, p []string) *yaml.Node {
+func valueIn(root *yaml.Node, p []string, lists positions) *yaml.Node {
 	value := root
 	for _, part := range p {
 		switch value = deref(value); {
@@ -57,7 +53,7 @@ func valueIn(root *yaml.Node, p []string) *yaml.Node {
 		case value.Kind == yaml.MappingNode:
 			_, value = child(value, part)
 		case value.Kind == yaml.SequenceNode:
-			value = item(value, part)
+			value = item(value, part, lists)
 		default:
 			return nil
 		}
@@ -70,12 +66,15 @@ func valueIn(root *yaml.Node, p []string) *yaml.Node {
 func (l *loader) refine(p []string, text string) []string {
 	for _, s := range slices.Backward(l.sources) {
 		for _, doc := range s.docs {
-			list := deref(valueIn(doc, p))
+			list := deref(valueIn(doc, p, s.lists))
 			if list == nil || list.Kind != yaml.SequenceNode {
 				continue
 			}
-			for i, n := range list.Content {
-				if n = deref(n); n.Kind == yaml.ScalarNode && len(n.Value) > 2 && strings.Contains(text, n.Value) {
+			for i, entry := range list.Content {
+				if was, ok := s.lists[entry]; ok {
+					i = was
+				}
+				if n := deref(entry); n.Kind == yaml.ScalarNode && len(n.Value) > 2 && strings.Contains(text, n.Value) {
 					return append(p[:len(p):len(p)], strconv.Itoa(i))
 				}
 			}
@@ -111,7 +110,9 @@ func (l *loader) withValue(word string) []string {
 		for _, doc := range s.docs {
 			visit(doc, nil, func(p []string, n *yaml.Node) {
 				if found == nil && n.Kind == yaml.ScalarNode && len(p) > 2 && strings.Contains(n.Value, word) && parsed(p) {
-					found = p
+					if found = p; isIndex(p[len(p)-1]) {
+						found[len(p)-1] = strconv.Itoa(s.lists[n])
+					}
 				}
 			})
 		}

@@ -116,8 +116,9 @@ var explanations = []explanation{
 	{regexp.MustCompile(`(?s)^extends\.(.+)\.service is required()$`), func(_ *loader, m []string) ([]string, string, string) {
 		return []string{"services", m[1], "extends"}, "service is missing", "say which service to extend"
 	}},
+	{regexp.MustCompile(`(?s)^service volume (\S+) (is missing .+)$`), plainText},
 	{regexp.MustCompile(`(?s)^(Circular reference):\s+(.*)$`), circular},
-	{regexp.MustCompile(`(?s)^'?((?:services|volumes|networks|configs|secrets|include)(?:\[[^\]]*\]|\.[^\s:'\]]+)+)'?:? (.+)$`), plainText},
+	{regexp.MustCompile(`(?s)^'?((?:services|volumes|networks|configs|secrets|include)(?:\[[^\]]*\]|\.[^\s:'\]]+)*)'?:? (.+)$`), plainText},
 	{regexp.MustCompile(`(?s)^(?:(?:1|2|3|\d+) error\(s\) decoding:|decoding failed due to the following error\(s\):)\s+(?:\* )?(?:error decoding )?'([^']+)'[: ]+(.+)$`), decodeError},
 }
 
@@ -185,7 +186,9 @@ func (l *loader) explainOne(message string) {
 			break
 		}
 		p = l.refine(p, text)
-		l.wrong(p, text, hint)
+		if !l.tookOutBelow(p) {
+			l.wrong(p, polish(text), hint)
+		}
 		l.takeOut(p)
 		return
 	}
@@ -194,7 +197,14 @@ func (l *loader) explainOne(message string) {
 		l.takeOut(p)
 		return
 	}
-	l.add(desired.Problem{File: l.main(), Text: strings.Join(strings.Fields(message), " ")})
+	p := desired.Problem{File: l.main(), Text: polish(message)}
+	if message == "empty compose file" && len(l.removed) > 0 {
+		return
+	}
+	if message == "empty compose file" {
+		p.Text, p.Hint = "the file is empty", "a compose file begins with services:"
+	}
+	l.add(p)
 }
 
 // takeOut removes a path from every file that has it.
@@ -203,7 +213,7 @@ func (l *loader) takeOut(p []string) {
 		gone := false
 		for _, s := range l.sources {
 			for _, doc := range s.docs {
-				if cut(doc, p[:n]) {
+				if cut(doc, p[:n], s.lists) {
 					gone, s.changed = true, true
 				}
 			}
@@ -213,6 +223,28 @@ func (l *loader) takeOut(p []string) {
 			return
 		}
 	}
+}
+
+// tookOutBelow tells whether a complaint about p may come from what was taken
+// out of it.
+func (l *loader) tookOutBelow(p []string) bool {
+	return slices.ContainsFunc(l.removed, func(r []string) bool { return len(r) > len(p) && slices.Equal(r[:len(p)], p) })
+}
+
+var strconvError = regexp.MustCompile(`strconv\.(\w+): parsing ("[^"]*"): .*`)
+
+// polish says what Go's parsers mean.
+func polish(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	text = strings.ReplaceAll(text, "must be a integer", "must be an integer")
+	if m := strconvError.FindStringSubmatch(text); m != nil {
+		kind := "a whole number"
+		if m[1] == "ParseFloat" {
+			kind = "a number"
+		}
+		return m[2] + " is not " + kind
+	}
+	return strings.TrimPrefix(text, "time: ")
 }
 
 // wasRemoved tells whether something at or below p was taken out, so that

@@ -152,7 +152,7 @@ func isIndex(s string) bool { _, err := strconv.Atoi(s); return err == nil }
 
 func (s *source) find(p []string) *yaml.Node {
 	for _, doc := range slices.Backward(s.docs) {
-		if n := findIn(doc, p); n != nil {
+		if n := findIn(doc, p, s.lists); n != nil {
 			return n
 		}
 	}
@@ -162,7 +162,7 @@ func (s *source) find(p []string) *yaml.Node {
 // value gives what a file says at a path.
 func (s *source) value(p []string) *yaml.Node {
 	for _, doc := range slices.Backward(s.docs) {
-		if n := valueIn(doc, p); n != nil {
+		if n := valueIn(doc, p, s.lists); n != nil {
 			return n
 		}
 	}
@@ -170,7 +170,7 @@ func (s *source) value(p []string) *yaml.Node {
 }
 
 // findIn gives the key (or the list item) that a path ends at.
-func findIn(root *yaml.Node, p []string) *yaml.Node {
+func findIn(root *yaml.Node, p []string, lists positions) *yaml.Node {
 	here, value := root, root
 	for _, part := range p {
 		value = deref(value)
@@ -180,7 +180,7 @@ func findIn(root *yaml.Node, p []string) *yaml.Node {
 		case value.Kind == yaml.MappingNode:
 			here, value = child(value, part)
 		case value.Kind == yaml.SequenceNode:
-			here = item(value, part)
+			here = item(value, part, lists)
 			value = here
 		default:
 			return nil
@@ -193,12 +193,9 @@ func findIn(root *yaml.Node, p []string) *yaml.Node {
 }
 
 // item finds a list entry by index, or by what it says: NAME or NAME=value.
-func item(list *yaml.Node, part string) *yaml.Node {
+func item(list *yaml.Node, part string, lists positions) *yaml.Node {
 	if i, err := strconv.Atoi(part); err == nil {
-		if i >= 0 && i < len(list.Content) {
-			return list.Content[i]
-		}
-		return nil
+		return lists.entry(list, i)
 	}
 	for _, n := range list.Content {
 		n = deref(n)

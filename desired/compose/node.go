@@ -96,6 +96,20 @@ func visit(n *yaml.Node, p []string, f func([]string, *yaml.Node)) {
 	}
 }
 
+// positions remembers the place of list entries, which changes when one is
+// taken out.
+type positions map[*yaml.Node]int
+
+// entry finds a list entry by its first position.
+func (p positions) entry(list *yaml.Node, i int) *yaml.Node {
+	for at, n := range list.Content {
+		if was, ok := p[n]; ok && was == i || !ok && at == i {
+			return n
+		}
+	}
+	return nil
+}
+
 // field writes a path as people do: services.web.ports[0].
 func field(p []string) string {
 	var b strings.Builder

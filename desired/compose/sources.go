@@ -24,6 +24,7 @@ type source struct {
 	staged  string // where compose-go finds it
 	data    []byte
 	docs    []*yaml.Node
+	lists   positions
 	changed bool // docs differ from data
 	extends []extension
 	// template says that the file was only read for a service to be extended:
@@ -59,7 +60,7 @@ func (l *loader) readSource(name string, mode readMode, from at) *source {
 		l.problem(from, from.field, err)
 		return nil
 	}
-	s := &source{path: name, base: mode.base, data: f.data, template: mode.template}
+	s := &source{path: name, base: mode.base, data: f.data, template: mode.template, lists: positions{}}
 	s.staged = l.stage.place(name)
 	l.byKey[key] = s
 	if !l.parse(s) {
@@ -119,6 +120,11 @@ func (l *loader) sound(s *source, root *yaml.Node) bool {
 		}
 		if n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Value == "" {
 			n.Value = "null" // in a flow mapping the encoder would write it as a string
+		}
+		if n.Kind == yaml.SequenceNode {
+			for i, entry := range n.Content {
+				s.lists[entry] = i
+			}
 		}
 		if n.Kind != yaml.MappingNode {
 			return
