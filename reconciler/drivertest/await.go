@@ -11,7 +11,12 @@ import (
 	"github.com/fairlead/fairlead/reconciler"
 )
 
-const pollEvery = 20 * time.Millisecond
+const (
+	pollEvery = 20 * time.Millisecond
+	// maxRestarts is how many restarts are forgiven before they count as a
+	// crash loop, as the real driver does.
+	maxRestarts = 5
+)
 
 // Await implements reconciler.Driver.
 func (e *Engine) Await(ctx context.Context, t reconciler.Target, w reconciler.Wait) error {
@@ -29,12 +34,12 @@ func (e *Engine) Await(ctx context.Context, t reconciler.Target, w reconciler.Wa
 	if err := e.take(ctx, "wait %s", name); err != nil {
 		return err
 	}
-	return e.await(ctx, id, w)
+	return e.await(ctx, t, id, w)
 }
 
 // await polls one container until the wait is fulfilled or cannot be.
-func (e *Engine) await(ctx context.Context, id string, w reconciler.Wait) error {
-	base := -1
+func (e *Engine) await(ctx context.Context, t reconciler.Target, id string, w reconciler.Wait) error {
+	base, seen := -1, 0
 	var since time.Time // healthy, or running, without a break since
 	for {
 		e.mu.Lock()
@@ -43,7 +48,7 @@ func (e *Engine) await(ctx context.Context, id string, w reconciler.Wait) error 
 			e.mu.Unlock()
 			return &reconciler.NotReady{Container: w.Service, Phase: "start", Reason: "it was removed"}
 		}
-		s, job := e.status(b), isJob(b)
+		s, job := e.status(b), w.Condition == desired.Completed || t.Spec.Services[w.Service].Job
 		name := b.name
 		if job && s.state == reconciler.StateExited && s.exit == 0 && w.Condition != desired.Healthy && !b.started.IsZero() {
 			b.completed = true
@@ -56,6 +61,9 @@ func (e *Engine) await(ctx context.Context, id string, w reconciler.Wait) error 
 		}
 		if base < 0 {
 			base = s.restarts
+		}
+		if s.restarts != seen {
+			seen, since = s.restarts, time.Time{}
 		}
 		done, err := judge(name, s, base, w, &since)
 		if done || err != nil {
@@ -80,8 +88,8 @@ func judge(name string, s status, base int, w reconciler.Wait, since *time.Time)
 	if phase == "" {
 		phase = "start"
 	}
-	if s.restarts > base || s.state == reconciler.StateRestarting {
-		return fail(phase, s.String())
+	if s.restarts-base >= maxRestarts {
+		return fail(phase, fmt.Sprintf("restarted %d times", s.restarts-base))
 	}
 	switch s.state {
 	case reconciler.StateExited, reconciler.StateDead:

@@ -149,7 +149,7 @@ func (e *Engine) pull(ctx context.Context, ref string, p reconciler.Progress) (r
 		return img, fmt.Errorf("pull %s: %w", ref, err)
 	}
 	if !ok {
-		return img, reconciler.Terminal(fmt.Errorf("pull %s: not found", ref))
+		return img, fmt.Errorf("pull %s: not found", ref)
 	}
 	e.local[ref], e.images[img.ID] = img.ID, img
 	if p != nil {

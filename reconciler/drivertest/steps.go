@@ -152,7 +152,12 @@ func (e *Engine) create(t reconciler.Target, a reconciler.Action, name string) e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if o := e.byName(name); o != nil {
-		return fmt.Errorf("create container %s: the name is taken by %s", name, o.owner)
+		return reconciler.Terminal(fmt.Errorf("create container %s: the name is taken by %s", name, o.owner))
+	}
+	// Before anything is stopped for a replacement it must be sure of its name.
+	proper := properName(t.Spec, t.Spec.Services[a.Name], a.Replica)
+	if o := e.byName(proper); o != nil && o.instance != t.Spec.Name {
+		return reconciler.Terminal(fmt.Errorf("create container %s: the name is taken by %s", proper, o.owner))
 	}
 	s := t.Spec.Services[a.Name]
 	img, ok := t.Images[s.Image]
@@ -250,7 +255,7 @@ func (e *Engine) waitReady(ctx context.Context, t reconciler.Target, b *box) err
 	}
 	wctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := e.await(wctx, b.id, reconciler.Wait{Service: b.service, Replica: b.replica, Condition: desired.Healthy, Stable: time.Second})
+	err := e.await(wctx, t, b.id, reconciler.Wait{Service: b.service, Replica: b.replica, Condition: desired.Healthy, Stable: time.Second})
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = &reconciler.NotReady{Container: b.name, Phase: "health", Reason: fmt.Sprintf("not healthy after %s", limit)}
 	}

@@ -1,0 +1,263 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
+)
+
+func (b *bench) healInPlace() {
+	t := b.target(1, b.limited())
+	t = b.deploy(t)
+	id, name := b.serves(t, "web"), b.name("web")
+	for what, tamper := range map[string]func(){
+		"stop":       func() { b.Hands.Stop(name) },
+		"kill":       func() { b.Hands.Kill(name) },
+		"pause":      func() { b.Hands.Pause(name) },
+		"rename":     func() { b.Hands.Rename(name, name+"-moved") },
+		"disconnect": func() { b.Hands.Disconnect(name, b.network()) },
+		"update":     func() { b.Limit(name) },
+	} {
+		b.Run(what, func(tt *testing.T) {
+			h := &bench{T: tt, Harness: b.Harness}
+			tamper()
+			if what == "update" {
+				c := h.observe(true).Containers[0]
+				if len(c.Changed) == 0 {
+					h.Fatal("a deep observation does not show the change")
+				}
+			}
+			h.must(h.Driver.Ensure(h.Context(), t, h.container(reconciler.Update, "web", 1)), "heal")
+			if got := h.serves(t, "web"); got != id {
+				h.Fatal("healed by making the container anew")
+			}
+			if c := h.observe(true).Containers; len(c) != 1 || len(c[0].Changed) != 0 {
+				h.Fatalf("after healing: %+v", c)
+			}
+		})
+	}
+}
+
+// limited is a service with limits, so that they can be set back.
+func (b *bench) limited() desired.Service {
+	s := b.web(KindPlain, 1)
+	s.Resources = desired.Resources{Memory: 64 << 20, MemorySwap: 128 << 20}
+	return s
+}
+
+func (b *bench) healByReplacing() {
+	t := b.deploy(b.target(1, b.limited()))
+	id, name := b.serves(t, "web"), b.name("web")
+	b.Hands.RemoveContainer(name)
+	if o := b.observe(false); len(o.Containers) != 0 {
+		b.Fatalf("after a removal: %+v", o.Containers)
+	}
+	t = b.deploy(t)
+	again := b.serves(t, "web")
+	if again == id {
+		b.Fatal("the removed container still serves")
+	}
+	b.Hands.Recreate(name)
+	c := b.observe(true).Containers
+	if len(c) != 1 || len(c[0].Changed) == 0 || c[0].Changed[0].Field != "container" {
+		b.Fatalf("re-creation by other hands is not noticed: %+v", c)
+	}
+	b.must(b.Driver.Ensure(b.Context(), t, b.container(reconciler.Replace, "web", 1)), "heal")
+	b.must(b.Driver.Settle(b.Context(), t), "settle")
+	if got := b.serves(t, "web"); got == c[0].ID {
+		b.Fatal("the container of other hands still serves")
+	}
+	if o := b.observe(true).Containers; len(o) != 1 || len(o[0].Changed) != 0 {
+		b.Fatalf("after healing: %+v", o)
+	}
+}
+
+func (b *bench) foreign() {
+	name := b.name("web")
+	b.Hands.AddForeign(name, "someone")
+	t := b.prepare(b.target(1, b.web(KindPlain, 1)))
+	if err := b.apply(t); err == nil {
+		b.Fatal("a name that a stranger holds was taken")
+	}
+	o := b.observe(true)
+	if len(o.Containers) != 0 || o.Foreign[name] == "" || !b.Alive(name) {
+		b.Fatalf("the stranger: %v, ours: %+v", o.Foreign, o.Containers)
+	}
+	b.Hands.AddForeign(b.Instance+"-taken", "someone")
+	api := b.web(KindPlain, 1)
+	api.Name = "api"
+	one := b.deploy(b.target(1, api))
+	old := b.serves(one, "api")
+	api.ContainerName = b.Instance + "-taken"
+	two := b.prepare(b.target(2, api))
+	if err := b.apply(two); err == nil {
+		b.Fatal("a name that a stranger holds was taken")
+	}
+	if b.serves(one, "api") != old || !b.Alive(b.Instance+"-taken") {
+		b.Fatal("the old container or the stranger was stopped for a name that cannot be had")
+	}
+}
+
+func (b *bench) instancesApart() {
+	t := b.deploy(b.target(1, b.web(KindPlain, 1)))
+	o, err := b.Driver.Observe(b.Context(), b.Instance+"x", true)
+	b.must(err, "observe another instance")
+	if len(o.Containers) != 0 || o.Foreign[b.name("web")] == "" || o.Networks[b.network()].Owned {
+		b.Fatalf("another instance owns what is not its own: %+v", o)
+	}
+	b.serves(t, "web")
+}
+
+func (b *bench) wait(t reconciler.Target, c desired.Condition, stable, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(b.Context(), limit)
+	defer cancel()
+	return b.Driver.Await(ctx, t, reconciler.Wait{Service: "web", Replica: 1, Condition: c, Stable: stable})
+}
+
+func (b *bench) await() {
+	for _, c := range []struct {
+		kind  Kind
+		cond  desired.Condition
+		phase string // empty: fulfilled
+	}{
+		{KindPlain, desired.Started, ""},
+		{KindHealthy, desired.Healthy, ""},
+		{KindUnhealthy, desired.Healthy, "health"},
+		{KindCrash, desired.Healthy, "health"},
+	} {
+		s := b.web(c.kind, 1)
+		s.Restart.Name = "always"
+		t := b.prepare(b.target(1, s))
+		b.must(b.apply(t), "apply")
+		err := b.wait(t, c.cond, 200*time.Millisecond, 30*time.Second)
+		if c.phase == "" {
+			b.must(err, "wait for "+string(c.kind))
+		} else {
+			b.notReady(err, c.phase)
+		}
+		b.must(b.Driver.Remove(b.Context(), t, b.container(reconciler.Remove, "web", 1)), "remove")
+		b.must(b.Driver.Settle(b.Context(), t), "settle")
+	}
+	t := b.prepare(b.target(2, b.web(KindPlain, 1)))
+	b.must(b.apply(t), "apply")
+	if err := b.wait(t, desired.Completed, 0, 300*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		b.Fatalf("a wait that runs out: %v, want the context's error", err)
+	}
+}
+
+func (b *bench) awaitJob() {
+	job := b.web(KindJob, 1)
+	job.Job = true
+	t := b.prepare(b.target(1, job))
+	b.must(b.apply(t), "apply")
+	b.must(b.wait(t, desired.Completed, 0, 30*time.Second), "wait for the job")
+	b.must(b.Driver.Settle(b.Context(), t), "settle")
+	c := b.current("web")
+	if !c.Completed || c.State != reconciler.StateExited || c.ExitCode != 0 {
+		b.Fatalf("the job is not done: %+v", c)
+	}
+	b.must(b.apply(t), "apply again")
+	if again := b.current("web"); again.ID != c.ID || again.State != reconciler.StateExited {
+		b.Fatalf("the job ran again: %+v", again)
+	}
+	failed := b.web(KindCrash, 2)
+	failed.Job = true
+	t = b.prepare(b.target(2, failed))
+	b.must(b.apply(t), "apply a job that fails")
+	b.notReady(b.wait(t, desired.Completed, 0, 30*time.Second), "completion")
+}
+
+func (b *bench) images() {
+	one := b.deploy(b.target(1, b.web(KindPlain, 1)))
+	id := b.serves(one, "web")
+	missing := b.target(2, b.web(KindPlain, 2))
+	s := missing.Spec.Services["web"]
+	s.Image = s.Image + "-not-there"
+	missing.Spec.Services["web"] = s
+	if _, err := b.Driver.Prepare(b.Context(), missing, nil); err == nil {
+		b.Fatal("an image that does not exist was prepared")
+	}
+	s.PullPolicy = "never"
+	missing.Spec.Services["web"] = s
+	if _, err := b.Driver.Prepare(b.Context(), missing, nil); !reconciler.IsTerminal(err) {
+		b.Fatalf("pull_policy never: %v, want a terminal error", err)
+	}
+	again, err := b.Driver.Prepare(b.Context(), one, nil)
+	b.must(err, "prepare with fixed images")
+	for ref, img := range one.Images {
+		if again[ref] != img {
+			b.Fatalf("fixed image %s became %v", ref, again[ref])
+		}
+	}
+	external := b.target(3, b.web(KindPlain, 1))
+	external.Spec.Networks["other"] = desired.Network{Key: "other", Name: b.Instance + "-missing", External: true}
+	if _, err := b.Driver.Prepare(b.Context(), external, nil); !reconciler.IsTerminal(err) {
+		b.Fatalf("missing external network: %v, want a terminal error", err)
+	}
+	if b.serves(one, "web") != id {
+		b.Fatal("prepare touched what runs")
+	}
+}
+
+// cutEverywhere cuts a replacement off at each call, then either goes on or
+// undoes it.
+func (b *bench) cutEverywhere() {
+	stranger := b.Instance + "-stranger"
+	b.Hands.AddForeign(stranger, "someone")
+	one := b.deploy(b.target(1, b.web(KindPlain, 1)))
+	two := b.prepare(b.target(2, b.web(KindPlain, 2)))
+	for n := 1; ; n++ {
+		old := b.serves(one, "web")
+		b.Fail(n)
+		err := b.apply(two)
+		b.Fail(0)
+		if err == nil {
+			if n < 3 {
+				b.Fatal("no call was cut off")
+			}
+			return
+		}
+		if n%2 == 0 {
+			b.must(b.apply(two), "go on")
+			b.serves(two, "web")
+		}
+		b.must(b.apply(one), "undo")
+		if b.serves(one, "web") != old {
+			b.Fatalf("cut at call %d: the old container is lost", n)
+		}
+		b.must(b.Driver.Settle(b.Context(), one), "settle")
+		if c := b.observe(true).Containers; len(c) != 1 || len(c[0].Changed) != 0 {
+			b.Fatalf("cut at call %d: left over: %+v", n, c)
+		}
+		if !b.Alive(stranger) {
+			b.Fatalf("cut at call %d: the stranger is gone", n)
+		}
+	}
+}
+
+// cutUndo cuts the undo of a replacement off at each call, then goes on.
+func (b *bench) cutUndo() {
+	one := b.deploy(b.target(1, b.web(KindPlain, 1)))
+	two := b.prepare(b.target(2, b.web(KindPlain, 2)))
+	for n := 1; ; n++ {
+		old := b.serves(one, "web")
+		b.must(b.apply(two), "replace")
+		b.Fail(n)
+		err := b.apply(one)
+		b.Fail(0)
+		if err == nil {
+			if n < 3 {
+				b.Fatal("no call was cut off")
+			}
+			return
+		}
+		b.must(b.apply(one), "go on with the undo")
+		if b.serves(one, "web") != old {
+			b.Fatalf("cut at call %d: the old container is lost", n)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package drivertest_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/drivertest"
+)
+
+func TestContract(t *testing.T) { drivertest.Run(t, fakeHarness) }
+
+func fakeHarness(t *testing.T) drivertest.Harness {
+	e := drivertest.New()
+	var mu sync.Mutex
+	left := 0
+	e.Hook = func(string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		switch left {
+		case 0:
+			return nil
+		case 1:
+			return errors.New("cut off")
+		}
+		left--
+		return nil
+	}
+	pushed := map[string]bool{}
+	behaviours := map[drivertest.Kind]drivertest.Behaviour{
+		drivertest.KindPlain: drivertest.Plain(), drivertest.KindHealthy: drivertest.Healthy(),
+		drivertest.KindUnhealthy: drivertest.Unhealthy(), drivertest.KindCrash: drivertest.CrashLoop(),
+		drivertest.KindJob: drivertest.Exit(0, 50*time.Millisecond),
+	}
+	return drivertest.Harness{
+		Driver: e, Instance: "acme", Dir: t.TempDir(), Hands: e,
+		Image: func(k drivertest.Kind, v int) string {
+			ref := fmt.Sprintf("%s:%d", k, v)
+			if !pushed[ref] {
+				e.Push(ref, behaviours[k])
+			}
+			pushed[ref] = true
+			return ref
+		},
+		Limit: func(name string) { e.Update(name, "memory", "64 MiB", "32 MiB") },
+		Fail: func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			left = n
+		},
+		Alive: func(name string) bool {
+			// Looked at as another instance sees it: a stranger's container.
+			o, err := e.Observe(t.Context(), "nobody", true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, there := o.Foreign[name]; !there {
+				return false
+			}
+			own, err := e.Observe(t.Context(), "acme", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range own.Containers {
+				if c.Name == name {
+					return c.State == reconciler.StateRunning
+				}
+			}
+			return true
+		},
+	}
+}
