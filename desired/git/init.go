@@ -34,7 +34,7 @@ func Init(dir string, files map[string][]byte, by Author) (desired.Revision, err
 		return desired.Revision{}, fmt.Errorf("make repository: %w", err)
 	}
 	g := gitDir{dir: dot, common: dot, work: dir}
-	st := newStore(g.fs(), func() *store { return nil })
+	st := newStore(g.fs(), func() *store { return nil }, nil)
 	d := &draft{builder: newBuilder(st), changes: map[string]change{}}
 	for name, content := range files {
 		d.changes[name] = change{filemode.Regular, d.put(plumbing.BlobObject, content)}

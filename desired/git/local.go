@@ -156,7 +156,7 @@ func (r *Repo) localStore(g gitDir) *store {
 	if st := r.currentStore(); st != nil && st.fs.Root() == g.fs().Root() {
 		return st
 	}
-	return newStore(g.fs(), r.currentStore)
+	return newStore(g.fs(), r.currentStore, r.kick)
 }
 
 func (r *Repo) resolveLocal(ref string) (*store, target, error) {

@@ -46,7 +46,7 @@ func mirrorConfig(url, ref string) string {
 var errNoMirror = errors.New("there is no mirror yet")
 
 // load reads and verifies what is on disk: errNoMirror when that is nothing.
-func (m *mirror) load(current func() *store) error {
+func (m *mirror) load(current func() *store, kick chan struct{}) error {
 	m.st = nil
 	if _, err := os.Lstat(m.dir); errors.Is(err, os.ErrNotExist) {
 		// A crash between the two renames of replace leaves only the old one.
@@ -54,7 +54,7 @@ func (m *mirror) load(current func() *store) error {
 			return errNoMirror
 		}
 	}
-	if err := m.ours(); err != nil {
+	if err := checkOurs(m.dir); err != nil {
 		return err
 	}
 	config, err := readBounded(filepath.Join(m.dir, "config"), 1<<16)
@@ -71,7 +71,7 @@ func (m *mirror) load(current func() *store) error {
 	if err := m.verifyPacks(); err != nil {
 		return fmt.Errorf("read mirror: %w", err)
 	}
-	st := newStore(osfsAt(m.dir), current)
+	st := newStore(osfsAt(m.dir), current, kick)
 	if err := st.check(at.commit); err != nil {
 		return fmt.Errorf("read mirror: %w", err)
 	}
@@ -79,17 +79,17 @@ func (m *mirror) load(current func() *store) error {
 	return nil
 }
 
-// ours refuses a directory that holds something else.
-func (m *mirror) ours() error {
-	list, err := os.ReadDir(m.dir)
+// checkOurs refuses a directory that holds something else.
+func checkOurs(dir string) error {
+	list, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("read mirror: %w", err)
 	}
 	if len(list) == 0 {
 		return errNoMirror
 	}
-	if _, err := os.Lstat(filepath.Join(m.dir, markerFile)); err != nil {
-		return fmt.Errorf("%w: %s holds something that is not a mirror; move it away, or name another data directory", errForeign, m.dir)
+	if _, err := os.Lstat(filepath.Join(dir, markerFile)); err != nil {
+		return fmt.Errorf("%w: %s holds something that is not a mirror; move it away, or name another data directory", errForeign, dir)
 	}
 	return nil
 }
@@ -287,9 +287,12 @@ func (m *mirror) prepare() (string, error) {
 
 // replace puts a finished clone in the mirror's place. The one before is kept
 // until the next replace, so that its snapshots stay readable.
-func (m *mirror) replace(clone string, at target, current func() *store) error {
+func (m *mirror) replace(clone string, at target, current func() *store, kick chan struct{}) error {
 	old := m.dir + ".old"
 	if _, err := os.Lstat(m.dir); err == nil {
+		if err := checkOurs(old); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errNoMirror) {
+			return err
+		}
 		if err := os.RemoveAll(old); err != nil {
 			return fmt.Errorf("replace mirror: %w", err)
 		}
@@ -306,7 +309,7 @@ func (m *mirror) replace(clone string, at target, current func() *store) error {
 	if err := syncDir(filepath.Dir(m.dir)); err != nil {
 		return fmt.Errorf("replace mirror: %w", err)
 	}
-	m.st, m.at = newStore(osfsAt(m.dir), current), at
+	m.st, m.at = newStore(osfsAt(m.dir), current, kick), at
 	m.print = m.fingerprint()
 	return nil
 }

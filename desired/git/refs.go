@@ -22,6 +22,18 @@ const (
 type target struct {
 	name   string
 	commit plumbing.Hash
+	tag    plumbing.Hash // the annotated tag between the two, when a server has one
+}
+
+func (t target) same(o target) bool { return t.name == o.name && t.commit == o.commit }
+
+// wanted is what a server is asked for: it gives what a ref points at, not what
+// that points at in turn.
+func (t target) wanted() plumbing.Hash {
+	if t.tag.IsZero() {
+		return t.commit
+	}
+	return t.tag
 }
 
 func (t target) branch() bool { return strings.HasPrefix(t.name, headsPrefix) }
@@ -72,7 +84,7 @@ func (t refTable) pick(ref string) (found target, ok bool, err error) {
 	for _, name := range refCandidates(ref) {
 		if h, has := t.refs[name]; has {
 			if p, has := t.peeled[name]; has {
-				h = p
+				return target{name: name, commit: p, tag: h}, true, nil
 			}
 			return target{name: name, commit: h}, true, nil
 		}
@@ -98,7 +110,7 @@ func (t refTable) pickHead() (target, bool, error) {
 }
 
 func (t refTable) pickCommit(prefix string) (target, bool, error) {
-	var found plumbing.Hash
+	var found, tag plumbing.Hash
 	for _, table := range []map[string]plumbing.Hash{t.refs, t.peeled} {
 		for name, h := range table {
 			if _, annotated := t.peeled[name]; annotated && t.peeled[name] != h {
@@ -109,13 +121,17 @@ func (t refTable) pickCommit(prefix string) (target, bool, error) {
 					return target{}, false, fmt.Errorf("find commit %s: it is the beginning of several; write more digits", prefix)
 				}
 				found = h
+				tag = plumbing.ZeroHash
+				if _, annotated := t.peeled[name]; annotated {
+					tag = t.refs[name]
+				}
 			}
 		}
 	}
 	if found.IsZero() && len(prefix) == 40 {
 		return target{commit: plumbing.NewHash(prefix)}, false, nil
 	}
-	return target{commit: found}, !found.IsZero(), nil
+	return target{commit: found, tag: tag}, !found.IsZero(), nil
 }
 
 func refCandidates(ref string) []string {

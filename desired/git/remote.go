@@ -24,7 +24,7 @@ func (r *Repo) loadMirror() error {
 		return fmt.Errorf("read mirror: %w", err)
 	}
 	m := newMirror(dir, r.to.String(), r.opt.Ref)
-	err = m.load(r.currentStore)
+	err = m.load(r.currentStore, r.kick)
 	if errors.Is(err, errForeign) {
 		return err
 	}
@@ -66,8 +66,8 @@ func (r *Repo) recheck() {
 		return
 	}
 	old, at := m.st, m.at
-	err := m.load(r.currentStore)
-	if err == nil && m.at == at {
+	err := m.load(r.currentStore, r.kick)
+	if err == nil && m.at.same(at) {
 		m.st = old
 		m.st.refresh()
 		m.st.damaged.Store(false)
@@ -96,7 +96,7 @@ func (r *Repo) connect(w *watch, service string) (session, error) {
 			r.wire = hw
 		}
 	}
-	return r.wire.open(w.ctx, service)
+	return r.wire.open(w, service)
 }
 
 func (r *Repo) update(w *watch) error {
@@ -114,7 +114,7 @@ func (r *Repo) update(w *watch) error {
 		return r.cloneCommit(w, s, at)
 	}
 	if m.good() {
-		if m.at == at {
+		if m.at.same(at) {
 			return nil
 		}
 		if err = r.fetchInto(w, s, at); err == nil || w.ctx.Err() != nil {
@@ -146,7 +146,7 @@ func (r *Repo) fetchInto(w *watch, s session, at target) error {
 	}
 	shallows := m.shallows()
 	if !m.st.has(at.commit) || m.st.check(at.commit) != nil {
-		got, err := r.fetch(w, s, fetchRequest(s.refs(), []plumbing.Hash{at.commit}, []plumbing.Hash{m.at.commit}, shallows, r.depth(s, 1)))
+		got, err := r.fetch(w, s, fetchRequest(s.refs(), []plumbing.Hash{at.wanted()}, []plumbing.Hash{m.at.commit}, shallows, r.depth(s, 1)))
 		if err != nil {
 			return err
 		}
@@ -185,12 +185,12 @@ func (r *Repo) fetch(w *watch, s session, req *packp.UploadPackRequest) ([]plumb
 }
 
 func receive(w *watch, s session, req *packp.UploadPackRequest, dir string) ([]plumbing.Hash, error) {
-	shallows, pack, err := fetchPack(w.ctx, s, req)
+	shallows, pack, err := fetchPack(w, s, req)
 	if err != nil {
 		return nil, err
 	}
 	defer pack.Close()
-	return shallows, savePack(w.reader(pack), dir)
+	return shallows, savePack(pack, dir)
 }
 
 func (r *Repo) depth(s session, want int) int {
@@ -213,7 +213,7 @@ func (r *Repo) clone(w *watch, s session, at target, depth int) error {
 			return err
 		}
 	}
-	req := fetchRequest(s.refs(), []plumbing.Hash{at.commit}, nil, nil, r.depth(s, depth))
+	req := fetchRequest(s.refs(), []plumbing.Hash{at.wanted()}, nil, nil, r.depth(s, depth))
 	shallows, err := receive(w, s, req, filepath.Join(dir, "objects", "pack"))
 	if err != nil {
 		return err
@@ -226,14 +226,14 @@ func (r *Repo) finishClone(dir string, at target, shallows []plumbing.Hash) erro
 	if err := writeShallows(dir, shallows); err != nil {
 		return fmt.Errorf("make mirror: %w", err)
 	}
-	st := newStore(osfsAt(dir), r.currentStore)
+	st := newStore(osfsAt(dir), r.currentStore, nil)
 	if err := checkClone(st, at.commit); err != nil {
 		return fmt.Errorf("check clone: %w", err)
 	}
 	if err := m.setRef(dir, at); err != nil {
 		return fmt.Errorf("make mirror: %w", err)
 	}
-	if err := m.replace(dir, at, r.currentStore); err != nil {
+	if err := m.replace(dir, at, r.currentStore, r.kick); err != nil {
 		return err
 	}
 	return r.adopt(m.st, at, dirtiness{})
@@ -269,7 +269,7 @@ func (r *Repo) cloneCommit(w *watch, s session, at target) error {
 	if _, err := receive(w, s, req, filepath.Join(dir, "objects", "pack")); err != nil {
 		return err
 	}
-	st := newStore(osfsAt(dir), r.currentStore)
+	st := newStore(osfsAt(dir), r.currentStore, nil)
 	if at.commit, err = findCommit(st, r.opt.Ref); err != nil {
 		return err
 	}
@@ -369,7 +369,7 @@ func (r *Repo) bring(w *watch, ref string) (target, error) {
 		return at, nil
 	}
 	if ok || !at.commit.IsZero() && mayAsk(s) {
-		if err := r.bringShallow(w, s, at.commit); err == nil || ok || w.ctx.Err() != nil {
+		if err := r.bringShallow(w, s, at); err == nil || ok || w.ctx.Err() != nil {
 			return at, err
 		}
 		s.close()
@@ -385,10 +385,10 @@ func (r *Repo) bring(w *watch, ref string) (target, error) {
 	return at, err
 }
 
-func (r *Repo) bringShallow(w *watch, s session, commit plumbing.Hash) error {
+func (r *Repo) bringShallow(w *watch, s session, at target) error {
 	m := r.mirror
 	shallows := m.shallows()
-	got, err := r.fetch(w, s, fetchRequest(s.refs(), []plumbing.Hash{commit}, nil, nil, r.depth(s, 1)))
+	got, err := r.fetch(w, s, fetchRequest(s.refs(), []plumbing.Hash{at.wanted()}, nil, nil, r.depth(s, 1)))
 	if err != nil {
 		return err
 	}
@@ -396,5 +396,5 @@ func (r *Repo) bringShallow(w *watch, s session, commit plumbing.Hash) error {
 		return fmt.Errorf("update mirror: %w", err)
 	}
 	m.print = m.fingerprint()
-	return m.st.check(commit)
+	return m.st.check(at.commit)
 }

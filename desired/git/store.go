@@ -35,12 +35,14 @@ type store struct {
 	s  *filesystem.Storage
 	// current gives the store that took this one's place, when there is one.
 	current func() *store
+	// kick asks for a look at the repository.
+	kick chan struct{}
 	// damaged is set when an object of a commit could not be read.
 	damaged atomic.Bool
 }
 
-func newStore(fs billy.Filesystem, current func() *store) *store {
-	return &store{fs: fs, s: newStorage(fs), current: current}
+func newStore(fs billy.Filesystem, current func() *store, kick chan struct{}) *store {
+	return &store{fs: fs, s: newStorage(fs), current: current, kick: kick}
 }
 
 func newStorage(fs billy.Filesystem) *filesystem.Storage {
@@ -81,7 +83,9 @@ func (st *store) read(kind plumbing.ObjectType, h plumbing.Hash) ([]byte, error)
 			return b, nil
 		}
 	}
-	st.damaged.Store(true)
+	if !st.damaged.Swap(true) {
+		hint(st.kick)
+	}
 	return nil, fmt.Errorf("read %s %s: %w (%v)", kind, h, ErrUnreadable, err)
 }
 

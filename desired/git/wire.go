@@ -30,14 +30,14 @@ const (
 // ssh has neither context nor deadline there, http follows redirects, and both
 // are set up in package variables. Its protocol encoding is.
 type wire interface {
-	open(ctx context.Context, service string) (session, error)
+	open(w *watch, service string) (session, error)
 	close()
 }
 
 // session is one exchange: the server has listed its refs and waits for one request.
 type session interface {
 	refs() *packp.AdvRefs
-	exchange(ctx context.Context, request io.Reader) (io.ReadCloser, error)
+	exchange(w *watch, request *bytes.Buffer) (io.ReadCloser, error)
 	close()
 }
 
@@ -100,7 +100,7 @@ func dropMultiACK(req *packp.UploadPackRequest, haves []plumbing.Hash) {
 }
 
 // fetchPack sends a request and gives the shallow boundary and the pack.
-func fetchPack(ctx context.Context, s session, req *packp.UploadPackRequest) ([]plumbing.Hash, io.ReadCloser, error) {
+func fetchPack(w *watch, s session, req *packp.UploadPackRequest) ([]plumbing.Hash, io.ReadCloser, error) {
 	var buf bytes.Buffer
 	if err := req.UploadRequest.Encode(&buf); err != nil {
 		return nil, nil, fmt.Errorf("encode request: %w", err)
@@ -111,7 +111,7 @@ func fetchPack(ctx context.Context, s session, req *packp.UploadPackRequest) ([]
 	if err := pktline.NewEncoder(&buf).EncodeString("done\n"); err != nil {
 		return nil, nil, fmt.Errorf("encode request: %w", err)
 	}
-	body, err := s.exchange(ctx, &buf)
+	body, err := s.exchange(w, &buf)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,18 +140,19 @@ func demux(caps *capability.List, r io.Reader) io.Reader {
 
 // pushPack moves one branch from old to new, if it is still at old. The server
 // compares: a branch that moved is refused with errMoved.
-func pushPack(ctx context.Context, s session, name string, old, to plumbing.Hash, pack io.Reader) error {
+func pushPack(w *watch, s session, name string, old, to plumbing.Hash, pack []byte) error {
 	ar := s.refs()
 	if ar.References[name] != old {
 		return errMoved
 	}
 	req := packp.NewReferenceUpdateRequestFromCapabilities(ar.Capabilities)
 	req.Commands = []*packp.Command{{Name: plumbing.ReferenceName(name), Old: old, New: to}}
-	var head bytes.Buffer
-	if err := req.Encode(&head); err != nil {
+	var buf bytes.Buffer
+	if err := req.Encode(&buf); err != nil {
 		return fmt.Errorf("encode push: %w", err)
 	}
-	body, err := s.exchange(ctx, io.MultiReader(&head, pack))
+	buf.Write(pack)
+	body, err := s.exchange(w, &buf)
 	if err != nil {
 		return err
 	}

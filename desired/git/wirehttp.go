@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -81,13 +82,13 @@ func sameHostOnly(req *http.Request, via []*http.Request) error {
 
 func (w *httpWire) close() { w.client.CloseIdleConnections() }
 
-func (w *httpWire) open(ctx context.Context, service string) (session, error) {
+func (w *httpWire) open(watch *watch, service string) (session, error) {
 	user, pass, ok, err := w.auth.basic(w.to)
 	if err != nil {
 		return nil, err
 	}
 	s := &httpSession{wire: w, service: service, base: w.to.url.String(), user: user, pass: pass, auth: ok}
-	resp, err := s.do(ctx, http.MethodGet, "/info/refs?service="+service, nil)
+	resp, err := s.do(watch.ctx, http.MethodGet, "/info/refs?service="+service, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func (w *httpWire) open(ctx context.Context, service string) (session, error) {
 		return nil, fmt.Errorf("list refs: %s is not a git repository of the smart protocol (it answers with %q); look at the path",
 			w.to, resp.Header.Get("Content-Type"))
 	}
-	if s.ar, err = readRefs(resp.Body, service); err != nil {
+	if s.ar, err = readRefs(watch.reader(resp.Body), service); err != nil {
 		return nil, err
 	}
 	// Read to the end, so that the connection can be used again.
@@ -117,16 +118,20 @@ type httpSession struct {
 func (s *httpSession) refs() *packp.AdvRefs { return s.ar }
 func (s *httpSession) close()               {}
 
-func (s *httpSession) exchange(ctx context.Context, request io.Reader) (io.ReadCloser, error) {
-	resp, err := s.do(ctx, http.MethodPost, "/"+s.service, request)
+func (s *httpSession) exchange(w *watch, request *bytes.Buffer) (io.ReadCloser, error) {
+	resp, err := s.do(w.ctx, http.MethodPost, "/"+s.service, request)
 	if err != nil {
 		return nil, err
 	}
-	return resp.Body, nil
+	return packReader{w.reader(resp.Body), resp.Body}, nil
 }
 
-func (s *httpSession) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, s.base+path, body)
+func (s *httpSession) do(ctx context.Context, method, path string, body *bytes.Buffer) (*http.Response, error) {
+	var payload io.Reader // not a nil buffer in an interface
+	if body != nil {
+		payload = body
+	}
+	req, err := http.NewRequestWithContext(ctx, method, s.base+path, payload)
 	if err != nil {
 		return nil, fmt.Errorf("make request to %s: not a valid URL", s.wire.to)
 	}

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,17 +25,17 @@ type sshWire struct {
 
 func (w *sshWire) close() {}
 
-func (w *sshWire) open(ctx context.Context, service string) (session, error) {
+func (w *sshWire) open(watch *watch, service string) (session, error) {
 	config, err := w.auth.sshConfig(w.to)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := (&net.Dialer{Timeout: 20 * time.Second}).DialContext(ctx, "tcp", w.to.host)
+	conn, err := (&net.Dialer{Timeout: 20 * time.Second}).DialContext(watch.ctx, "tcp", w.to.host)
 	if err != nil {
 		return nil, fmt.Errorf("reach %s: %w", w.to, err)
 	}
-	s := &sshSession{to: w.to, unhook: context.AfterFunc(ctx, func() { conn.Close() }), conn: conn}
-	if err := s.start(config, service); err != nil {
+	s := &sshSession{to: w.to, unhook: context.AfterFunc(watch.ctx, func() { conn.Close() }), conn: conn}
+	if err := s.start(watch, config, service); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -50,10 +51,11 @@ type sshSession struct {
 	out    io.Reader
 	errs   tail
 	unhook func() bool
+	asked  bool
 	ar     *packp.AdvRefs
 }
 
-func (s *sshSession) start(config *ssh.ClientConfig, service string) error {
+func (s *sshSession) start(w *watch, config *ssh.ClientConfig, service string) error {
 	c, chans, reqs, err := ssh.NewClientConn(s.conn, s.to.host, config)
 	if err != nil {
 		return s.handshakeError(err)
@@ -69,6 +71,7 @@ func (s *sshSession) start(config *ssh.ClientConfig, service string) error {
 	if s.out, err = s.cmd.StdoutPipe(); err != nil {
 		return fmt.Errorf("reach %s: open session: %w", s.to, err)
 	}
+	s.out = w.reader(s.out)
 	if err := s.cmd.Start(service + " " + quote(s.to.path)); err != nil {
 		return fmt.Errorf("reach %s: start %s: %w", s.to, service, err)
 	}
@@ -112,7 +115,8 @@ func (s *sshSession) commandError(err error) error {
 
 func (s *sshSession) refs() *packp.AdvRefs { return s.ar }
 
-func (s *sshSession) exchange(_ context.Context, request io.Reader) (io.ReadCloser, error) {
+func (s *sshSession) exchange(_ *watch, request *bytes.Buffer) (io.ReadCloser, error) {
+	s.asked = true
 	if _, err := io.Copy(s.in, request); err != nil {
 		return nil, s.commandError(fmt.Errorf("send request: %w", err))
 	}
@@ -128,6 +132,9 @@ func (s *sshSession) close() {
 	if s.client == nil {
 		s.conn.Close()
 		return
+	}
+	if s.ar != nil && !s.asked {
+		_, _ = io.WriteString(s.in, "0000") // nothing is wanted
 	}
 	s.client.Close()
 	if s.cmd != nil {

@@ -319,7 +319,7 @@ func (r *Repo) push(ctx context.Context, d *draft) error {
 		return w.explain(err)
 	}
 	defer s.close()
-	if err := pushPack(w.ctx, s, d.tip.name, d.tip.commit, d.commit, bytes.NewReader(pack)); err != nil {
+	if err := pushPack(w, s, d.tip.name, d.tip.commit, d.commit, pack); err != nil {
 		return w.explain(err)
 	}
 	if err := r.keepPushed(d, pack); err != nil {
