@@ -85,7 +85,11 @@ func judge(name string, s status, base int, w reconciler.Wait, since *time.Time)
 		return false, &reconciler.NotReady{Container: name, Phase: phase, Reason: reason, Logs: []string{"log of " + name}}
 	}
 	phase := map[desired.Condition]string{desired.Healthy: "health", desired.Completed: "completion"}[w.Condition]
-	if phase == "" {
+	switch {
+	case phase != "":
+	case w.Stable > 0:
+		phase = "stable"
+	default:
 		phase = "start"
 	}
 	if s.restarts-base >= maxRestarts {
