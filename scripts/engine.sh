@@ -8,7 +8,8 @@
 # DOCKER_HOST is respected. Further settings:
 #   FAIRLEAD_ENGINE_TIMEOUT  seconds to wait for the engine to answer (90)
 #   FAIRLEAD_ENGINE_ROOT     a directory for an engine apart from the machine's: data, state, log and, unless DOCKER_HOST
-#                            names another, the socket ROOT/docker.sock
+#                            names another, the socket ROOT/docker.sock. It has a bridge of its own and leaves iptables
+#                            alone, so the machine's engine is not disturbed; its containers have no outgoing network
 #   FAIRLEAD_ENGINE_ARGS     more arguments for dockerd, separated by blanks
 set -euo pipefail
 
@@ -21,6 +22,7 @@ timeout=${FAIRLEAD_ENGINE_TIMEOUT:-90}
 state=${root:-/run/fairlead-engine}
 log=$state/dockerd.log
 pidfile=$state/dockerd.pid
+id=$(printf %s "$root" | cksum | cut -d' ' -f1) # names what belongs to an engine apart
 starter=$state/started-by # "systemd" or "script", while an engine that "up" started should be running
 if [ -z "${DOCKER_HOST:-}" ]; then
 	export DOCKER_HOST=unix://${root:-/var/run}/docker.sock
@@ -138,7 +140,7 @@ choose_packages() {
 
 is_local() { [[ $DOCKER_HOST == unix://* ]]; }
 
-have_iptables() { have iptables || [[ ${FAIRLEAD_ENGINE_ARGS:-} == *--iptables=false* ]]; }
+have_iptables() { have iptables || [ -n "$root" ] || [[ ${FAIRLEAD_ENGINE_ARGS:-} == *--iptables=false* ]]; }
 
 with_systemd() { [ -d /run/systemd/system ] && [ -z "$root" ] && [ "$DOCKER_HOST" = unix:///var/run/docker.sock ]; }
 
@@ -189,14 +191,11 @@ use_legacy_iptables() {
 
 start_in_background() {
 	local args=(--host "$DOCKER_HOST" --pidfile "$pidfile")
-	if [ -n "$root" ]; then
-		local name
-		name=fairlead-$(printf %s "$root" | cksum | cut -d' ' -f1)
-		args+=(--data-root "$root/data" --exec-root "$root/exec"
-			--containerd-namespace "$name" --containerd-plugins-namespace "$name-plugins")
-	fi
+	local more
 	read -ra more <<<"${FAIRLEAD_ENGINE_ARGS:-}"
-	if [[ ${more[*]-} != *--iptables* ]] && ! iptables -t nat -L -n >/dev/null 2>&1 && ! use_legacy_iptables; then
+	if [ -n "$root" ]; then
+		set_apart
+	elif [[ ${more[*]-} != *--iptables* ]] && ! iptables -t nat -L -n >/dev/null 2>&1 && ! use_legacy_iptables; then
 		say "this kernel allows no iptables nat table: containers get no outgoing network; published ports still work"
 		args+=(--iptables=false --ip6tables=false)
 	fi
@@ -211,9 +210,33 @@ start_in_background() {
 		say "dockerd does not answer at $DOCKER_HOST; the end of $log:"
 		tail -n 20 "$log" >&2
 		kill "$pid" 2>/dev/null || true
+		wait "$pid" || true
+		clear_apart
 		rm -f "$starter"
 		exit 1
 	fi
+}
+
+# set_apart adds what keeps an engine from disturbing the machine's. A second dockerd flushes the first one's iptables
+# chains, and with --bridge=none it deletes docker0, whoever uses it.
+set_apart() {
+	[[ ${more[*]-} != *--bridge* && ${more[*]-} != *--iptables* ]] ||
+		die "FAIRLEAD_ENGINE_ARGS may not set --bridge or --iptables together with FAIRLEAD_ENGINE_ROOT"
+	local bridge=fl$id
+	if ! ip link show dev "$bridge" >/dev/null 2>&1; then
+		ip link add "$bridge" type bridge
+		ip address add "10.$((200 + id % 50)).$((id / 50 % 250)).1/24" dev "$bridge"
+		ip link set "$bridge" up
+	fi
+	args+=(--data-root "$root/data" --exec-root "$root/exec" --bridge "$bridge" --iptables=false --ip6tables=false
+		--containerd-namespace "fairlead-$id" --containerd-plugins-namespace "fairlead-$id-plugins")
+}
+
+clear_apart() {
+	[ -n "$root" ] || return 0
+	! ip link show dev "fl$id" >/dev/null 2>&1 || ip link delete "fl$id"
+	# dockerd leaves its data directory mounted on itself, and then it cannot be removed.
+	! mountpoint -q "$root/data" || umount "$root/data"
 }
 
 # wait_for waits until the engine answers, the process $1 ends (failure), or the time is over (failure).
@@ -319,13 +342,15 @@ down() {
 
 stop_background() {
 	local pid end=$((SECONDS + 60))
-	pid=$(own_pid) || return 0
-	kill "$pid"
-	while runs "$pid"; do
-		((SECONDS < end)) || die "dockerd (pid $pid) has not stopped after 60s: see $log"
-		sleep 0.2
-	done
-	say "dockerd is stopped"
+	if pid=$(own_pid); then
+		kill "$pid"
+		while runs "$pid"; do
+			((SECONDS < end)) || die "dockerd (pid $pid) has not stopped after 60s: see $log"
+			sleep 0.2
+		done
+		say "dockerd is stopped"
+	fi
+	clear_apart
 }
 
 main "$@"
