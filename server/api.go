@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -41,16 +42,15 @@ type LogQuery struct {
 	Follow   bool
 }
 
-// LogLine is a line that a container wrote.
+// LogLine is a line that a container wrote, behind the container's name.
 type LogLine struct {
-	Container string `json:"container"`
-	Stream    string `json:"stream,omitempty"` // stdout or stderr
-	Text      string `json:"text"`
+	Line string `json:"line"`
 }
 
-// Logs reads what containers write, until emit or the context ends it.
+// Logs writes what containers write, whole lines with the container's name
+// before each, until the context ends it.
 type Logs interface {
-	Logs(ctx context.Context, q LogQuery, emit func(LogLine) error) error
+	Logs(ctx context.Context, instance, service string, follow bool, tail int, w io.Writer) error
 }
 
 // Version says what is running.
@@ -304,5 +304,13 @@ func (a *API) Logs(ctx context.Context, q LogQuery, emit func(LogLine) error) er
 	if a.cfg.Logs == nil {
 		return errors.New("read logs: the container engine offers none")
 	}
-	return a.cfg.Logs.Logs(ctx, q, emit)
+	lines := &lineWriter{emit: emit}
+	err := a.cfg.Logs.Logs(ctx, q.Instance, q.Service, q.Follow, q.Tail, lines)
+	if err == nil {
+		err = lines.rest()
+	}
+	if q.Follow && ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
