@@ -94,6 +94,17 @@ type Service struct {
 	Job bool `json:"job,omitempty"`
 }
 
+// MayEnd reports whether the service's process may end with 0 for good: it is
+// a job, or no restart policy would start it again. Whether one without a
+// policy is a server or a one-shot shows when it is first started.
+func (s Service) MayEnd() bool {
+	switch s.Restart.Name {
+	case "", "no", "on-failure":
+		return true
+	}
+	return s.Job
+}
+
 // Port publishes a container port. Published is empty for an ephemeral one; it
 // is a single port (ranges are expanded by the loader) unless the engine is to
 // choose from a range ("8000-8010").

@@ -245,7 +245,7 @@ func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in i
 // registry.
 func (r *Instance) undo(ctx context.Context) error {
 	t := r.good.target
-	t.Spec.Bake = 0 // it was good before: ready is enough
+	t.Spec.Bake = 0 // it was good before: to be ready is enough
 	have, err := r.observe(ctx)
 	if err != nil {
 		return err

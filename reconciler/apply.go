@@ -147,7 +147,7 @@ func (x *executor) service(ctx context.Context, actions []Action) error {
 			return err
 		}
 		if i < len(actions)-1 {
-			if err := x.await(ctx, Wait{Service: a.Name, Replica: a.Replica, Condition: x.readiness(a.Name)}); err != nil {
+			if err := x.await(ctx, Wait{Service: a.Name, Replica: a.Replica, Condition: x.readiness(a.Name), Stable: leastStable}); err != nil {
 				return err
 			}
 		}
@@ -196,7 +196,7 @@ func (x *executor) verify(ctx context.Context) error {
 			continue
 		}
 		for replica := 1; replica <= s.Replicas; replica++ {
-			w := Wait{Service: name, Replica: replica, Condition: x.readiness(name), Stable: x.target.Spec.Bake}
+			w := Wait{Service: name, Replica: replica, Condition: x.readiness(name), Stable: max(x.target.Spec.Bake, leastStable)}
 			group.Go(func() error { return x.await(ctx, w) })
 		}
 	}
@@ -215,6 +215,10 @@ func (x *executor) readiness(service string) desired.Condition {
 	}
 	return desired.Started
 }
+
+// leastStable makes a wait look at the health check even where no time to bake
+// is asked for: "started" alone would be fulfilled by a process that is up.
+const leastStable = 50 * time.Millisecond
 
 // defaultHealthTimeout bounds a wait when the specification does not.
 const defaultHealthTimeout = 2 * time.Minute

@@ -107,7 +107,7 @@ func phase(w reconciler.Wait) string {
 func (e *Engine) await(ctx context.Context, t reconciler.Target, w reconciler.Wait, id, name string) error {
 	woken, forget := e.wakers.add(t.Spec.Name)
 	defer forget()
-	v := verdict{wait: w, job: t.Spec.Services[w.Service].Job, base: -1}
+	v := verdict{wait: w, job: t.Spec.Services[w.Service].MayEnd(), base: -1}
 	e.mu.Lock()
 	if e.made[id] {
 		v.base = 0

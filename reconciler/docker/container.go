@@ -182,7 +182,7 @@ func (tn *turn) run(ctx context.Context, next func() swap.Step) error {
 
 // resting says that the one-shot is done and not to be started again.
 func (tn *turn) resting() bool {
-	if !tn.service.Job {
+	if !tn.service.MayEnd() {
 		return false
 	}
 	for _, c := range tn.have {

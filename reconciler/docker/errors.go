@@ -11,6 +11,8 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/client"
+
+	"github.com/fairlead/fairlead/reconciler"
 )
 
 // Unreachable says that the engine did not answer: it is being restarted, its
@@ -24,7 +26,7 @@ func (u *Unreachable) Error() string {
 	return fmt.Sprintf("engine at %s is not reachable: %v", u.Host, u.Err)
 }
 
-func (u *Unreachable) Unwrap() error { return u.Err }
+func (u *Unreachable) Unwrap() []error { return []error{reconciler.ErrUnreachable, u.Err} }
 
 // IsUnreachable reports whether err comes from an engine that did not answer.
 func IsUnreachable(err error) bool {

@@ -48,7 +48,7 @@ func (e *Engine) await(ctx context.Context, t reconciler.Target, id string, w re
 			e.mu.Unlock()
 			return &reconciler.NotReady{Container: w.Service, Phase: "start", Reason: "it was removed"}
 		}
-		s, job := e.status(b), w.Condition == desired.Completed || t.Spec.Services[w.Service].Job
+		s, job := e.status(b), w.Condition == desired.Completed || t.Spec.Services[w.Service].MayEnd()
 		name := b.name
 		if job && s.state == reconciler.StateExited && s.exit == 0 && w.Condition != desired.Healthy && !b.started.IsZero() {
 			b.completed = true
@@ -73,10 +73,6 @@ func (e *Engine) await(ctx context.Context, t reconciler.Target, id string, w re
 			return fmt.Errorf("wait for %s: %s: %w", name, w.Condition, err)
 		}
 	}
-}
-
-func isJob(b *box) bool {
-	return b.restart.Name == "" || b.restart.Name == "no" || b.restart.Name == "on-failure"
 }
 
 // judge decides on one look whether the wait is over.

@@ -47,7 +47,8 @@ type Harness struct {
 	// Limit changes the container's limits as docker update does.
 	Limit func(name string)
 	// Fail makes the nth call that changes or asks the engine fail from now
-	// on, 1 being the next, before it has effect, and all calls after it; 0
+	// on, 1 being the next, and all calls after it; whether it had effect is
+	// open. 0
 	// ends that.
 	Fail func(n int)
 	// Alive says whether a container of that name runs, whoever owns it.

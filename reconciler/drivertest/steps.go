@@ -25,7 +25,7 @@ func (e *Engine) ensureContainer(ctx context.Context, t reconciler.Target, a rec
 	return e.run(ctx, t, a, func(have []swap.Container) swap.Step {
 		w := want
 		for _, c := range have {
-			w.Rest = w.Rest || s.Job && c.Fits && e.isCompleted(c.ID)
+			w.Rest = w.Rest || s.MayEnd() && c.Fits && e.isCompleted(c.ID)
 		}
 		return swap.Next(w, have)
 	})
