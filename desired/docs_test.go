@@ -1,0 +1,88 @@
+package desired
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+const configurationDoc = "../docs/configuration.md"
+
+// The table of keys in docs/configuration.md is made from the types.
+func TestConfigurationDocIsCurrent(t *testing.T) {
+	data, err := os.ReadFile(configurationDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- keys: made by go test ./desired -run Doc -update -->\n", "<!-- end of keys -->\n"
+	head, rest, ok := strings.Cut(string(data), begin)
+	_, tail, found := strings.Cut(rest, end)
+	if !ok || !found {
+		t.Fatalf("%s has no place for the keys", configurationDoc)
+	}
+	golden(t, configurationDoc, head+begin+keyTable()+end+tail)
+}
+
+func keyTable() string {
+	var b strings.Builder
+	b.WriteString("| key | value | default | example | meaning | now |\n| --- | --- | --- | --- | --- | --- |\n")
+	eachField(reflect.TypeFor[Instance](), "", func(path string, f reflect.StructField) {
+		now := "yes"
+		for at := path; at != ""; at = at[:max(0, strings.LastIndexByte(at, '.'))] {
+			if isUnsupported(at) {
+				now = "**not yet**"
+			}
+		}
+		standard := f.Tag.Get("default")
+		if f.Tag.Get("need") != "" {
+			standard = "required"
+		}
+		rule := syntaxes[f.Tag.Get("is")]
+		example := rule.sample()
+		if rule.words != nil {
+			example = strings.Join(rule.words, " ")
+		}
+		switch elem(f.Type) {
+		case reflect.TypeFor[Window]():
+			example = windowExample
+		case reflect.TypeFor[time.Time]():
+			example = "2026-12-01T08:00:00Z"
+		}
+		if example != "" {
+			example = "`" + strings.ReplaceAll(example, hex64, "…") + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", path, kindInWords(f.Type), standard, example, f.Tag.Get("doc"), now)
+	})
+	return b.String()
+}
+
+func kindInWords(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[*Duration]():
+		return "duration"
+	case reflect.TypeFor[*Window]():
+		return "window"
+	case reflect.TypeFor[time.Time]():
+		return "time"
+	}
+	switch t.Kind() {
+	case reflect.Slice:
+		return "list of " + kindInWords(t.Elem())
+	case reflect.Map:
+		return "map of " + kindInWords(t.Elem())
+	case reflect.Pointer:
+		return kindInWords(t.Elem())
+	case reflect.Struct:
+		return "map"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int:
+		return "number"
+	case reflect.Interface:
+		return "any value"
+	}
+	return "text"
+}
