@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -276,51 +275,6 @@ func (s *Store) Generations(instance string) (list []Generation, err error) {
 		return nil, fmt.Errorf("list generations of %s: %w", instance, err)
 	}
 	return list, nil
-}
-
-// KeptImages names the images that a clean-up must leave: for every instance
-// those of the applied generation, of the good one before it, and of the one
-// that is being tried. Keys are IDs, references and digests.
-func (s *Store) KeptImages() (map[string]bool, error) {
-	keep := map[string]bool{}
-	names, err := s.instances()
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		list, err := s.Generations(name)
-		if err != nil {
-			return nil, err
-		}
-		good := 0
-		for i, g := range slices.Backward(list) {
-			if g.Good {
-				good++
-			}
-			if newest := i == len(list)-1; !newest && (!g.Good || good > 2) {
-				continue
-			}
-			for ref, img := range g.Images {
-				keep[ref], keep[img.ID], keep[img.Digest] = true, true, true
-			}
-		}
-	}
-	delete(keep, "")
-	return keep, nil
-}
-
-// instances lists the names that the store knows anything of.
-func (s *Store) instances() (names []string, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
-		if b := tx.Bucket(rootBucket); b != nil {
-			return b.ForEachBucket(func(k []byte) error { names = append(names, string(k)); return nil })
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list instances: %w", err)
-	}
-	return names, nil
 }
 
 // retain drops the generations that are not in keep.

@@ -25,7 +25,7 @@ func testStore(t *testing.T) *Store {
 }
 
 // The images to return to are never cleaned up; those before them may be.
-func TestKeptImages(t *testing.T) {
+func TestImagesInUse(t *testing.T) {
 	s := testStore(t)
 	for n, good := range map[int]bool{1: true, 2: true, 3: false, 4: true, 5: false} {
 		id := fmt.Sprintf("sha256:%d", n)
@@ -34,7 +34,7 @@ func TestKeptImages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	keep, err := s.KeptImages()
+	keep, err := s.ImagesInUse()
 	if err != nil {
 		t.Fatal(err)
 	}
