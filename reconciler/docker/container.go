@@ -238,6 +238,9 @@ func (tn *turn) nameOf(id string) string {
 
 // create makes the container and leaves it stopped.
 func (tn *turn) create(ctx context.Context, name string) (string, error) {
+	if err := tn.nameFree(ctx, name); err != nil {
+		return "", err
+	}
 	b, err := tn.blueprint(ctx)
 	if err != nil {
 		return "", fmt.Errorf("create container %s: %w", name, err)
@@ -341,6 +344,27 @@ func anonymous(name string) bool {
 	return len(name) == 64 && strings.Trim(name, "0123456789abcdef") == ""
 }
 
+// nameFree makes sure, before a replacement leads to a stop, that the proper
+// name can be had. It costs a call only when that name is a new one.
+func (tn *turn) nameFree(ctx context.Context, name string) error {
+	proper := tn.want.Name
+	if name == proper || slices.ContainsFunc(tn.have, func(c swap.Container) bool { return c.Name == proper }) {
+		return nil
+	}
+	var in container.InspectResponse
+	err := call(ctx, readTimeout, func(ctx context.Context) (err error) {
+		in, err = tn.e.api().ContainerInspect(ctx, proper)
+		return err
+	})
+	switch {
+	case notFound(err), err == nil && strings.TrimPrefix(in.Name, "/") != proper: // a name may be taken for an ID
+		return nil
+	case err != nil:
+		return tn.e.fail(err, "inspect container %s", proper)
+	}
+	return tn.nameTaken(ctx, proper, errors.New("the name is taken"))
+}
+
 // nameTaken says who holds the name, so that a person can act.
 func (tn *turn) nameTaken(ctx context.Context, name string, err error) error {
 	in, ierr := tn.e.api().ContainerInspect(ctx, name)
@@ -355,8 +379,7 @@ func (tn *turn) nameTaken(ctx context.Context, name string, err error) error {
 		name, short(in.ID), tn.e.whoseIs(l)))
 }
 
-// rename checks, before a container that serves is set aside for another
-// name, nothing: it only renames. A name that is taken is told by its holder.
+// rename gives a container another name. Who holds a name that is taken is said.
 func (tn *turn) rename(ctx context.Context, id, from, to string) error {
 	err := call(ctx, writeTimeout, func(ctx context.Context) error { return tn.e.api().ContainerRename(ctx, id, to) })
 	switch {
