@@ -101,6 +101,7 @@ func TestParseBounds(t *testing.T) {
 		"bomb":   {bomb, "too many values"},
 		"cycle":  {head + "smoke: [{name: a, post: /, body: &a [*a]}]", "nested too deeply"},
 		"many":   {head + "notify: [" + strings.Repeat("a://b,", 30_000) + "]", "too many values"},
+		"wrong":  {head + "notify: [" + strings.Repeat("a,", 9_000) + "]", "there are more problems"},
 		"two":    {head + "---\n" + head, "more than one document"},
 		"second": {head + "---\n{", "is not YAML"},
 		"empty":  {"", "the file is empty"},
@@ -118,6 +119,9 @@ func TestParseBounds(t *testing.T) {
 			}
 			if d := time.Since(start); d > 5*time.Second {
 				t.Errorf("took %v", d)
+			}
+			if n := strings.Count(got, "\n"); n > maxProblems {
+				t.Errorf("%d problems", n)
 			}
 		})
 	}

@@ -273,6 +273,10 @@ func TestLoadLocal(t *testing.T) {
 	if err != nil || !slices.Equal(s.LocalFiles, []string{".env", "conf/x", "instance.yaml"}) || !slices.Equal(s.Sensitive, []string{"hush"}) {
 		t.Errorf("got %+v, %v", s, err)
 	}
+	renamed := tree(map[string]string{"instance.yaml": "apiVersion: fairlead/v1\nname: b\n"})
+	if _, err := Load(Input{Tree: repo, Dir: "a", Compose: composeForTest, Local: renamed}); err == nil || !strings.Contains(err.Error(), "a/instance.yaml:2: name: is not the name in the repository") {
+		t.Errorf("renamed: %v", err)
+	}
 	link := fstest.MapFS{".env": {Data: []byte("/etc/shadow"), Mode: fs.ModeSymlink}}
 	if _, err := Load(Input{Tree: repo, Dir: "a", Compose: composeForTest, Local: link}); err == nil || !strings.Contains(err.Error(), "local/.env: is not a regular file") {
 		t.Errorf("a link: %v", err)

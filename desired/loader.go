@@ -78,12 +78,29 @@ func (l *loader) read() error {
 	local, odd, err := localFiles(l.in.Local)
 	l.local, l.notes = local, notes
 	l.problems = slices.Concat(l.problems, problems, odd)
-	return err
+	if err != nil || !slices.Contains(local, instanceFile) {
+		return err
+	}
+	return l.sameName()
+}
+
+// sameName refuses an instance.yaml of the host that renames the instance: its
+// local directory was found by the name in the repository.
+func (l *loader) sameName() error {
+	name, err := NameOf(l.in.Tree, l.dir, l.in.RootName)
+	var problems Problems
+	if err != nil && !errors.As(err, &problems) {
+		return err
+	}
+	if err == nil && l.name != name && l.name != "" {
+		l.file.add("name", fmt.Sprintf("is not the name in the repository, %q", name), "the host's own "+instanceFile+" must keep it")
+	}
+	return nil
 }
 
 // unnamed finds the name of an instance without instance.yaml.
 func (l *loader) unnamed() error {
-	name, err := nameWithout(l.fsys, l.dir, l.in.RootName)
+	name, err := nameWithout(l.in.Tree, l.dir, l.in.RootName)
 	var problems Problems
 	if errors.As(err, &problems) {
 		l.problems = append(l.problems, problems...)

@@ -46,12 +46,12 @@ func (p *parsed) line(field string) int {
 }
 
 func (p *parsed) add(field, text, hint string) {
-	p.problems = append(p.problems, Problem{File: p.file, Line: p.line(field), Field: field, Text: text, Hint: hint})
+	p.problems.add(Problem{File: p.file, Line: p.line(field), Field: field, Text: text, Hint: hint})
 }
 
 // bad says whether something is wrong with the field or what is in it.
 func (p *parsed) bad(field string) bool {
-	return slices.ContainsFunc(p.problems, func(x Problem) bool {
+	return len(p.problems) > maxProblems || slices.ContainsFunc(p.problems, func(x Problem) bool {
 		rest, ok := strings.CutPrefix(x.Field, field)
 		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 	})

@@ -20,6 +20,9 @@ const (
 	maxBytes  = 1 << 20
 	maxDepth  = 32
 	maxValues = 20_000
+	// maxProblems is more than anybody reads; without it a large file would
+	// make a list of problems as large, in quadratic time.
+	maxProblems = 100
 )
 
 var errTooMuch = errors.New("too much")
@@ -43,7 +46,17 @@ type spot struct {
 }
 
 func (r *reader) add(line int, field, text, hint string) {
-	r.problems = append(r.problems, Problem{File: r.file, Line: line, Field: field, Text: text, Hint: hint})
+	r.problems.add(Problem{File: r.file, Line: line, Field: field, Text: text, Hint: hint})
+}
+
+// add keeps at most maxProblems and a last one that says so.
+func (ps *Problems) add(p Problem) {
+	switch {
+	case len(*ps) < maxProblems:
+		*ps = append(*ps, p)
+	case len(*ps) == maxProblems:
+		*ps = append(*ps, Problem{File: p.File, Line: p.Line, Text: "there are more problems", Hint: "mend these first"})
+	}
 }
 
 // document reads data into v, which points to a struct.

@@ -41,13 +41,14 @@ func (p *parsed) checkSupported() {
 		}
 		p.add(u.field, notYet, u.instead)
 	}
-	for field, line := range p.secrets {
+	for _, field := range sortedKeys(p.secrets) {
+		line := p.secrets[field]
 		if slices.ContainsFunc(unsupported, func(u unsupportedKey) bool {
 			return strings.HasPrefix(field, u.field)
 		}) {
 			continue // said already, for the whole of it
 		}
-		p.problems = append(p.problems, Problem{File: p.file, Line: line, Field: field,
+		p.problems.add(Problem{File: p.file, Line: line, Field: field,
 			Text: "a secret reference is " + notYet, Hint: "put the value into .env in the host's local/ directory"})
 	}
 }
