@@ -37,16 +37,16 @@ type dirtiness struct {
 	err   error // why it is not known, or not in full
 }
 
-// dirty compares the work tree and the index with a commit as `git status`
-// does, but only reads: git status rewrites the index.
-func (g gitDir) dirty(ctx context.Context, st *store, commit plumbing.Hash) dirtiness {
+// dirty compares the work tree and the index with HEAD as `git status` does,
+// but only reads: git status rewrites the index.
+func (g gitDir) dirty(ctx context.Context, st *store) dirtiness {
 	if g.work == "" {
 		return dirtiness{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxDirtyTime)
 	defer cancel()
 	d := &differ{ctx: ctx, g: g, found: map[string]bool{}}
-	err := d.run(st, commit)
+	err := d.run(st)
 	all := make([]string, 0, len(d.found))
 	for p := range d.found {
 		all = append(all, p)
@@ -69,12 +69,15 @@ type differ struct {
 	walked  int
 }
 
-func (d *differ) run(st *store, commit plumbing.Hash) error {
-	var err error
+func (d *differ) run(st *store) error {
+	head, err := localHead(st.storage(), d.g)
+	if err != nil {
+		return err
+	}
 	if d.idx, d.written, err = readIndex(d.g); err != nil {
 		return err
 	}
-	if err := d.staged(st, commit); err != nil {
+	if err := d.staged(st, head.commit); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(d.g.work)

@@ -147,7 +147,7 @@ func (r *Repo) syncLocal(ctx context.Context) error {
 		}
 		st.damaged.Store(false)
 	}
-	return r.adopt(st, at, g.dirty(ctx, st, at.commit))
+	return r.adopt(st, at, g.dirty(ctx, st))
 }
 
 // localStore keeps the store, and with it the indexes of the packs, while the
