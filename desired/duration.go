@@ -1,7 +1,6 @@
 package desired
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -50,9 +49,6 @@ func (d Duration) String() string {
 	}
 	return time.Duration(d).String()
 }
-
-// MarshalJSON writes the duration as instance.yaml has it.
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
 
 // clip shortens what somebody wrote to what fits a message.
 func clip(s string) string {

@@ -290,45 +290,112 @@ func TestLoadLocal(t *testing.T) {
 	}
 }
 
-// A tree that cannot be read is an error of its own, never a Problem (law 3).
-func TestLoadUnreadable(t *testing.T) {
-	broken := errors.New("object not found")
-	good := tree(map[string]string{"a/instance.yaml": "apiVersion: fairlead/v1\nname: a\n", "a/compose.yaml": twoServices, "a/connectors/x/y": ""})
-	for _, name := range []string{"a/instance.yaml", "a/compose.yaml", "a/connectors", "a/secrets.enc.yaml"} {
-		bad := failing{good, name, broken}
-		_, err := Load(Input{Tree: bad, Dir: "a", Compose: composeForTest})
-		var problems Problems
-		if !errors.Is(err, broken) || errors.As(err, &problems) {
-			t.Errorf("load with %s broken: %v", name, err)
-		}
+// Whichever read fails, the failure is what comes out: nothing is taken for
+// absent, wrong or empty because it could not be read (law 3).
+func TestEveryFailedReadIsReported(t *testing.T) {
+	repo := tree(map[string]string{
+		"a/instance.yaml": "apiVersion: fairlead/v1\nname: a\ncompose: {files: [compose.yaml, other.yml]}\n", "a/compose.yaml": twoServices, "a/x.yaml": "",
+		"a/connectors/x/y": "", "instances/b/compose.yaml": twoServices, "instances/c/connectors/k.yaml": "", "instances/c/compose.yml": twoServices,
+	})
+	local := tree(map[string]string{"instance.yaml": "apiVersion: fairlead/v1\nname: a\n", "sub/.env": "A=b"})
+	work := map[string]func(repo, local fs.FS) error{
+		"load": func(repo, _ fs.FS) error {
+			_, err := Load(Input{Tree: repo, Dir: "a", Compose: composeForTest})
+			return err
+		},
+		"load with local": func(repo, local fs.FS) error {
+			_, err := Load(Input{Tree: repo, Dir: "a", Local: local, Compose: composeForTest})
+			return err
+		},
+		"load unnamed": func(repo, _ fs.FS) error {
+			_, err := Load(Input{Tree: repo, Dir: "instances/c", Compose: composeForTest})
+			return err
+		},
+		"discover":       func(repo, _ fs.FS) error { _, err := Discover(repo, nil); return err },
+		"discover globs": func(repo, _ fs.FS) error { _, err := Discover(repo, []string{"*", "instances/*"}); return err },
+		"name":           func(repo, _ fs.FS) error { _, err := NameOf(repo, "instances/c", ""); return err },
 	}
-	for _, name := range []string{".", "a/instance.yaml"} {
-		dirs, err := Discover(failing{good, name, broken}, []string{"*"})
-		if dirs != nil || !errors.Is(err, broken) {
-			t.Errorf("discover with %s broken: %v, %v", name, dirs, err)
-		}
+	for name, do := range work {
+		t.Run(name, func(t *testing.T) {
+			for k := 0; ; k++ {
+				left := k
+				err := do(failing{repo, &left}, failing{local, &left})
+				if left >= 0 {
+					if k < 5 {
+						t.Errorf("only %d reads", k)
+					}
+					return
+				}
+				if !errors.Is(err, errBroken) {
+					t.Errorf("read %d fails, the answer is %v", k, err)
+				}
+			}
+		})
 	}
 }
 
-// failing is a file system where one name gives an error.
+var errBroken = errors.New("object not found")
+
+// failing is a file system whose reads fail when left has come down to zero.
 type failing struct {
 	fstest.MapFS
-	name string
-	err  error
+	left *int
+}
+
+func (f failing) fails(op, name string) error {
+	if *f.left--; *f.left == -1 {
+		return &fs.PathError{Op: op, Path: name, Err: errBroken}
+	}
+	return nil
 }
 
 func (f failing) Open(name string) (fs.File, error) {
-	if name == f.name {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: f.err}
+	if err := f.fails("open", name); err != nil {
+		return nil, err
 	}
-	return f.MapFS.Open(name)
+	file, err := f.MapFS.Open(name)
+	return failingFile{file, f, name}, err
 }
 
 func (f failing) Stat(name string) (fs.FileInfo, error) {
-	if name == f.name {
-		return nil, &fs.PathError{Op: "stat", Path: name, Err: f.err}
+	if err := f.fails("stat", name); err != nil {
+		return nil, err
 	}
 	return f.MapFS.Stat(name)
+}
+
+func (f failing) Lstat(name string) (fs.FileInfo, error) {
+	if err := f.fails("lstat", name); err != nil {
+		return nil, err
+	}
+	return f.MapFS.Lstat(name)
+}
+
+func (f failing) ReadDir(name string) ([]fs.DirEntry, error) {
+	if err := f.fails("readdir", name); err != nil {
+		return nil, err
+	}
+	return f.MapFS.ReadDir(name)
+}
+
+func (f failing) ReadFile(name string) ([]byte, error) {
+	if err := f.fails("readfile", name); err != nil {
+		return nil, err
+	}
+	return f.MapFS.ReadFile(name)
+}
+
+type failingFile struct {
+	fs.File
+	from failing
+	name string
+}
+
+func (f failingFile) Read(b []byte) (int, error) {
+	if err := f.from.fails("read", f.name); err != nil {
+		return 0, err
+	}
+	return f.File.Read(b)
 }
 
 func TestSecretsAreNotRepeated(t *testing.T) {

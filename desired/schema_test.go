@@ -140,3 +140,25 @@ func TestSyntaxSamples(t *testing.T) {
 		}
 	}
 }
+
+// Of the broken examples the schema refuses those that are broken by
+// themselves; the others need the files around them to be judged.
+func TestSchemaOnInvalidExamples(t *testing.T) {
+	s := compileSchema(t)
+	takes := map[string]bool{"missing-file": true, "no-compose-file": true, "outside-repository": true, "not-supported-yet": true,
+		"secret-reference": true, "release-of-nothing": true}
+	files, err := filepath.Glob("../examples/invalid/*/instance.yaml")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(filepath.Dir(f))
+		if err := schemaAccepts(t, s, string(data)); (err == nil) != takes[name] {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

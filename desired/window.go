@@ -1,7 +1,6 @@
 package desired
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -56,9 +55,6 @@ func ParseWindow(s string) (Window, error) {
 
 // String is the window as written.
 func (w Window) String() string { return w.text }
-
-// MarshalJSON writes the window as instance.yaml has it.
-func (w Window) MarshalJSON() ([]byte, error) { return json.Marshal(w.text) }
 
 // weekdays reads "Mon-Wed,Sat"; windowPattern has checked the words.
 func weekdays(s string) []time.Weekday {
