@@ -1,0 +1,180 @@
+package swap_test
+
+import (
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/docker/swap"
+)
+
+const name = "acme-web-1"
+
+var states = []reconciler.State{
+	reconciler.StateCreated, reconciler.StateRunning, reconciler.StatePaused,
+	reconciler.StateRestarting, reconciler.StateExited, reconciler.StateDead,
+}
+
+// anyContainers draws what any crash, tampering or older version may have left.
+func anyContainers(t *rapid.T) []swap.Container {
+	n := rapid.IntRange(0, 5).Draw(t, "n")
+	var out []swap.Container
+	taken := map[string]bool{}
+	for i := range n {
+		proper := rapid.SampledFrom([]string{name, name, "old-name"}).Draw(t, "proper")
+		c := swap.Container{
+			ID: fmt.Sprint("c", i), Proper: proper,
+			Name:  rapid.SampledFrom([]string{proper, proper + ".next", proper + ".previous", "stray"}).Draw(t, "name"),
+			State: rapid.SampledFrom(states).Draw(t, "state"),
+			Fits:  proper == name && rapid.Bool().Draw(t, "fits"),
+		}
+		if c.State == reconciler.StateDead {
+			c.Fits = false
+		}
+		if !taken[c.Name] {
+			out = append(out, c)
+		}
+		taken[c.Name] = true
+	}
+	return out
+}
+
+func find(have []swap.Container, id string) (swap.Container, bool) {
+	for _, c := range have {
+		if c.ID == id {
+			return c, true
+		}
+	}
+	return swap.Container{}, false
+}
+
+// From anything that can be there, any cut included, the steps lead to one
+// container that fits under its name; none stops what serves before there is
+// something to take its place; no name is ever given twice.
+func TestNextLeadsToTheTarget(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		have := anyContainers(t)
+		w := swap.Want{Name: name, StartFirst: rapid.Bool().Draw(t, "first"), Rest: rapid.Bool().Draw(t, "rest")}
+		for i := 0; ; i++ {
+			if i > 40 {
+				t.Fatalf("no end: %+v", have)
+			}
+			s := swap.Next(w, have)
+			if s.Op == swap.Done {
+				break
+			}
+			check(t, have, s)
+			have = swap.Apply(w, have, s, fmt.Sprint("new", i))
+			if i < 20 && rapid.Bool().Draw(t, "crash") { // what a driver knows beyond the engine is lost
+				for j := range have {
+					have[j].Mended, have[j].Ready = false, false
+				}
+			}
+		}
+		served := 0
+		for _, c := range have {
+			switch {
+			case c.Slot() == reconciler.SlotNext:
+				t.Fatalf("left over: %+v", c)
+			case c.Slot() == reconciler.SlotCurrent:
+				served++
+				if c.Name != name || !c.Fits || (!c.Active() && !w.Rest) || c.State == reconciler.StatePaused {
+					t.Fatalf("serves: %+v", c)
+				}
+			}
+		}
+		if served != 1 {
+			t.Fatalf("%d containers serve: %+v", served, have)
+		}
+	})
+}
+
+func check(t *rapid.T, have []swap.Container, s swap.Step) {
+	if s.Op == swap.Create || s.Op == swap.Rename {
+		for _, c := range have {
+			if c.Name == s.Name {
+				t.Fatalf("%s to %s, which is taken: %+v", s.Op, s.Name, have)
+			}
+		}
+	}
+	c, _ := find(have, s.ID)
+	if s.Op != swap.Stop || c.Slot() != reconciler.SlotCurrent {
+		return
+	}
+	for _, o := range have {
+		if o.ID != c.ID && o.Fits {
+			return
+		}
+	}
+	t.Fatalf("stops %+v with nothing to take its place: %+v", c, have)
+}
+
+func TestNextRemovalEnds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		have := anyContainers(t)
+		object := rapid.SampledFrom([]string{name, "stray", "old-name"}).Draw(t, "object")
+		kept := 0
+		for _, c := range have {
+			if c.Slot() == reconciler.SlotPrevious {
+				kept++
+			}
+		}
+		for i := 0; ; i++ {
+			if i > 40 {
+				t.Fatalf("no end: %+v", have)
+			}
+			s := swap.NextRemoval(object, have)
+			if s.Op == swap.Done {
+				break
+			}
+			if c, _ := find(have, s.ID); c.Slot() == reconciler.SlotPrevious {
+				t.Fatalf("%s of a kept container: %+v", s.Op, c)
+			}
+			have = swap.Apply(swap.Want{Name: object}, have, s, "")
+		}
+		for _, c := range have {
+			if c.Name == object && c.Slot() == reconciler.SlotCurrent {
+				t.Fatalf("still there: %+v", c)
+			}
+			if c.Slot() == reconciler.SlotPrevious {
+				kept--
+			}
+		}
+		if kept > 0 {
+			t.Fatalf("a kept container is gone: %+v", have)
+		}
+	})
+}
+
+// The order of a replacement is the order in which people think of it.
+func TestReplacementOrder(t *testing.T) {
+	old := swap.Container{ID: "old", Name: name, Proper: name, State: reconciler.StateRunning}
+	for _, c := range []struct {
+		first bool
+		want  string
+	}{
+		{false, "create acme-web-1.next, stop old, rename old acme-web-1.previous, rename new acme-web-1, mend new, start new, "},
+		{true, "create acme-web-1.next, mend new, start new, wait new, stop old, rename old acme-web-1.previous, rename new acme-web-1, "},
+	} {
+		w, have, got := swap.Want{Name: name, StartFirst: c.first}, []swap.Container{old}, ""
+		for {
+			s := swap.Next(w, have)
+			if s.Op == swap.Done {
+				break
+			}
+			got += string(s.Op)
+			for _, word := range []string{s.ID, s.Name} {
+				if word != "" {
+					got += " " + word
+				}
+			}
+			got += ", "
+			have = swap.Apply(w, have, s, "new")
+		}
+		if got != c.want {
+			t.Errorf("start-first %t:\n got %s\nwant %s", c.first, got, c.want)
+		}
+	}
+}
