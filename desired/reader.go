@@ -83,16 +83,14 @@ func (r *reader) parse(data []byte) (*yaml.Node, bool) {
 		r.add(1, "", "the file is empty", "it needs at least apiVersion: fairlead/v1 and name: NAME")
 		return nil, false
 	} else if err != nil {
-		line, text := syntaxError(data, err)
-		r.add(line, "", text, "")
+		r.problems.add(SyntaxProblem(r.file, data, err))
 		return nil, false
 	}
 	if err := dec.Decode(&next); err == nil {
 		r.add(next.Line, "", "the file holds more than one document", "remove the line ---")
 		return nil, false
 	} else if !errors.Is(err, io.EOF) {
-		line, text := syntaxError(data, err)
-		r.add(line, "", text, "")
+		r.problems.add(SyntaxProblem(r.file, data, err))
 		return nil, false
 	}
 	return doc.Content[0], true
@@ -107,8 +105,9 @@ var (
 		`found (undefined tag handle|duplicate %|incompatible YAML))`)
 )
 
-// syntaxError takes the line out of the yaml package's text.
-func syntaxError(data []byte, err error) (int, string) {
+// SyntaxProblem is what the yaml package's error says about a file that is not
+// YAML, with the line as a person counts it.
+func SyntaxProblem(file string, data []byte, err error) Problem {
 	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 1
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
 		line, _ = strconv.Atoi(m[1])
@@ -120,7 +119,7 @@ func syntaxError(data []byte, err error) (int, string) {
 		line = 1 + bytes.Count(before, []byte("\n"))
 	}
 	last := 1 + bytes.Count(bytes.TrimRight(data, "\n"), []byte("\n"))
-	return min(line, last), "is not YAML: " + text
+	return Problem{File: file, Line: min(line, last), Text: "is not YAML: " + text}
 }
 
 // value reads one node. Its only error is errTooMuch; everything else wrong is
