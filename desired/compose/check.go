@@ -3,6 +3,7 @@ package compose
 import (
 	"fmt"
 	"net/netip"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -203,10 +204,32 @@ var knownOptions = []string{
 	"ro", "rw", "z", "Z", "nocopy", "private", "rprivate", "shared", "rshared", "slave", "rslave", "",
 }
 
+// sameTarget reports a second entry for one target in the same list: compose-go
+// would keep only the last one.
+func (l *loader) sameTarget(s *source, service string, i int, n *yaml.Node, targets map[string]int) {
+	target := ""
+	if part := strings.Split(n.Value, ":"); len(part) > 1 {
+		target = part[1]
+	}
+	if _, v := child(n, "target"); v != nil {
+		target = v.Value
+	}
+	if target = path.Clean(target); !path.IsAbs(target) || strings.Contains(target, "$") {
+		return
+	}
+	if line, dup := targets[target]; dup {
+		where := at{s.path, n.Line, field([]string{"services", service, "volumes", itoa(i)})}
+		l.problem(where, where.field, &fileError{text: fmt.Sprintf("the target %s is mounted twice (first on line %d)", target, line), hint: "keep one of them"})
+	}
+	targets[target] = n.Line
+}
+
 func (l *loader) volumeOptions(s *source, service string, node *yaml.Node) {
 	_, list := child(node, "volumes")
+	targets := map[string]int{}
 	for i, n := range oneOrMore(list) {
 		n = deref(n)
+		l.sameTarget(s, service, i, n, targets)
 		part := strings.Split(n.Value, ":")
 		if n.Kind != yaml.ScalarNode || len(part) < 3 || strings.Contains(n.Value, "$") {
 			continue

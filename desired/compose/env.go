@@ -40,16 +40,9 @@ func (l *loader) projectEnv() environment {
 // one of the host's own files are sensitive.
 func (l *loader) parseEnv(f file, name, format string, vars environment, lookup func(string) (string, bool)) {
 	before := maps.Clone(vars)
-	var err error
-	switch format {
-	case "", ".env":
-		err = l.parseDotenv(f, name, vars, lookup)
-	case "raw":
+	if format == "raw" {
 		parseRaw(f.data, vars, lookup)
-	default:
-		err = &fileError{text: "the format " + format + " is not known", hint: "leave it out, or write raw"}
-	}
-	if err != nil {
+	} else if err := l.parseDotenv(f, name, vars, lookup); err != nil {
 		l.problem(at{file: name, line: lineOf(err)}, "", envError(err))
 	}
 	if !f.local {

@@ -66,6 +66,8 @@ func (l *loader) serviceFile(p []string, name, format string, required bool, var
 	}
 	f, err := l.tree.read(in, maxEnvFile)
 	switch {
+	case format != "" && format != ".env" && format != "raw":
+		l.problem(where, where.field, &fileError{text: "the format " + format + " is not known", hint: "leave it out, or write raw"})
 	case isMissing(err) && !required:
 	case isMissing(err):
 		l.problem(where, where.field, &fileError{

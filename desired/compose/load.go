@@ -75,8 +75,9 @@ func newLoader(in desired.ComposeInput) *loader {
 
 func (l *loader) load() (desired.Project, error) {
 	l.env = l.projectEnv()
+	before := len(l.problems)
 	l.readMain()
-	if l.fatal == nil && len(l.problems) == 0 {
+	if l.fatal == nil && len(l.problems) == before { // else the model would lack what could not be read
 		l.interpret()
 	}
 	if l.fatal != nil {
