@@ -302,7 +302,7 @@ func TestEngineRunsTheImage(t *testing.T) {
 		id := docker(t, "run", "--detach", ref)
 		t.Cleanup(func() { removeIfThere(t, id) })
 		if got := settledHealth(t, id); got != want {
-			t.Errorf("%s is %s, want %s\n%s", ref, got, want, docker(t, "logs", id))
+			t.Errorf("%s is %s, want %s\n%s\n%s", ref, got, want, docker(t, "logs", id), docker(t, "inspect", "--format", "{{json .State}}", id))
 		}
 		docker(t, "stop", id)
 		if got := docker(t, "inspect", "--format", "{{.State.ExitCode}}", id); got != "0" {
