@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
@@ -91,6 +92,8 @@ func fitService(t *testing.T, r *rig, raw *client.Client, s desired.Service, ref
 	s.DeviceRequests, s.Runtime, s.StorageOpt, s.Privileged, s.Annotations = nil, "", nil, false, nil
 	s.Resources.BlkioWeight, s.Resources.BlkioWeightDevice = 0, nil
 	s.Resources.DeviceReadBps, s.Resources.DeviceWriteBps, s.Resources.DeviceReadIOps, s.Resources.DeviceWriteIOps = nil, nil, nil, nil
+	s.Resources.OOMScoreAdj = max(s.Resources.OOMScoreAdj, 0) // to lower it takes CAP_SYS_RESOURCE
+	s.Ulimits = slices.DeleteFunc(slices.Clone(s.Ulimits), beyondUs)
 	if l := s.Logging; l != nil && !slices.Contains([]string{"", "json-file", "local", "none"}, l.Driver) {
 		s.Logging = nil
 	}
@@ -106,6 +109,17 @@ func fitService(t *testing.T, r *rig, raw *client.Client, s desired.Service, ref
 	}
 	fitPeers(t, r, raw, &s, ref)
 	return s
+}
+
+// beyondUs reports whether this machine may not grant a limit (a sandbox
+// without CAP_SYS_RESOURCE cannot raise its own).
+func beyondUs(u desired.Ulimit) bool {
+	kinds := map[string]int{"nofile": unix.RLIMIT_NOFILE, "nproc": unix.RLIMIT_NPROC, "memlock": unix.RLIMIT_MEMLOCK, "core": unix.RLIMIT_CORE}
+	var have unix.Rlimit
+	if err := unix.Getrlimit(kinds[u.Name], &have); err != nil {
+		return true
+	}
+	return uint64(u.Hard) > have.Max // -1 is the greatest
 }
 
 func fitMount(m desired.Mount, ref, host string) desired.Mount {

@@ -1,0 +1,20 @@
+package docker
+
+import (
+	"context"
+
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/docker/swap"
+)
+
+// CreateOnly makes the container of a service and does not start it.
+func (e *Engine) CreateOnly(ctx context.Context, t reconciler.Target, service string) error {
+	s := t.Spec.Services[service]
+	tn, err := e.newTurn(ctx, t, s, 1)
+	if err != nil {
+		return err
+	}
+	tn.want = swap.Want{Name: properName(t.Spec, s, 1)}
+	_, err = tn.create(ctx, tn.want.Name)
+	return err
+}
