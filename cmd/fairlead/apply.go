@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/server"
+)
+
+func (c *cli) applyCommand() *cobra.Command {
+	var retry bool
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "apply [NAME…]",
+		Short: "Apply the newest revision now, and wait for the outcome",
+		Long: `Looks for a newer revision, applies it, and waits for the outcome. Without a
+name it does so for every instance, one after the other.
+
+` + exitHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := withTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return c.apply(ctx, args, retry)
+		},
+	}
+	cmd.Flags().BoolVar(&retry, "retry", false, "also try again what failed and is in quarantine")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "give up waiting after this time (exit code 7); a daemon goes on")
+	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "print nothing but errors")
+	c.outputFlag(cmd)
+	return cmd
+}
+
+func (c *cli) apply(ctx context.Context, args []string, retry bool) error {
+	b, err := c.connect(ctx, toAct)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	source, err := b.Sync(ctx)
+	if err != nil {
+		return err
+	}
+	names, err := pick(ctx, b, args)
+	if err != nil {
+		return err
+	}
+	code := exitDone
+	if source.Error != "" { // the last revision still counts, but it is not what was asked for
+		c.complain(fmt.Errorf("read repository: %s", source.Error))
+		code = exitError1
+	}
+	if source.Problem != "" && len(args) == 0 {
+		c.complain(fmt.Errorf("read repository: %s", source.Problem))
+		code = exitError1
+	}
+	var results []server.Result
+	for _, name := range names {
+		result, one, err := c.applyOne(ctx, b, name, server.ReconcileRequest{Retry: retry, Wait: true})
+		if err != nil {
+			c.complain(fmt.Errorf("%s: %w", name, err))
+		}
+		results, code = append(results, result), worse(code, one)
+	}
+	if _, err := c.structured(results); err != nil {
+		return err
+	}
+	return exitWith(code)
+}
+
+// applyOne applies one instance and prints what happens.
+func (c *cli) applyOne(ctx context.Context, b connected, name string, req server.ReconcileRequest) (server.Result, int, error) {
+	out := &follower{c: c, silent: c.quiet || c.format != "", pulls: newPullPrinter(c.out), began: time.Now()}
+	result, err := b.Reconcile(ctx, name, req, out.update)
+	out.pulls.clear()
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return result, codeOfError(err), err
+	}
+	code := codeOfResult(result, lastRecord(ctx, b, name))
+	out.result(result, code)
+	return result, code, nil
+}
+
+// follower prints what happens while an apply is waited for.
+type follower struct {
+	c      *cli
+	silent bool
+	pulls  *pullPrinter
+	began  time.Time
+}
+
+func (f *follower) update(u server.Update) {
+	switch {
+	case f.silent:
+	case u.Pull != nil:
+		f.pulls.show(*u.Pull)
+	case u.Plan != nil:
+		f.pulls.clear()
+		printPlan(f.c.out, f.c.paint(f.c.out), *u.Plan)
+		fmt.Fprintln(f.c.out)
+	}
+}
+
+// result prints how it ended. A failure goes to where errors go, also when
+// nothing else is printed.
+func (f *follower) result(r server.Result, code int) {
+	s, p := r.Status, f.c.paint(f.c.out)
+	if code == exitDone {
+		if !f.silent {
+			fmt.Fprintln(f.c.out, f.success(r, p))
+		}
+		return
+	}
+	w, pe := f.c.err, f.c.paint(f.c.err)
+	switch code {
+	case exitRefused:
+		fmt.Fprintf(w, "%s %s: %s does not validate and is not applied; what runs is kept\n", pe.red("Refused"), s.Name, revisionLine(s.Attempted))
+		f.c.listProblems(s.Problems)
+	case exitSuspended:
+		fmt.Fprintf(w, "%s %s: %s\n", pe.yellow(string(s.Phase)), s.Name, messageOf(s))
+	case exitRolledBack:
+		fmt.Fprintf(w, "%s %s: generation %d is back: %s\n", pe.red("Rolled back"), s.Name, s.Generation, reasonOf(r))
+		f.logs(r.Record)
+		fmt.Fprintln(w, "  It is not tried again until it changes; if the cause was outside: fairlead apply --retry "+s.Name)
+	default:
+		fmt.Fprintf(w, "%s %s: %s\n", pe.red("Failed"), s.Name, reasonOf(r))
+		f.logs(r.Record)
+	}
+}
+
+func (f *follower) success(r server.Result, p painter) string {
+	s := r.Status
+	if r.Record == nil {
+		return fmt.Sprintf("%s %s: nothing to do, generation %d stands at %s", p.green("Up to date"), s.Name, s.Generation, revisionLine(s.Applied))
+	}
+	return fmt.Sprintf("%s %s: generation %d, %s, in %s", p.green("Applied"), s.Name, s.Generation,
+		count(len(r.Record.Actions), "action"), took(r.Record.Duration))
+}
+
+func (f *follower) logs(r *reconciler.Record) {
+	if r == nil {
+		return
+	}
+	for _, line := range r.Logs {
+		fmt.Fprintln(f.c.err, "  | "+oneLine(line))
+	}
+}
+
+func reasonOf(r server.Result) string {
+	if r.Record != nil && r.Record.Reason != "" {
+		return strings.TrimSpace(r.Record.Reason)
+	}
+	return messageOf(r.Status)
+}

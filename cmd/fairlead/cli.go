@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/server"
+)
+
+// cli is one run of the program.
+type cli struct {
+	in        io.Reader
+	out, err  io.Writer
+	getenv    func(string) string
+	version   string
+	newEngine func(engineOptions) (engine, error)
+
+	given  *given // what flags said
+	config string // --config
+	format string // -o
+	quiet  bool
+}
+
+// main runs the program and returns its exit code.
+func (c *cli) main(args []string) int {
+	ctx, stop := untilSignal()
+	defer stop()
+	root := c.root()
+	root.SetArgs(args)
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	var e *exitError
+	if !errors.As(err, &e) {
+		e = &exitError{code: exitError1, err: err}
+	}
+	if e.err != nil && errors.Is(e.err, context.Canceled) && ctx.Err() != nil {
+		e.err = errors.New("interrupted")
+	}
+	if e.err != nil {
+		c.complain(e.err)
+	}
+	return e.code
+}
+
+// untilSignal returns a context that the first SIGINT or SIGTERM ends; the
+// second one ends the process at once.
+func untilSignal() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitError1)
+	}()
+	return ctx, func() { signal.Stop(signals); cancel() }
+}
+
+// complain prints an error for a person: what is wrong, and what to do.
+func (c *cli) complain(err error) {
+	p := c.paint(c.err)
+	var problems desired.Problems
+	var answer *server.Error
+	switch {
+	case errors.As(err, &answer) && len(answer.Problems) > 0:
+		problems = answer.Problems
+		fallthrough
+	case errors.As(err, &problems):
+		if head, _, found := strings.Cut(err.Error(), problems.Error()); found && head != "" {
+			fmt.Fprintln(c.err, p.red("Error: ")+strings.TrimRight(head, ": \n"))
+		}
+		c.listProblems(problems)
+		return
+	}
+	fmt.Fprintln(c.err, p.red("Error: ")+err.Error())
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintln(c.err, "  "+hint)
+	}
+}
+
+func (c *cli) listProblems(problems []desired.Problem) {
+	for _, p := range problems {
+		fmt.Fprintln(c.err, p.String())
+	}
+	fmt.Fprintln(c.err, count(len(problems), "problem"))
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// hinted is an error with what to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+func withHint(err error, hint string) error { return &hinted{err, hint} }
+
+func hintOf(err error) string {
+	var h *hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
+	var e *server.Error
+	if errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/server"
+)
+
+// printOverview writes the table of all instances.
+func printOverview(w io.Writer, p painter, o server.Overview, now time.Time, width int) {
+	printSource(w, p, o.Source, now)
+	if len(o.Instances) == 0 {
+		return
+	}
+	head := []cell{}
+	for _, h := range []string{"NAME", "REVISION", "SYNC", "HEALTH", "PHASE", "GENERATION", "AGE", "MESSAGE"} {
+		head = append(head, cell{h, p.bold})
+	}
+	rows := [][]cell{head}
+	for _, s := range o.Instances {
+		rows = append(rows, []cell{
+			plainCell(s.Name), plainCell(orDash(shown(s).Short())),
+			{string(s.Sync), p.sync(s.Sync)}, {string(s.Health), p.health(s.Health)}, {string(s.Phase), p.phase(s.Phase)},
+			plainCell(generation(s.Generation)), plainCell(age(s.AppliedAt, now)), plainCell(messageOf(s)),
+		})
+	}
+	fitLast(rows, width)
+	table(w, rows)
+}
+
+// fitLast cuts the last column so that the table fits the terminal.
+func fitLast(rows [][]cell, width int) {
+	if width == 0 {
+		width = 160
+	}
+	used := 0
+	for col := range len(rows[0]) - 1 {
+		widest := 0
+		for _, row := range rows {
+			widest = max(widest, len(row[col].text))
+		}
+		used += widest + 2
+	}
+	for _, row := range rows {
+		last := &row[len(row)-1]
+		last.text = clip(last.text, max(width-used, 24))
+	}
+}
+
+func printSource(w io.Writer, p painter, s server.SourceInfo, now time.Time) {
+	line := "source " + oneLine(s.Repo)
+	if s.Ref != "" {
+		line += " " + oneLine(s.Ref)
+	}
+	if s.Revision.Commit != "" {
+		line += " at " + revisionLine(s.Revision)
+	}
+	if !s.LastSuccess.IsZero() {
+		line += ", read " + age(s.LastSuccess, now) + " ago"
+	}
+	fmt.Fprintln(w, p.dim(line))
+	if s.Error != "" {
+		fmt.Fprintln(w, p.yellow("! the repository cannot be read now, the last revision counts: ")+s.Error)
+	}
+	if s.Problem != "" && s.Problem != s.Error {
+		fmt.Fprintln(w, p.yellow("! "+s.Problem))
+	}
+}
+
+// shown is the revision that an instance is at, or was last tried with.
+func shown(s reconciler.Status) interface{ Short() string } {
+	if s.Applied.Commit != "" {
+		return s.Applied
+	}
+	return s.Attempted
+}
+
+func generation(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+// messageOf is the one thing that a person should know of an instance.
+func messageOf(s reconciler.Status) string {
+	switch {
+	case s.Suspended != nil:
+		return fmt.Sprintf("%s (by %s)", s.Suspended.Reason, s.Suspended.By)
+	case len(s.Problems) > 0:
+		return fmt.Sprintf("%s: %s", s.Attempted.Short(), s.Problems[0])
+	case s.Hold != nil:
+		return fmt.Sprintf("generation %d is held by %s until a newer revision", s.Hold.Generation, s.Hold.By)
+	case (s.Phase == reconciler.PhaseQuarantined || s.Phase == reconciler.PhaseRolledBack) && len(s.Quarantined) > 0:
+		q := s.Quarantined[len(s.Quarantined)-1]
+		return fmt.Sprintf("generation %d (%s) failed: %s", q.Generation, q.Revision.Short(), q.Reason)
+	}
+	for _, c := range s.Conditions {
+		if c.Status != "True" && c.Message != "" {
+			return firstLine(c.Message)
+		}
+	}
+	if len(s.Pending) > 0 {
+		return fmt.Sprintf("%s pending", count(len(s.Pending), "action"))
+	}
+	return s.Condition(reconciler.ContainersReady).Message
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func (p painter) sync(s reconciler.Sync) func(string) string {
+	if s == reconciler.Synced {
+		return p.green
+	}
+	return p.yellow
+}
+
+func (p painter) health(h reconciler.HealthStatus) func(string) string {
+	switch h {
+	case reconciler.Healthy:
+		return p.green
+	case reconciler.Degraded, reconciler.Missing:
+		return p.red
+	}
+	return p.yellow
+}
+
+func (p painter) phase(ph reconciler.Phase) func(string) string {
+	switch ph {
+	case reconciler.PhaseIdle:
+		return nil
+	case reconciler.PhaseRefused, reconciler.PhaseQuarantined, reconciler.PhaseStalled, reconciler.PhaseRolledBack:
+		return p.red
+	}
+	return p.yellow
+}
+
+// detail writes everything there is to say about one instance.
+type detail struct {
+	w   io.Writer
+	p   painter
+	now time.Time
+}
+
+func (d detail) field(name, value string) {
+	if value != "" {
+		fmt.Fprintf(d.w, "%-12s %s\n", name, oneLine(value))
+	}
+}
+
+func (d detail) section(title string, n int) bool {
+	if n > 0 {
+		fmt.Fprintf(d.w, "\n%s\n", d.p.bold(title))
+	}
+	return n > 0
+}
+
+func (d detail) print(s reconciler.Status, source server.SourceInfo) {
+	fmt.Fprintf(d.w, "%s  %s  %s  %s\n", d.p.bold(s.Name), d.p.sync(s.Sync)(string(s.Sync)),
+		d.p.health(s.Health)(string(s.Health)), string(s.Phase))
+	d.field("source", strings.TrimSpace(source.Repo+" "+source.Ref)+", directory "+s.Dir)
+	d.field("applied", d.applied(s))
+	if s.Attempted.Commit != s.Applied.Commit {
+		d.field("attempted", revisionLine(s.Attempted))
+	}
+	if s.Outcome != "" {
+		d.field("outcome", string(s.Outcome))
+	}
+	if s.Suspended != nil {
+		until := ""
+		if !s.Suspended.Until.IsZero() {
+			until = ", until " + s.Suspended.Until.Format(time.RFC3339)
+		}
+		d.field("suspended", fmt.Sprintf("%s (by %s)%s", s.Suspended.Reason, s.Suspended.By, until))
+	}
+	if s.Hold != nil {
+		d.field("hold", fmt.Sprintf("generation %d, by %s %s ago, until a newer revision changes the instance", s.Hold.Generation, s.Hold.By, age(s.Hold.At, d.now)))
+	}
+	d.field("message", messageOf(s))
+	d.conditions(s)
+	d.containers(s)
+	if d.section("Pending", len(s.Pending)) {
+		printActions(d.w, d.p, s.Pending)
+	}
+	if d.section("Problems", len(s.Problems)) {
+		for _, p := range s.Problems {
+			fmt.Fprintf(d.w, "  %s\n", oneLine(p.String()))
+		}
+	}
+	d.rest(s)
+}
+
+func (d detail) applied(s reconciler.Status) string {
+	if s.Generation == 0 {
+		return "nothing yet"
+	}
+	return fmt.Sprintf("generation %d, %s, %s ago", s.Generation, revisionLine(s.Applied), age(s.AppliedAt, d.now))
+}
+
+func (d detail) conditions(s reconciler.Status) {
+	if !d.section("Conditions", len(s.Conditions)) {
+		return
+	}
+	var rows [][]cell
+	for _, c := range s.Conditions {
+		paint := d.p.green
+		if c.Status != "True" {
+			paint = d.p.yellow
+		}
+		rows = append(rows, []cell{plainCell("  " + c.Type), {string(c.Status), paint}, plainCell(c.Reason),
+			plainCell(age(c.Since, d.now)), plainCell(firstLine(c.Message))})
+	}
+	table(d.w, rows)
+}
+
+func (d detail) containers(s reconciler.Status) {
+	if !d.section("Containers", len(s.Containers)) {
+		return
+	}
+	var rows [][]cell
+	for _, c := range s.Containers {
+		state, paint := string(c.State), d.p.green
+		switch {
+		case c.Done:
+			state = "done"
+		case c.State != reconciler.StateRunning || c.Health == reconciler.HealthUnhealthy:
+			paint = d.p.red
+		case c.Health == reconciler.HealthStarting:
+			paint = d.p.yellow
+		}
+		rows = append(rows, []cell{plainCell("  " + c.Name), {state, paint}, plainCell(orDash(string(c.Health))), plainCell(c.Image)})
+	}
+	table(d.w, rows)
+}
+
+func (d detail) rest(s reconciler.Status) {
+	if d.section("Quarantine", len(s.Quarantined)) {
+		for _, q := range s.Quarantined {
+			fmt.Fprintf(d.w, "  generation %d, %s, %s ago: %s\n", q.Generation, revisionLine(q.Revision), age(q.At, d.now), oneLine(firstLine(q.Reason)))
+		}
+	}
+	lists := []struct {
+		title string
+		items []string
+	}{
+		{"Uncommitted edits (not applied)", s.Uncommitted},
+		{"Files of this host only", s.LocalFiles},
+		{"Notes", s.Notes},
+	}
+	for _, l := range lists {
+		if d.section(l.title, len(l.items)) {
+			for _, item := range l.items {
+				fmt.Fprintf(d.w, "  %s\n", oneLine(item))
+			}
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/desired/compose"
+	"github.com/fairlead/fairlead/desired/git"
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/server"
+)
+
+// engine is what is wanted of a container engine.
+type engine interface {
+	reconciler.Driver
+	server.Logs
+	Events(ctx context.Context) <-chan string
+}
+
+// engineOptions say which engine, and for whom.
+type engineOptions struct {
+	host, owner string
+	log         *logrus.Entry
+	memory      reconciler.DriverMemory
+	keep        func(context.Context) (map[string]bool, error)
+}
+
+// How often is looked when nothing is heard.
+const (
+	passInterval = 30 * time.Second
+	deepEvery    = 10 * time.Minute
+)
+
+// system is everything put together.
+type system struct {
+	data    *dataDir
+	repo    *git.Repo
+	events  *reconciler.Events
+	manager *reconciler.Manager
+	api     *server.API
+}
+
+// assemble wires a system over an open data directory, without I/O.
+func (c *cli) assemble(s settings, d *dataDir, log *logrus.Entry, alone bool) (*system, error) {
+	store, err := reconciler.NewStore(d.db, d.key)
+	if err != nil {
+		return nil, err
+	}
+	eng, err := c.newEngine(engineOptions{host: s.DockerHost, owner: d.path, log: log, memory: store.Memory(),
+		keep: func(context.Context) (map[string]bool, error) { return store.ImagesInUse() }})
+	if err != nil {
+		return nil, err
+	}
+	mirror := filepath.Join(d.path, "repo")
+	if d.lock == nil { // another process may write to the mirror meanwhile
+		mirror = filepath.Join(d.scratch, "repo")
+	}
+	sys := &system{data: d, events: reconciler.NewEvents(store)}
+	sys.repo = git.Open(git.Options{Repo: s.Repo, Ref: s.Ref, Auth: s.Auth, Mirror: mirror, Poll: s.Poll, Push: s.Push, Log: log})
+	progress := server.NewProgress()
+	sys.manager = reconciler.NewManager(reconciler.ManagerConfig{
+		Data: d.path, Driver: eng, Store: store, Events: sys.events,
+		Source: source{sys.repo, s}, Changed: sys.repo.Changed(),
+		Discover: discover(s), Load: load(s), Hints: eng.Events,
+		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For, Log: log,
+	})
+	sys.api = server.NewAPI(server.Config{Fleet: sys.manager, Source: source{sys.repo, s}, Events: sys.events, Logs: eng,
+		Progress: progress, Alone: alone,
+		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}})
+	return sys, nil
+}
+
+// Close gives back what the system holds.
+func (s *system) Close() error { return errors.Join(s.repo.Close(), s.data.Close()) }
+
+// source is the repository as the reconciler and the server want it.
+type source struct {
+	*git.Repo
+	settings settings
+}
+
+func (s source) Status() reconciler.SourceStatus {
+	st := s.Repo.Status()
+	ref := st.Ref
+	if ref == "" {
+		ref = s.settings.Ref
+	}
+	return reconciler.SourceStatus{Repo: redactURL(s.settings.Repo), Ref: ref, LastSuccess: st.LastSuccess, Err: st.Err}
+}
+
+// redactURL takes the password out of a repository's URL.
+func redactURL(repo string) string {
+	scheme, rest, found := strings.Cut(repo, "://")
+	at := strings.LastIndexByte(strings.SplitN(rest, "/", 2)[0], '@')
+	if !found || at < 0 {
+		return repo
+	}
+	user, _, _ := strings.Cut(rest[:at], ":")
+	return scheme + "://" + user + rest[at:]
+}
+
+func (s source) Restore(ctx context.Context, dir, commit, by, message string) (string, error) {
+	rev, err := s.Repo.Restore(ctx, git.RestoreRequest{Path: dir, Commit: commit, Message: message,
+		Author: git.Author{Name: by, Email: strings.ReplaceAll(by, " ", ".") + "@" + hostName()}})
+	return rev.Commit, err
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "localhost"
+	}
+	return name
+}
+
+// rootName names an instance at the root of the repository.
+func rootName(s settings) string {
+	return strings.TrimSuffix(path.Base(filepath.ToSlash(strings.TrimRight(s.Repo, "/"))), ".git")
+}
+
+func load(s settings) reconciler.LoadFunc {
+	return func(tree fs.FS, dir string, local fs.FS) (desired.Spec, error) {
+		return desired.Load(desired.Input{Tree: tree, Dir: dir, Local: local, RootName: rootName(s), Compose: compose.Load})
+	}
+}
+
+// discover finds the instances of a tree. A directory whose name cannot be
+// read is found without one, and the error says why.
+func discover(s settings) func(fs.FS) ([]reconciler.Found, error) {
+	return func(tree fs.FS) ([]reconciler.Found, error) {
+		dirs, err := desired.Discover(tree, s.Paths)
+		var all desired.Problems
+		if err != nil && !errors.As(err, &all) {
+			return nil, err
+		}
+		found, taken := []reconciler.Found{}, map[string]bool{}
+		for _, dir := range dirs {
+			name, err := desired.NameOf(tree, dir, rootName(s))
+			var problems desired.Problems
+			switch {
+			case errors.As(err, &problems):
+				all = append(all, problems...)
+			case err != nil:
+				return nil, err
+			case taken[name]:
+				continue // which is one of the problems
+			}
+			taken[name] = name != ""
+			found = append(found, reconciler.Found{Name: name, Dir: dir})
+		}
+		return found, all.Err()
+	}
+}
+
+// quietLog is for commands that tell by themselves what happens.
+func quietLog() *logrus.Entry {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return logrus.NewEntry(l)
+}
