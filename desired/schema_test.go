@@ -83,12 +83,15 @@ func TestSchemaAccepts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	more, err := filepath.Glob("../examples/multi/instances/*/instance.yaml")
-	if err != nil {
-		t.Fatal(err)
+	for _, glob := range []string{"../examples/multi/instances/*/instance.yaml", "../examples/demo/*/instance.yaml"} {
+		more, err := filepath.Glob(glob)
+		if err != nil || len(more) == 0 {
+			t.Errorf("%s: %v, %v", glob, more, err)
+		}
+		files = append(files, more...)
 	}
-	files = append(append(files, more...), "testdata/spec-example.yaml")
-	if len(files) < 3 {
+	files = append(files, "testdata/spec-example.yaml")
+	if len(files) < 5 {
 		t.Errorf("only %d examples", len(files))
 	}
 	for _, f := range files {
