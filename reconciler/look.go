@@ -22,6 +22,9 @@ func (r *Instance) Look(ctx context.Context) (Status, error) {
 	if d.choice == chooseNew {
 		d.phase = PhasePending
 	}
+	if l.rev.Commit != "" {
+		m.Attempted = l.rev
+	}
 	r.showDecision(l, m, d)
 	if err := r.look(ctx); err != nil {
 		if !errors.Is(err, ErrUnreachable) {
@@ -33,6 +36,11 @@ func (r *Instance) Look(ctx context.Context) (Status, error) {
 		})
 		return r.Status(), nil
 	}
+	r.setStatus(func(s *Status) {
+		if len(s.Containers) == 0 && s.Generation == 0 && s.Health == Healthy {
+			s.Health = Missing
+		}
+	})
 	if l.err == nil && d.choice != chooseNothing && d.choice != chooseHeld {
 		report, err := r.Preview(ctx, nil)
 		if err != nil {
