@@ -31,10 +31,20 @@ func (a address) String() string {
 	case schemeHTTP:
 		return a.url.String()
 	case schemeSSH:
-		return "ssh://" + a.user + "@" + a.host + "/" + strings.TrimPrefix(a.path, "/")
+		if host, _, err := net.SplitHostPort(a.host); err == nil && a.relative() {
+			return a.user + "@" + host + ":" + a.path
+		}
+		u := url.URL{Scheme: "ssh", User: url.User(a.user), Host: a.host, Path: "/" + strings.TrimPrefix(a.path, "/")}
+		return u.String()
 	default:
 		return a.path
 	}
+}
+
+// relative tells whether an ssh path begins where the server puts its users,
+// which only the form user@host:path can say.
+func (a address) relative() bool {
+	return !strings.HasPrefix(a.path, "/") && !strings.HasPrefix(a.path, "~")
 }
 
 // parseAddress tells what kind of repository s names. Its errors never repeat
@@ -124,15 +134,28 @@ func parseSCP(host, path string) (address, error) {
 	if at := strings.LastIndexByte(host, '@'); at >= 0 {
 		user, host = host[:at], host[at+1:]
 	}
-	if host == "" || path == "" || strings.ContainsAny(user+host, " :@[]") {
+	if host == "" || path == "" || !plainName(user) || !plainName(host) {
 		return address{}, errors.New("parse repo: not of the form user@host:path")
 	}
 	return sshAddress(user, host, "", path)
 }
 
+// plainName allows what is in names of users and hosts.
+func plainName(s string) bool {
+	for _, c := range s {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._-", c) {
+			return false
+		}
+	}
+	return true
+}
+
 func sshAddress(user, host, port, path string) (address, error) {
 	if strings.HasPrefix(host, "-") || strings.HasPrefix(path, "-") || strings.ContainsAny(path, "\x00\n") {
 		return address{}, errors.New("parse repo: host and path must not begin with a dash or hold control characters")
+	}
+	if strings.Trim(path, "/") == "" {
+		return address{}, errors.New("parse repo: it needs a host and a path")
 	}
 	if user == "" {
 		user = "git"

@@ -1,11 +1,8 @@
 package git
 
 import (
-	"bytes"
-	"crypto/sha1" //nolint:gosec // the trailer of a pack file is defined as one
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -160,43 +157,18 @@ func (m *mirror) setRef(dir string, at target) error {
 
 func (m *mirror) packDir() string { return filepath.Join(m.dir, "objects", "pack") }
 
-// verifyPacks compares each pack with the checksum at its end.
+// verifyPacks compares each pack and each index with the checksum at its end.
 func (m *mirror) verifyPacks() error {
-	packs, err := filepath.Glob(filepath.Join(m.packDir(), "*.pack"))
-	if err != nil {
-		return err
-	}
-	for _, p := range packs {
-		if err := verifyPack(p); err != nil {
-			return fmt.Errorf("%s: %w", filepath.Base(p), err)
+	for _, pattern := range []string{"*.pack", "*.idx"} {
+		files, err := filepath.Glob(filepath.Join(m.packDir(), pattern))
+		if err != nil {
+			return err
 		}
-	}
-	return nil
-}
-
-func verifyPack(file string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() < sha1.Size+12 {
-		return errors.New("pack is cut off")
-	}
-	sum := sha1.New() //nolint:gosec // see the import
-	if _, err := io.CopyN(sum, f, info.Size()-sha1.Size); err != nil {
-		return err
-	}
-	var want [sha1.Size]byte
-	if _, err := io.ReadFull(f, want[:]); err != nil {
-		return err
-	}
-	if !bytes.Equal(sum.Sum(nil), want[:]) {
-		return errors.New("pack is damaged")
+		for _, file := range files {
+			if err := verifyFile(file); err != nil {
+				return fmt.Errorf("%s: %w", filepath.Base(file), err)
+			}
+		}
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package git
 
 import (
+	"bytes"
+	"crypto/sha1" //nolint:gosec // the format of packs is defined with it
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -33,11 +36,63 @@ func savePack(r io.Reader, dir string) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("save pack: %w", err)
 	}
+	if err := checkPack(f, n); err != nil {
+		return fmt.Errorf("read pack: %w", err)
+	}
 	name, err := indexPack(f, dir)
 	if err != nil {
 		return fmt.Errorf("index pack: %w", err)
 	}
 	return os.Rename(tmp, filepath.Join(dir, name+".pack"))
+}
+
+// checkPack looks at a pack's header and checksum before go-git parses it:
+// the parser allocates for as many objects as the header claims.
+func checkPack(f *os.File, size int64) error {
+	const header, smallest = 12, 9 // an object is a byte of type and eight of empty deflate at least
+	var head [header]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil {
+		return fmt.Errorf("it ended early: %w", io.ErrUnexpectedEOF)
+	}
+	count := int64(binary.BigEndian.Uint32(head[8:]))
+	if string(head[:4]) != "PACK" || count > size/smallest {
+		return errors.New("it is not a pack")
+	}
+	return verifyTrailer(f, size)
+}
+
+// verifyFile checks a pack or an index on disk.
+func verifyFile(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return verifyTrailer(f, info.Size())
+}
+
+// verifyTrailer compares a file with the SHA-1 of everything before it that is
+// at its end (gitformat-pack(5)).
+func verifyTrailer(f *os.File, size int64) error {
+	if size < 2*sha1.Size {
+		return errors.New("it is cut off")
+	}
+	sum := sha1.New() //nolint:gosec // see the import
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size-sha1.Size)); err != nil {
+		return err
+	}
+	var want [sha1.Size]byte
+	if _, err := f.ReadAt(want[:], size-sha1.Size); err != nil {
+		return err
+	}
+	if !bytes.Equal(sum.Sum(nil), want[:]) {
+		return errors.New("it is damaged: its checksum is another")
+	}
+	return nil
 }
 
 var errEmptyPack = errors.New("read pack: the server sent none")
