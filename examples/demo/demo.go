@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/fairlead/fairlead/server"
+)
+
+// demo is one run of the program.
+type demo struct {
+	place
+	out    printer
+	bin    string
+	port   string // of the app, on loopback
+	client *server.Client
+	before map[string]string // container IDs by service when the step began
+	asked  time.Time         // when the step's change began
+}
+
+func newDemo(opt options, out io.Writer) (*demo, error) {
+	p, err := newPlace(opt)
+	if err != nil {
+		return nil, err
+	}
+	bin, err := filepath.Abs(opt.bin)
+	if err != nil {
+		return nil, fmt.Errorf("use -bin: %w", err)
+	}
+	return &demo{place: p, out: newPrinter(out), bin: bin, client: server.NewClient(p.socket(), "")}, nil
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// playLocked plays the demo. When it is interrupted, everything that it made goes again.
+func (d *demo) playLocked(ctx context.Context) error {
+	if err := d.claim(); err != nil {
+		return err
+	}
+	unlock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = d.play(ctx)
+	if ctx.Err() == nil {
+		return err
+	}
+	d.out.line("\nInterrupted. Everything that the demo made is removed.")
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
+	defer cancel()
+	return errors.Join(errInterrupted, d.down(limited))
+}
+
+const downLimit = 2 * time.Minute
+
+func (d *demo) play(ctx context.Context) error {
+	began := time.Now()
+	if err := d.setUp(ctx); err != nil {
+		return err
+	}
+	all := steps()
+	for i, s := range all {
+		if err := d.playStep(ctx, fmt.Sprintf("%d/%d  %s", i+1, len(all), s.title), s); err != nil {
+			return fmt.Errorf("step %q: %w\n%s", s.title, err, d.lookAround("What is there can be looked at:"))
+		}
+	}
+	if err := d.finish(ctx); err != nil {
+		return err
+	}
+	d.out.line("\nThe demo took %s.", seconds(time.Since(began)))
+	return nil
+}
+
+// finish shows where things stand and how to go on.
+func (d *demo) finish(ctx context.Context) error {
+	d.out.heading("Where things stand")
+	for _, command := range [][]string{{"status", d.name}, {"history", d.name}} {
+		text, err := d.fairlead(ctx, command...)
+		if err != nil {
+			return err
+		}
+		d.out.line("\n$ fairlead %s %s\n%s", command[0], command[1], text)
+	}
+	d.out.line("%s", d.lookAround("Everything is left running. To look around:"))
+	return nil
+}
+
+func (d *demo) lookAround(intro string) string {
+	return fmt.Sprintf(`
+%[1]s
+
+  export FAIRLEAD_CONFIG=%[2]s
+  %[3]s status %[4]s
+  %[3]s why app
+  %[3]s events --follow
+  docker compose -p %[4]s ps
+  curl http://127.0.0.1:%[5]s/version
+  git -C %[6]s log --oneline    # edit instances/%[4]s there, commit, and watch
+
+The daemon's log is %[7]s. To remove everything: make demo-down`,
+		intro, d.config(), d.bin, d.name, d.port, d.repo(), d.in("daemon.log"))
+}
+
+// fairlead runs the program as a person would.
+func (d *demo) fairlead(ctx context.Context, args ...string) (string, error) {
+	return output(ctx, "", []string{"FAIRLEAD_CONFIG=" + d.config()}, append([]string{d.bin}, args...)...)
+}
+
+// downLocked removes what an earlier run left.
+func (d *demo) downLocked(ctx context.Context) error {
+	if d.ours() {
+		unlock, err := d.lock()
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
+	if err := d.down(ctx); err != nil {
+		return err
+	}
+	d.out.line("Nothing of the demo is left.")
+	return nil
+}
+
+// down stops what runs and removes what was made. It may be repeated after it was cut off.
+func (d *demo) down(ctx context.Context) error {
+	if err := errors.Join(d.stop(ctx, "daemon"), d.stop(ctx, "registry")); err != nil {
+		return err
+	}
+	if _, err := docker(ctx, "version"); err != nil {
+		if !d.ours() {
+			return nil // no engine, and nothing was ever made
+		}
+		return fmt.Errorf("remove containers (start the engine by scripts/engine.sh up): %w", err)
+	}
+	if err := d.removeObjects(ctx); err != nil {
+		return err
+	}
+	return d.remove()
+}
+
+// freePort finds a port of loopback that nobody listens on.
+func freePort(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find free port: %w", err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	return strconv.Itoa(port), l.Close()
+}
+
+// setUp makes everything that the story needs, after what an earlier demo left is gone.
+func (d *demo) setUp(ctx context.Context) error {
+	d.out.heading("Setting up in " + d.dir)
+	for _, part := range []struct {
+		says string
+		do   func(context.Context) error
+	}{
+		{"a Docker engine answers", d.engineUp},
+		{"nothing is left of an earlier demo", d.cleared},
+		{"bin/fairlead is built", d.build},
+		{"a registry serves the app in versions 2026.11.1 (good), 2026.11.2 (good) and 2026.11.3 (sick)", d.registryUp},
+		{"a git repository, with nothing in it yet", d.initRepository},
+		{"the daemon follows it", d.daemonUp},
+	} {
+		began := time.Now()
+		if err := part.do(ctx); err != nil {
+			return err
+		}
+		d.out.block("", []string{fmt.Sprintf("%s (%s)", part.says, seconds(time.Since(began)))})
+	}
+	return nil
+}
+
+// cleared removes an earlier demo and takes the directory again.
+func (d *demo) cleared(ctx context.Context) error {
+	if err := errors.Join(d.stop(ctx, "daemon"), d.stop(ctx, "registry"), d.removeObjects(ctx)); err != nil {
+		return err
+	}
+	return d.empty()
+}
+
+func (d *demo) engineUp(ctx context.Context) error {
+	if _, err := docker(ctx, "version"); err == nil {
+		return nil
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	_, err = output(ctx, root, nil, "scripts/engine.sh", "up")
+	return err
+}
+
+func (d *demo) build(ctx context.Context) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	_, err = output(ctx, root, []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X main.version=demo", "-o", d.bin, "./cmd/fairlead")
+	return err
+}
+
+// moduleRoot is the checkout: the directory of go.mod at or above the working directory.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("find checkout: run the demo inside it (make demo)")
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "", err
+}
+
+func (d *demo) registryUp(ctx context.Context) error {
+	var err error
+	if d.port, err = freePort(ctx); err != nil {
+		return err
+	}
+	_, err = d.startRegistry(ctx)
+	return err
+}
+
+const daemonLimit = 30 * time.Second
+
+func (d *demo) daemonUp(ctx context.Context) error {
+	config := fmt.Sprintf("repo: %q\npaths: [instances/*]\ndata: %q\ndockerHost: %q\npoll: 5s\n", d.repo(), d.data(), engineHost())
+	if err := writeFile(d.config(), config); err != nil {
+		return fmt.Errorf("configure daemon: %w", err)
+	}
+	if err := d.start("daemon", d.bin, "--config", d.config(), "run"); err != nil {
+		return err
+	}
+	ended := false
+	err := waitUntil(ctx, daemonLimit, func() bool {
+		_, runs := d.running("daemon")
+		ended = !runs
+		return ended || d.client.Alive(ctx) == nil
+	})
+	if err == nil && ended {
+		err = errors.New("it ended")
+	}
+	if err != nil {
+		return fmt.Errorf("start daemon: %w\n%s", err, d.tail("daemon"))
+	}
+	return nil
+}
