@@ -83,20 +83,20 @@ func (e *Engine) ensureNetwork(ctx context.Context, t reconciler.Target, a recon
 	if !ok {
 		return fmt.Errorf("ensure network %s: it is not in the target", a.Name)
 	}
-	have, found, err := e.inspectNetwork(ctx, n.Name)
+	have, err := e.networksNamed(ctx, n.Name)
 	switch {
 	case err != nil:
 		return err
-	case !found && n.External:
+	case len(have) == 0 && n.External:
 		return missingExternal("network", a.Name, n.Name)
 	case n.External:
 		return nil
-	case found && !e.owns(have.Labels, t.Spec.Name):
+	case len(have) > 0 && !e.owns(have[0].Labels, t.Spec.Name):
 		return reconciler.Terminal(fmt.Errorf("ensure network %s: there is one already that is not ours (%s); remove it, or write external: true to use it as it is",
-			n.Name, e.whoseIs(have.Labels)))
-	case found && have.Labels[labelHash] == n.Hash():
+			n.Name, e.whoseIs(have[0].Labels)))
+	case len(have) == 1 && have[0].Labels[labelHash] == n.Hash():
 		return nil
-	case found:
+	case len(have) > 0:
 		if err := e.removeNetwork(ctx, t.Spec.Name, n.Name); err != nil {
 			return err
 		}
@@ -108,28 +108,69 @@ func (e *Engine) ensureNetwork(ctx context.Context, t reconciler.Target, a recon
 	return e.fail(err, "create network %s", n.Name)
 }
 
+// networksNamed lists the networks of exactly this name. There may be several:
+// engines below API 1.44 take a name twice, and a request that was on its way
+// when the daemon was killed is still carried out.
+func (e *Engine) networksNamed(ctx context.Context, name string) (named []network.Summary, err error) {
+	var list []network.Summary
+	err = call(ctx, readTimeout, func(ctx context.Context) error {
+		list, err = e.api().NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(filters.Arg("name", name))})
+		return err
+	})
+	for _, n := range list {
+		if n.Name == name { // the filter takes parts of names
+			named = append(named, n)
+		}
+	}
+	return named, e.fail(err, "list networks named %s", name)
+}
+
 // removeNetwork takes a network of the instance away. Running containers of
 // the instance are taken off it first; a stranger's container keeps it.
 func (e *Engine) removeNetwork(ctx context.Context, instance, name string) error {
-	have, found, err := e.inspectNetwork(ctx, name)
-	if err != nil || !found || !e.owns(have.Labels, instance) {
+	named, err := e.networksNamed(ctx, name)
+	if err != nil {
 		return err
+	}
+	for _, n := range named {
+		if !e.owns(n.Labels, instance) {
+			continue
+		}
+		if err := e.removeNetworkID(ctx, instance, n.ID, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) removeNetworkID(ctx context.Context, instance, id, name string) error {
+	var have network.Inspect
+	err := call(ctx, readTimeout, func(ctx context.Context) (err error) {
+		have, err = e.api().NetworkInspect(ctx, id, network.InspectOptions{})
+		return err
+	})
+	if notFound(err) {
+		return nil
+	}
+	if err != nil {
+		return e.fail(err, "inspect network %s", name)
 	}
 	ours, err := e.ownIDs(ctx, instance)
 	if err != nil {
 		return err
 	}
-	for _, id := range slices.Sorted(maps.Keys(have.Containers)) {
-		if !ours[id] {
-			return fmt.Errorf("remove network %s: container %s, which is not ours, is attached to it; disconnect it first", name, have.Containers[id].Name)
+	attached := slices.Sorted(maps.Keys(have.Containers))
+	for _, c := range attached {
+		if !ours[c] {
+			return fmt.Errorf("remove network %s: container %s, which is not ours, is attached to it; disconnect it first", name, have.Containers[c].Name)
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(have.Containers)) {
-		if err := e.disconnect(ctx, have.ID, id); err != nil {
+	for _, c := range attached {
+		if err := e.disconnect(ctx, id, c); err != nil {
 			return fmt.Errorf("remove network %s: %w", name, err)
 		}
 	}
-	err = call(ctx, writeTimeout, func(ctx context.Context) error { return e.api().NetworkRemove(ctx, have.ID) })
+	err = call(ctx, writeTimeout, func(ctx context.Context) error { return e.api().NetworkRemove(ctx, id) })
 	if notFound(err) {
 		return nil
 	}

@@ -70,8 +70,15 @@ func (e *Engine) addNetworks(instance string, nets []network.Summary, o *reconci
 		if s.Owned {
 			s.Hash = n.Labels[labelHash]
 		}
+		// Names are not unique below API 1.44. Ours counts before a stranger's;
+		// of two of ours no container can be started on either, so that they
+		// are to be replaced by one.
 		if have, twice := o.Networks[n.Name]; twice && have.Owned {
-			continue // names are not unique below API 1.44: ours counts
+			if s.Owned {
+				have.Hash = "duplicate"
+				o.Networks[n.Name] = have
+			}
+			continue
 		}
 		o.Networks[n.Name] = s
 	}

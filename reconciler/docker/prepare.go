@@ -201,15 +201,11 @@ func missingExternal(kind, key, name string) error {
 	return reconciler.Terminal(fmt.Errorf("prepare %s %s: it is external and there is no %s named %s; make it with docker %s create %s", kind, key, kind, name, kind, name))
 }
 
-// inspectNetwork finds a network by its exact name.
-func (e *Engine) inspectNetwork(ctx context.Context, name string) (n network.Inspect, found bool, err error) {
-	err = call(ctx, readTimeout, func(ctx context.Context) error {
-		n, err = e.api().NetworkInspect(ctx, name, network.InspectOptions{})
-		return err
-	})
-	// The engine also takes the beginning of an ID for a name.
-	if notFound(err) || err == nil && n.Name != name {
-		return network.Inspect{}, false, nil
+// inspectNetwork finds a network by its exact name; of several the first.
+func (e *Engine) inspectNetwork(ctx context.Context, name string) (n network.Summary, found bool, err error) {
+	named, err := e.networksNamed(ctx, name)
+	if err != nil || len(named) == 0 {
+		return n, false, err
 	}
-	return n, err == nil, e.fail(err, "inspect network %s", name)
+	return named[0], true, nil
 }
