@@ -3,8 +3,13 @@ package git
 import (
 	"fmt"
 	"io/fs"
+	"net/http"
 	"strings"
 	"testing"
+
+	gogit "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // manyFiles is a repository of the size of bench.md's: 1000 files in 50 directories.
@@ -26,6 +31,21 @@ func BenchmarkSyncNoNewsHTTP(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkFloorGoGitListHTTP is go-git asking the same server for its refs
+// with its own transport: what a sync without news cannot be much cheaper than.
+func BenchmarkFloorGoGitListHTTP(b *testing.B) {
+	rem := newRemote(b, manyFiles()...)
+	url := rem.serve(b, false).repo()
+	b.ReportAllocs()
+	for b.Loop() {
+		list := gogit.NewRemote(memory.NewStorage(), &config.RemoteConfig{Name: "origin", URLs: []string{url}})
+		if _, err := list.ListContext(b.Context(), &gogit.ListOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 func BenchmarkSyncNoNewsLocal(b *testing.B) {

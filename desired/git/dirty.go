@@ -45,7 +45,7 @@ func (g gitDir) dirty(ctx context.Context, st *store) dirtiness {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxDirtyTime)
 	defer cancel()
-	d := &differ{ctx: ctx, g: g, found: map[string]bool{}}
+	d := &differ{ctx: ctx, g: g, found: map[string]bool{}, plain: map[string]bool{}}
 	err := d.run(st)
 	all := make([]string, 0, len(d.found))
 	for p := range d.found {
@@ -65,6 +65,7 @@ type differ struct {
 	written time.Time // of the index
 	tracked map[string]bool
 	dirs    map[string]bool // that hold tracked files
+	plain   map[string]bool // directories that are no symbolic links
 	found   map[string]bool
 	walked  int
 }
@@ -161,19 +162,49 @@ func (d *differ) unstaged(root *os.Root) error {
 		if e.Mode == filemode.Submodule || e.SkipWorktree {
 			continue
 		}
-		if !unchanged(root, e, d.written) {
+		info, err := d.lstat(e.Name)
+		if err != nil || !same(root, e, info, d.written) {
 			d.found[e.Name] = true
 		}
 	}
 	return nil
 }
 
-// unchanged tells whether a file is what the index says. Size and time are
-// enough, unless the file is as young as the index (git's racy entries).
+// lstat is lstatIn that remembers the directories, for the thousands of files
+// of a whole work tree.
+func (d *differ) lstat(name string) (fs.FileInfo, error) {
+	if !d.isDir(path.Dir(name)) {
+		return nil, fs.ErrNotExist
+	}
+	return os.Lstat(filepath.Join(d.g.work, filepath.FromSlash(name)))
+}
+
+func (d *differ) isDir(dir string) bool {
+	if dir == "." {
+		return true
+	}
+	is, known := d.plain[dir]
+	if !known {
+		if is = d.isDir(path.Dir(dir)); is {
+			info, err := os.Lstat(filepath.Join(d.g.work, filepath.FromSlash(dir)))
+			is = err == nil && info.IsDir()
+		}
+		d.plain[dir] = is
+	}
+	return is
+}
+
+// unchanged tells whether a file is what the index says.
 func unchanged(root *os.Root, e *index.Entry, written time.Time) bool {
+	info, err := lstatIn(root, filepath.FromSlash(e.Name))
+	return err == nil && same(root, e, info, written)
+}
+
+// same compares a file with its entry. Size and time are enough, unless the
+// file is as young as the index (git's racy entries).
+func same(root *os.Root, e *index.Entry, info fs.FileInfo, written time.Time) bool {
 	name := filepath.FromSlash(e.Name)
-	info, err := lstatIn(root, name)
-	if err != nil || fileMode(info) != e.Mode {
+	if fileMode(info) != e.Mode {
 		return false
 	}
 	if info.ModTime().Equal(e.ModifiedAt) && uint32(info.Size()) == e.Size && info.ModTime().Before(written) {
