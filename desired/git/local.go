@@ -2,6 +2,7 @@ package git
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -242,4 +243,40 @@ func localRefs(s *filesystem.Storage) (refTable, error) {
 		return t, fmt.Errorf("list refs: %w", err)
 	}
 	return t, nil
+}
+
+// findCommit completes the hash of a commit.
+func findCommit(st *store, prefix string) (plumbing.Hash, error) {
+	if len(prefix) == 40 {
+		h := plumbing.NewHash(prefix)
+		if _, err := st.peel(h); err != nil {
+			return h, &RefError{Ref: prefix}
+		}
+		return st.peel(h)
+	}
+	even, err := hex.DecodeString(prefix[:len(prefix)/2*2])
+	if err != nil {
+		return plumbing.ZeroHash, &RefError{Ref: prefix}
+	}
+	hashes, err := st.storage().HashesWithPrefix(even)
+	if err != nil {
+		return plumbing.ZeroHash, fmt.Errorf("find commit %s: %w", prefix, err)
+	}
+	var found plumbing.Hash
+	for _, h := range hashes {
+		if !strings.HasPrefix(h.String(), prefix) || h == found {
+			continue
+		}
+		if _, err := st.readHere(plumbing.CommitObject, h); err != nil {
+			continue // a file or directory
+		}
+		if !found.IsZero() {
+			return found, fmt.Errorf("find commit %s: it is the beginning of several; write more digits", prefix)
+		}
+		found = h
+	}
+	if found.IsZero() {
+		return found, &RefError{Ref: prefix}
+	}
+	return found, nil
 }

@@ -2,7 +2,6 @@ package git
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +28,7 @@ func (r *Repo) loadMirror() error {
 		return err
 	}
 	r.mirror = m
+	defer close(r.ready)
 	if err != nil {
 		if !errors.Is(err, errNoMirror) {
 			r.opt.Log.WithError(err).Warn("the mirror is not usable; it is cloned anew")
@@ -293,42 +293,6 @@ func allTips(ar *packp.AdvRefs) []plumbing.Hash {
 		}
 	}
 	return tips
-}
-
-// findCommit completes the hash of a commit.
-func findCommit(st *store, prefix string) (plumbing.Hash, error) {
-	if len(prefix) == 40 {
-		h := plumbing.NewHash(prefix)
-		if _, err := st.peel(h); err != nil {
-			return h, &RefError{Ref: prefix}
-		}
-		return st.peel(h)
-	}
-	even, err := hex.DecodeString(prefix[:len(prefix)/2*2])
-	if err != nil {
-		return plumbing.ZeroHash, &RefError{Ref: prefix}
-	}
-	hashes, err := st.storage().HashesWithPrefix(even)
-	if err != nil {
-		return plumbing.ZeroHash, fmt.Errorf("find commit %s: %w", prefix, err)
-	}
-	var found plumbing.Hash
-	for _, h := range hashes {
-		if !strings.HasPrefix(h.String(), prefix) || h == found {
-			continue
-		}
-		if _, err := st.readHere(plumbing.CommitObject, h); err != nil {
-			continue // a file or directory
-		}
-		if !found.IsZero() {
-			return found, fmt.Errorf("find commit %s: it is the beginning of several; write more digits", prefix)
-		}
-		found = h
-	}
-	if found.IsZero() {
-		return found, &RefError{Ref: prefix}
-	}
-	return found, nil
 }
 
 // resolveAny finds any ref for who has the turn.

@@ -358,6 +358,43 @@ func TestRemoteStalls(t *testing.T) {
 	}
 }
 
+// TestLatestDoesNotWaitForTheRemote: with a server that is silent from the
+// start, what an earlier process left is there at once.
+func TestLatestDoesNotWaitForTheRemote(t *testing.T) {
+	rem := newRemote(t)
+	srv := rem.serve(t, false)
+	r := open(t, Options{Repo: srv.repo()})
+	sync1(t, r)
+	asked, gone := make(chan struct{}, 2), make(chan struct{})
+	srv.before = func(http.ResponseWriter, *http.Request) bool {
+		asked <- struct{}{}
+		<-gone
+		return true
+	}
+	opt := r.opt
+	for _, c := range []struct {
+		mirror string
+		want   error
+	}{{opt.Mirror, nil}, {filepath.Join(t.TempDir(), "repo"), ErrNoSnapshot}} {
+		opt.Mirror = c.mirror
+		again := open(t, opt)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- again.Sync(ctx) }()
+		<-asked
+		late, stop := context.WithTimeout(t.Context(), 5*time.Second)
+		if _, err := again.Latest(late); !errors.Is(err, c.want) {
+			t.Errorf("latest: %v, want %v", err, c.want)
+		}
+		stop()
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("sync: %v", err)
+		}
+	}
+	close(gone)
+}
+
 func TestRemoteCutOffPack(t *testing.T) {
 	rem := newRemote(t)
 	srv := rem.serve(t, false)

@@ -21,6 +21,8 @@ type Repo struct {
 	to   address
 	bad  error // Options.Repo or Ref cannot be right
 	turn chan struct{}
+	// ready is closed when what was on disk at the start is known.
+	ready chan struct{}
 
 	// mirror and wire belong to whoever has the turn.
 	mirror *mirror
@@ -53,7 +55,7 @@ type Status struct {
 // Open gives a Repo. It does no I/O: what is wrong with the options is the
 // error of the first Latest or Sync.
 func Open(opt Options) *Repo {
-	r := &Repo{opt: opt.withDefaults(), turn: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
+	r := &Repo{opt: opt.withDefaults(), turn: make(chan struct{}, 1), ready: make(chan struct{}), kick: make(chan struct{}, 1)}
 	r.to, r.bad = parseAddress(opt.Repo)
 	if r.bad == nil && opt.Ref != "" {
 		r.bad = checkRef(opt.Ref)
@@ -91,14 +93,17 @@ func (r *Repo) Latest(ctx context.Context) (desired.Snapshot, error) {
 	if r.bad != nil {
 		return desired.Snapshot{}, r.bad
 	}
-	if err := r.take(ctx); err != nil {
-		return desired.Snapshot{}, err
+	var err error
+	select {
+	case <-r.ready: // a Sync may be waiting for the remote: that is not waited for
+	case r.turn <- struct{}{}:
+		if _, ok := r.known(); !ok {
+			err = r.loadFirst(ctx)
+		}
+		r.release()
+	case <-ctx.Done():
+		return desired.Snapshot{}, ctx.Err()
 	}
-	defer r.release()
-	if s, ok := r.known(); ok { // while waiting
-		return s, nil
-	}
-	err := r.loadFirst(ctx)
 	if s, ok := r.known(); ok {
 		return s, nil
 	}
@@ -106,16 +111,14 @@ func (r *Repo) Latest(ctx context.Context) (desired.Snapshot, error) {
 		err = r.Status().Err
 	}
 	if err == nil {
-		err = errors.New("the remote was not asked yet")
+		err = errors.New("the remote has not answered yet")
 	}
 	return desired.Snapshot{}, fmt.Errorf("%w: %w", ErrNoSnapshot, err)
 }
 
 func (r *Repo) loadFirst(ctx context.Context) error {
 	if r.to.scheme == schemeLocal {
-		err := r.syncLocal(ctx)
-		r.record(err)
-		return err
+		return r.syncHere(ctx)
 	}
 	return r.loadMirror()
 }
