@@ -109,7 +109,7 @@ func (l *loader) withValue(word string) []string {
 	for _, s := range slices.Backward(l.sources) {
 		for _, doc := range s.docs {
 			visit(doc, nil, func(p []string, n *yaml.Node) {
-				if found == nil && n.Kind == yaml.ScalarNode && len(p) > 2 && strings.Contains(n.Value, word) && parsed(p) {
+				if found == nil && n.Kind == yaml.ScalarNode && len(p) > 2 && (strings.Contains(n.Value, word) || strings.Contains(l.vars.values[n.Value], word)) && parsed(p) {
 					if found = p; isIndex(p[len(p)-1]) {
 						found[len(p)-1] = strconv.Itoa(s.lists[n])
 					}

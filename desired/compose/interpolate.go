@@ -21,9 +21,10 @@ type variables struct {
 	wanted []wanted
 	home   []string // scalars that begin with ~
 	seen   map[wanted]bool
+	values map[string]string // by template: what it became
 }
 
-func newVariables() *variables { return &variables{seen: map[wanted]bool{}} }
+func newVariables() *variables { return &variables{seen: map[wanted]bool{}, values: map[string]string{}} }
 
 func (v *variables) want(w wanted) {
 	if !v.seen[w] {
@@ -39,6 +40,7 @@ func (v *variables) substitute(text string, lookup template.Mapping) (string, er
 	out := text
 	if strings.Contains(text, "$") {
 		out = v.expand(text, lookup)
+		v.values[text] = out
 	}
 	if strings.HasPrefix(out, "~") {
 		v.home = append(v.home, text)

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -25,7 +26,7 @@ func Load(in desired.ComposeInput) (project desired.Project, err error) {
 				Hint: "please report this: the parser gave up without saying where",
 			}}
 			if len(l.problems) > 0 {
-				err = l.problems.Err()
+				err = l.redacted(l.problems).Err()
 			}
 		}
 	}()
@@ -84,14 +85,27 @@ func (l *loader) load() (desired.Project, error) {
 		return desired.Project{}, fmt.Errorf("load compose files: %s", l.stage.scrub(l.fatal.Error()))
 	}
 	if len(l.problems) > 0 {
-		return desired.Project{}, l.problems.Err()
+		return desired.Project{}, l.redacted(l.problems).Err()
 	}
 	l.notes.Sort()
-	for _, n := range l.notes {
+	for _, n := range l.redacted(l.notes) {
 		l.out.Notes = append(l.out.Notes, n.String())
 	}
 	l.out.Sensitive = slices.Sorted(maps.Keys(l.secret))
 	return l.out, nil
+}
+
+// redacted takes out of messages what must not be shown: compose-go quotes the
+// values that it does not like (law 12).
+func (l *loader) redacted(ps desired.Problems) desired.Problems {
+	secrets := slices.SortedFunc(maps.Keys(l.secret), func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	for i := range ps {
+		for _, s := range secrets {
+			ps[i].Text = strings.ReplaceAll(ps[i].Text, s, "(sensitive)")
+			ps[i].Hint = strings.ReplaceAll(ps[i].Hint, s, "(sensitive)")
+		}
+	}
+	return ps
 }
 
 // interpret turns the files into the project.

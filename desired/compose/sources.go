@@ -103,7 +103,7 @@ func (l *loader) parse(s *source) bool {
 			l.add(desired.Problem{File: s.path, Line: root.Line, Text: "the file is not a mapping", Hint: "a compose file begins with services:"})
 			return false
 		}
-		if !l.sound(s, root) {
+		if !l.finite(s, root) || !l.sound(s, root) {
 			return false
 		}
 		s.docs = append(s.docs, root)
