@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
 )
 
@@ -167,8 +168,23 @@ func (w *waiter) planShown() {
 		return
 	}
 	w.planned = true
-	w.tell(Update{Plan: &reconciler.PlanReport{Instance: s.Name, Revision: s.Attempted, From: s.Generation,
+	w.tell(Update{Plan: &reconciler.PlanReport{Instance: s.Name, Revision: w.revisionOf(s), From: s.Generation,
 		Planned: reconciler.Planned{Actions: s.Pending}, Notes: s.Notes}})
+}
+
+// revisionOf is the revision that is being applied: the newest, or that of the
+// generation that an operator holds.
+func (w *waiter) revisionOf(s reconciler.Status) desired.Revision {
+	list, err := w.instance.Generations()
+	if s.Hold == nil || err != nil {
+		return s.Attempted
+	}
+	for _, g := range list {
+		if g.Number == s.Hold.Generation {
+			return g.Revision
+		}
+	}
+	return s.Attempted
 }
 
 // planOf tells the plan of an apply that ended before anyone saw it.
@@ -207,9 +223,6 @@ func (a *API) Rollback(ctx context.Context, name string, req RollbackRequest) (R
 	}
 	if !req.Commit {
 		g, err := r.Rollback(ctx, req.Generation, req.By)
-		if errors.Is(err, reconciler.ErrNoGeneration) {
-			err = withHint(err, "fairlead history "+name+" shows what there is")
-		}
 		return RolledBack{Generation: g}, err
 	}
 	g, err := r.RollbackTarget(req.Generation)

@@ -38,12 +38,12 @@ name it does so for every instance, one after the other.
 func (c *cli) apply(ctx context.Context, args []string, retry bool) error {
 	b, err := c.connect(ctx, toAct)
 	if err != nil {
-		return err
+		return &exitError{codeOfError(err), err}
 	}
 	defer b.Close()
 	source, err := b.Sync(ctx)
-	if err != nil {
-		return err
+	if err := firstError(context.Cause(ctx), err); err != nil {
+		return &exitError{codeOfError(err), err}
 	}
 	names, err := pick(ctx, b, args)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c *cli) apply(ctx context.Context, args []string, retry bool) error {
 	}
 	var results []server.Result
 	for _, name := range names {
-		result, one, err := c.applyOne(ctx, b, name, server.ReconcileRequest{Retry: retry, Wait: true})
+		result, one, err := c.applyOne(ctx, b, name, server.ReconcileRequest{Retry: retry, Wait: true}, false)
 		if err != nil {
 			c.complain(fmt.Errorf("%s: %w", name, err))
 		}
@@ -72,8 +72,9 @@ func (c *cli) apply(ctx context.Context, args []string, retry bool) error {
 	return exitWith(code)
 }
 
-// applyOne applies one instance and prints what happens.
-func (c *cli) applyOne(ctx context.Context, b connected, name string, req server.ReconcileRequest) (server.Result, int, error) {
+// applyOne applies one instance and prints what happens. With held, a generation
+// that is held is success.
+func (c *cli) applyOne(ctx context.Context, b connected, name string, req server.ReconcileRequest, held bool) (server.Result, int, error) {
 	out := &follower{c: c, silent: c.quiet || c.format != "", pulls: newPullPrinter(c.out), began: time.Now()}
 	result, err := b.Reconcile(ctx, name, req, out.update)
 	out.pulls.clear()
@@ -83,7 +84,14 @@ func (c *cli) applyOne(ctx context.Context, b connected, name string, req server
 		}
 		return result, codeOfError(err), err
 	}
-	code := codeOfResult(result, lastRecord(ctx, b, name))
+	last := lastRecord(ctx, b, name)
+	code := codeOfResult(result, last)
+	if hold := result.Status.Hold; hold != nil && held {
+		code = exitDone // it is held, as asked for
+	}
+	if result.Record == nil && (code == exitRolledBack || code == exitFailed) {
+		result.Record = last // it ended before the command came
+	}
 	out.result(result, code)
 	return result, code, nil
 }
@@ -137,6 +145,9 @@ func (f *follower) result(r server.Result, code int) {
 
 func (f *follower) success(r server.Result, p painter) string {
 	s := r.Status
+	if s.Hold != nil {
+		return fmt.Sprintf("%s %s: generation %d is back and is held until a newer revision changes the instance", p.green("Rolled back"), s.Name, s.Hold.Generation)
+	}
 	if r.Record == nil {
 		return fmt.Sprintf("%s %s: nothing to do, generation %d stands at %s", p.green("Up to date"), s.Name, s.Generation, revisionLine(s.Applied))
 	}

@@ -100,6 +100,9 @@ func sameRepo(ctx context.Context, client *server.Client, s settings) error {
 
 // alone puts the system together in this process.
 func (c *cli) alone(ctx context.Context, s settings, need access) (sys *system, err error) {
+	if err := s.repoThere(); err != nil {
+		return nil, err
+	}
 	var d *dataDir
 	if need == toAct {
 		d, err = openData(s.Data)
@@ -109,17 +112,11 @@ func (c *cli) alone(ctx context.Context, s settings, need access) (sys *system, 
 	if err != nil {
 		return nil, err
 	}
-	if need == toRead {
-		if err := s.repoThere(); err != nil {
-			return nil, errors.Join(err, d.Close())
-		}
-	} else if err := s.ensureRepo(); err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
 	if sys, err = c.assemble(s, d, quietLog(), true); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	if _, err := sys.api.Sync(ctx); err != nil {
+	_, err = sys.api.Sync(ctx)
+	if err := firstError(context.Cause(ctx), err); err != nil {
 		return nil, errors.Join(err, sys.Close())
 	}
 	return sys, nil
@@ -133,8 +130,8 @@ func (s settings) repoThere() error {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(s.Repo, ".git")); err != nil {
-		return withHint(errors.New("no repository is given"),
-			"name one with --repo (any directory with a compose file that is a git repository will do), FAIRLEAD_REPO or agent.yaml")
+		return withHint(fmt.Errorf("no daemon answers at %s, and no repository is given", filepath.Join(s.Data, "fairlead.sock")),
+			"start the daemon, or name the repository with --repo, FAIRLEAD_REPO or agent.yaml")
 	}
 	return nil
 }
@@ -198,13 +195,12 @@ func pickOne(ctx context.Context, b backend, names []string) (string, error) {
 }
 
 func noInstance(source server.SourceInfo) error {
-	why := source.Problem
-	if why == "" {
-		why = source.Error
+	switch {
+	case source.Error != "":
+		return fmt.Errorf("read %s: %s", source.Repo, source.Error)
+	case source.Problem != "":
+		return fmt.Errorf("read %s: %s", source.Repo, source.Problem)
 	}
-	if why == "" {
-		why = "the repository holds no instance"
-	}
-	return withHint(fmt.Errorf("find instances in %s: %s", source.Repo, why),
+	return withHint(fmt.Errorf("read %s: it holds no instance", source.Repo),
 		"an instance is a directory with a compose file or an instance.yaml; fairlead init DIR makes one")
 }

@@ -59,12 +59,9 @@ func (c *cli) rollback(ctx context.Context, args []string, commit bool) error {
 			fmt.Fprintf(c.out, "Commit %s\n", back.Commit)
 		}
 	}
-	result, code, err := c.applyOne(ctx, b, name, server.ReconcileRequest{Wait: true})
+	result, code, err := c.applyOne(ctx, b, name, server.ReconcileRequest{Wait: true}, !commit)
 	if err != nil {
 		return &exitError{code, err}
-	}
-	if code == exitSuspended && result.Status.Hold != nil {
-		code = exitDone // it is held, as asked for
 	}
 	if _, err := c.structured(result); err != nil {
 		return err

@@ -160,8 +160,8 @@ func (c *cli) once(ctx context.Context, s settings, timeout time.Duration) error
 	}
 	defer sys.Close()
 	source, err := sys.api.Sync(ctx)
-	if err != nil {
-		return err
+	if err := firstError(context.Cause(ctx), err); err != nil {
+		return &exitError{codeOfError(err), err}
 	}
 	code := exitDone
 	if source.Error != "" || source.Problem != "" {

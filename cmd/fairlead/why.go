@@ -78,7 +78,7 @@ func (c *cli) explain(e reconciler.Explanation) {
 			now += ", " + string(e.Now.Health)
 		}
 		now += ", image " + e.Now.Image
-	} else if e.Last != nil && e.Last.Outcome == reconciler.Applied {
+	} else if len(e.Pending) == 0 && e.Last != nil && e.Last.Outcome == reconciler.Applied {
 		now = string(e.Last.Actions[0].Verb) + "d"
 	}
 	fmt.Fprintf(c.out, "%s: %s\n", p.bold(e.Object), oneLine(now))
