@@ -48,8 +48,7 @@ type Harness struct {
 	Limit func(name string)
 	// Fail makes the nth call that changes or asks the engine fail from now
 	// on, 1 being the next, and all calls after it; whether it had effect is
-	// open. 0
-	// ends that.
+	// open. 0 ends that.
 	Fail func(n int)
 	// Alive says whether a container of that name runs, whoever owns it.
 	Alive func(name string) bool

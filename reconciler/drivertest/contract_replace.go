@@ -177,7 +177,11 @@ func (b *bench) volumesStay() {
 }
 
 func (b *bench) peers() {
-	sidecar := desired.Service{Name: "sidecar", Image: b.Image(KindPlain, 1), NetworkMode: "service:app", StopGrace: b.web(KindPlain, 1).StopGrace}
+	// Both listen in one network namespace: PORT tells the image another port.
+	sidecar := desired.Service{
+		Name: "sidecar", Image: b.Image(KindPlain, 1), NetworkMode: "service:app",
+		Environment: map[string]string{"PORT": "8001"}, StopGrace: b.web(KindPlain, 1).StopGrace,
+	}
 	app := func(v int) desired.Service {
 		s := b.web(KindPlain, v)
 		s.Name = "app"
