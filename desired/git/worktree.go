@@ -36,6 +36,7 @@ func openWorkTree(g gitDir, st *store) (*workTree, error) {
 	if err != nil {
 		return nil, lockError("index", name, err)
 	}
+	ownerOf(g).take(name)
 	w := &workTree{g: g, st: st, lock: lock, entries: map[string]*index.Entry{}}
 	if w.idx, w.written, err = readIndex(g); err != nil {
 		w.close()
@@ -223,6 +224,7 @@ func (w *workTree) write(name string, content []byte, mode filemode.FileMode) (f
 	if err := w.root.Rename(tmp, name); err != nil {
 		return nil, err
 	}
+	ownerOf(w.g).takeAbove(w.g.work, filepath.Join(w.g.work, name))
 	return w.root.Lstat(name)
 }
 

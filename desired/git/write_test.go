@@ -1,9 +1,7 @@
 package git
 
 import (
-	"context"
 	"errors"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -433,40 +431,4 @@ func TestInit(t *testing.T) {
 	if s, err := open(t, Options{Repo: none}).Latest(t.Context()); err != nil || s.Author != "Cy" {
 		t.Errorf("%+v, %v", s, err)
 	}
-}
-
-// TestConcurrentUse calls everything at once; the race detector watches.
-func TestConcurrentUse(t *testing.T) {
-	dir := newWork(t, "a", "0")
-	r := open(t, Options{Repo: dir})
-	running(t, r)
-	var wg sync.WaitGroup
-	made := make([]map[string]bool, 4)
-	for w := range made {
-		made[w] = map[string]bool{}
-		wg.Go(func() {
-			for i := range 5 {
-				rev, err := r.Commit(t.Context(), CommitRequest{Files: files(number("w", w), number("", i)), Message: "m"})
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				made[w][rev.Commit] = true
-				_ = r.Status()
-				_ = r.Sync(context.Background())
-				if s, err := r.Latest(t.Context()); err != nil || s.Tree == nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	all := map[string]bool{}
-	for _, m := range made {
-		maps.Copy(all, m)
-	}
-	if len(all) != 20 || git(t, dir, "rev-list", "--count", "HEAD") != "21" {
-		t.Errorf("%d commits, git counts %s", len(all), git(t, dir, "rev-list", "--count", "HEAD"))
-	}
-	wantClean(t, dir)
 }

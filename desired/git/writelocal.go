@@ -92,11 +92,13 @@ func (d *draft) install(g gitDir, by Author, message string) (err error) {
 
 // store writes the new objects.
 func (d *draft) store(g gitDir) error {
-	s := newStorage(g.fs())
+	s, by := newStorage(g.fs()), ownerOf(g)
 	for _, o := range d.objs {
 		if _, err := s.SetEncodedObject(o); err != nil {
 			return fmt.Errorf("write object: %w", err)
 		}
+		h := o.Hash().String()
+		by.takeAbove(filepath.Join(g.common, "objects"), filepath.Join(g.common, "objects", h[:2], h[2:]))
 	}
 	return syncDir(filepath.Join(g.common, "objects"))
 }
@@ -145,6 +147,7 @@ func lockRef(g gitDir, st *store, at target) (*refLock, error) {
 	if err != nil {
 		return nil, lockError("branch", file+".lock", err)
 	}
+	ownerOf(g).takeAbove(filepath.Join(g.common, "refs"), f.Name())
 	l := &refLock{file: file, lock: f}
 	now, err := storer.ResolveReference(st.storage(), plumbing.ReferenceName(at.name))
 	if err != nil {
