@@ -120,7 +120,11 @@ func (l *loader) includedEnv(inc inclusion, outer environment, where at) (enviro
 	files := inc.env
 	if len(files) == 0 {
 		def := path.Join(inc.dir, ".env")
-		if r, err := l.tree.resolve(def); err != nil || r.info.IsDir() {
+		r, err := l.tree.resolve(def)
+		if err != nil && !isMissing(err) {
+			l.problem(where, where.field, err)
+		}
+		if err != nil || r.info.IsDir() {
 			return outer, nil
 		}
 		files = []string{def}

@@ -24,7 +24,9 @@ type variables struct {
 	values map[string]string // by template: what it became
 }
 
-func newVariables() *variables { return &variables{seen: map[wanted]bool{}, values: map[string]string{}} }
+func newVariables() *variables {
+	return &variables{seen: map[wanted]bool{}, values: map[string]string{}}
+}
 
 func (v *variables) want(w wanted) {
 	if !v.seen[w] {

@@ -190,8 +190,12 @@ func (l *loader) profiles() []string {
 func (l *loader) find1st(names []string) []string {
 	var found []string
 	for _, n := range names {
-		if _, err := l.tree.resolve(path.Join(l.in.Dir, n)); err == nil {
+		name := path.Join(l.in.Dir, n)
+		switch _, err := l.tree.resolve(name); {
+		case err == nil:
 			found = append(found, n)
+		case !isMissing(err):
+			l.problem(at{file: name}, "", err)
 		}
 	}
 	if len(found) > 1 {

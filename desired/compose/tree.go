@@ -64,28 +64,41 @@ func under(dir, name string) (string, bool) {
 // lstat tells what name is, without following a link, and whether it is one of
 // the host's own files. A directory counts as the repository's when both have it.
 func (t tree) lstat(name string) (fs.FileInfo, bool, error) {
-	if t.local != nil {
-		if rel, ok := under(t.dir, name); ok {
-			info, err := fs.Lstat(t.local, rel)
-			if err == nil && !info.IsDir() {
-				return info, true, nil
-			}
-			if err == nil {
-				if _, rerr := fs.Lstat(t.repo, name); rerr != nil {
-					return info, true, nil
-				}
-			}
-		}
+	own, err := t.lstatLocal(name)
+	if err != nil || own != nil && !own.IsDir() {
+		return own, true, err
 	}
 	info, err := fs.Lstat(t.repo, name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
-		return nil, false, errMissing(name)
+	switch {
+	case err == nil:
+		return info, false, nil
+	case !absent(err):
+		return nil, false, fmt.Errorf("read %s: %w", name, err)
+	case own != nil:
+		return own, true, nil
+	}
+	return nil, false, errMissing(name)
+}
+
+// lstatLocal gives nil when the host has no file of that name.
+func (t tree) lstatLocal(name string) (fs.FileInfo, error) {
+	rel, ok := under(t.dir, name)
+	if t.local == nil || !ok {
+		return nil, nil
+	}
+	info, err := fs.Lstat(t.local, rel)
+	if err != nil && !absent(err) {
+		return nil, fmt.Errorf("read %s of the host's own files: %w", rel, err)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("read %s: %w", name, err)
+		return nil, nil
 	}
-	return info, false, nil
+	return info, nil
 }
+
+// absent tells whether a file is really not there: an error of another kind
+// must never pass for that (law 3).
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) }
 
 func (t tree) readLink(name string, local bool) (string, error) {
 	fsys, at := t.repo, name
@@ -116,6 +129,9 @@ func (t tree) resolve(name string) (found, error) {
 	r := found{name: "."}
 	rest := strings.Split(name, "/")
 	for links := 0; len(rest) > 0; {
+		if r.info != nil && !r.info.IsDir() {
+			return found{}, errMissing(name)
+		}
 		next := path.Join(r.name, rest[0])
 		rest = rest[1:]
 		info, local, err := t.lstat(next)
@@ -144,7 +160,7 @@ func (t tree) resolve(name string) (found, error) {
 			}
 		}
 		rest = append(strings.Split(to, "/"), rest...)
-		r.name = "."
+		r = found{name: "."}
 	}
 	if r.info == nil {
 		info, local, err := t.lstat(".")
