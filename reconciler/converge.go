@@ -324,10 +324,7 @@ func (r *Instance) instead(ctx context.Context, m memo, why error) error {
 
 // prepare resolves the target and plans it, touching nothing that runs.
 func (r *Instance) prepare(ctx context.Context, l loaded, m memo) (Generation, Target, Planned, error) {
-	g, err := r.nextGeneration(l, m)
-	if err != nil {
-		return g, Target{}, Planned{}, err
-	}
+	g := r.nextGeneration(l, m)
 	t := Target{Spec: l.spec, Generation: g.Number, Revision: l.rev.Commit, Dir: r.cfg.Home}
 	have, err := r.observeSettled(ctx)
 	if err != nil {
@@ -359,18 +356,17 @@ func blocked(p Planned) error {
 
 // nextGeneration numbers a new generation; one that was cut off before it
 // stood keeps its number.
-func (r *Instance) nextGeneration(l loaded, m memo) (Generation, error) {
+func (r *Instance) nextGeneration(l loaded, m memo) Generation {
 	g := Generation{Revision: l.rev, SpecHash: l.spec.Hash(), Started: time.Now().UTC()}
 	if r.broken != nil {
 		old, _, err := r.cfg.Store.generation(r.cfg.Name, r.broken.Generation)
 		if err == nil && !old.Good && old.SpecHash == g.SpecHash {
 			g.Number = old.Number
-			return g, nil
+			return g
 		}
 	}
 	g.Number = m.Next
-	_, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Next = max(m.Next, g.Number+1) })
-	return g, err
+	return g
 }
 
 // observe looks closely and adds what older generations know.

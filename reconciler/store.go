@@ -140,14 +140,10 @@ func (s *Store) update(instance string, change func(*memo)) (memo, error) {
 		if err != nil {
 			return err
 		}
-		m = memo{Next: 1}
-		if v := b.Get(memoKey); v != nil {
-			if err := json.Unmarshal(v, &m); err != nil {
-				return err
-			}
-		}
-		change(&m)
-		return putJSON(b, memoKey, m)
+		return changeMemo(b, func(stored *memo) {
+			change(stored)
+			m = *stored
+		})
 	})
 	if err != nil {
 		return m, fmt.Errorf("write state of %s: %w", instance, err)
@@ -185,12 +181,27 @@ func (s *Store) putGeneration(instance string, g Generation, t Target) error {
 		if err != nil {
 			return err
 		}
-		return putJSON(gens, numberKey(g.Number), g)
+		if err := putJSON(gens, numberKey(g.Number), g); err != nil {
+			return err
+		}
+		return changeMemo(bucket(tx, instance), func(m *memo) { m.Next = max(m.Next, g.Number+1) })
 	})
 	if err != nil {
 		return fmt.Errorf("write generation %d of %s: %w", g.Number, instance, err)
 	}
 	return nil
+}
+
+// changeMemo reads, changes and writes the memo of an instance's bucket.
+func changeMemo(b *bolt.Bucket, change func(*memo)) error {
+	m := memo{Next: 1}
+	if v := b.Get(memoKey); v != nil {
+		if err := json.Unmarshal(v, &m); err != nil {
+			return err
+		}
+	}
+	change(&m)
+	return putJSON(b, memoKey, m)
 }
 
 // markGood makes a generation the applied one, in one transaction.
@@ -203,25 +214,16 @@ func (s *Store) markGood(instance string, g Generation) (m memo, err error) {
 		if err := putJSON(gens, numberKey(g.Number), g); err != nil {
 			return err
 		}
-		b := bucket(tx, instance)
-		if err := json.Unmarshal(orEmpty(b.Get(memoKey)), &m); err != nil {
-			return err
-		}
-		m.LastGood, m.Next = g.Number, max(m.Next, g.Number+1)
-		m.Applied, m.AppliedAt = g.Revision, time.Now().UTC()
-		return putJSON(b, memoKey, m)
+		return changeMemo(bucket(tx, instance), func(stored *memo) {
+			stored.LastGood, stored.Next = g.Number, max(stored.Next, g.Number+1)
+			stored.Applied, stored.AppliedAt = g.Revision, time.Now().UTC()
+			m = *stored
+		})
 	})
 	if err != nil {
 		return m, fmt.Errorf("mark generation %d of %s good: %w", g.Number, instance, err)
 	}
 	return m, nil
-}
-
-func orEmpty(v []byte) []byte {
-	if v == nil {
-		return []byte("{}")
-	}
-	return v
 }
 
 // ErrNoGeneration says that a generation is not, or no longer, recorded.
