@@ -152,6 +152,9 @@ func (m *mirror) setRef(dir string, at target) error {
 	if err := writeFile(file, []byte(at.commit.String()+"\n"), 0o644); err != nil {
 		return err
 	}
+	if dir == m.dir && m.at.name == at.name {
+		return nil // HEAD says so already
+	}
 	return writeFile(filepath.Join(dir, "HEAD"), []byte("ref: "+at.name+"\n"), 0o644)
 }
 
