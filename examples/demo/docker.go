@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -89,5 +90,29 @@ func (p place) removeImages(ctx context.Context) error {
 		return fmt.Errorf("remove images: %w", err)
 	}
 	pattern := fmt.Sprintf("reference=%s/%s/*", strings.TrimSpace(string(address)), p.name)
-	return removeAll(ctx, []string{"image", "ls", "-q", "--no-trunc", "--filter", pattern}, []string{"image", "rm", "-f"})
+	// By name, never by ID: another demo may use the same image under its own
+	// name. The digests are what is left of an image whose tag moved on.
+	var errs []error
+	for _, name := range []string{"{{.Repository}}:{{.Tag}}", "{{.Repository}}@{{.Digest}}"} {
+		errs = append(errs, removeNamed(ctx, []string{"image", "ls", "--digests", "--filter", pattern, "--format", name}))
+	}
+	return errors.Join(errs...)
+}
+
+func removeNamed(ctx context.Context, list []string) error {
+	out, err := docker(ctx, list...)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, name := range strings.Fields(out) {
+		if !strings.Contains(name, "<none>") && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	_, err = docker(ctx, append([]string{"image", "rm"}, names...)...)
+	return err
 }
