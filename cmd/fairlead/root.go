@@ -25,7 +25,6 @@ over its socket where one runs, and work alone where none does.
 		Version:       c.version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},

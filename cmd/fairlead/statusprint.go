@@ -32,10 +32,11 @@ func printOverview(w io.Writer, p painter, o server.Overview, now time.Time, wid
 	table(w, rows)
 }
 
-// fitLast cuts the last column so that the table fits the terminal.
+// fitLast cuts the last column so that the table fits the terminal,
+// if there is one (width is not 0).
 func fitLast(rows [][]cell, width int) {
 	if width == 0 {
-		width = 160
+		return
 	}
 	used := 0
 	for col := range len(rows[0]) - 1 {

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/desired/git"
+	"github.com/fairlead/fairlead/reconciler/drivertest"
+	"github.com/fairlead/fairlead/server"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// asProgram makes the test binary be the program itself, with an engine in
+// memory, so that the command line is tested as a process with exit codes.
+const asProgram = "FAIRLEAD_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) == "" {
+		os.Exit(m.Run())
+	}
+	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, version: "test", newEngine: newMemoryEngine}
+	os.Exit(c.main(os.Args[1:]))
+}
+
+// memoryEngine is drivertest's engine with what else the daemon wants.
+type memoryEngine struct{ *drivertest.Engine }
+
+func newMemoryEngine(engineOptions) (engine, error) {
+	e := drivertest.New()
+	for _, tag := range []string{"1", "2", "3"} {
+		e.Push("example.com/app:"+tag, drivertest.Healthy())
+	}
+	e.Push("example.com/app:sick", drivertest.Behaviour{Check: true, UnhealthyAfter: time.Millisecond})
+	e.Push("example.com/app:slow", drivertest.SlowStart(time.Hour))
+	return memoryEngine{e}, nil
+}
+
+func (memoryEngine) Events(ctx context.Context) <-chan string {
+	ch := make(chan string)
+	go func() { <-ctx.Done(); close(ch) }()
+	return ch
+}
+
+func (memoryEngine) Logs(ctx context.Context, instance, service string, follow bool, tail int, w io.Writer) error {
+	if service == "nobody" {
+		return fmt.Errorf("read logs of %s: there is no container of service %q", instance, service)
+	}
+	if _, err := fmt.Fprintf(w, "%s-web-1 | ready\n%[1]s-web-1 | tail=%d", instance, tail); err != nil || !follow {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// limit bounds everything that a test waits for.
+const limit = 60 * time.Second
+
+// world is a directory in which the program is run.
+type world struct {
+	t    *testing.T
+	dir  string
+	data string
+	repo string
+	env  []string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	w := &world{t: t, dir: dir, data: filepath.Join(dir, "data"), repo: filepath.Join(dir, "acme")}
+	w.env = []string{asProgram + "=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, "TZ=UTC",
+		"FAIRLEAD_CONFIG=" + w.write("agent.yaml", ""), "FAIRLEAD_DATA=" + w.data, "FAIRLEAD_REPO=" + w.repo, "FAIRLEAD_POLL=1s"}
+	return w
+}
+
+func (w *world) write(name, content string) string {
+	w.t.Helper()
+	name = filepath.Join(w.dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o644)); err != nil {
+		w.t.Fatal(err)
+	}
+	return name
+}
+
+var someone = git.Author{Name: "Ada", Email: "ada@example.com"}
+
+// begin makes the repository.
+func (w *world) begin(files map[string]string) {
+	w.t.Helper()
+	if _, err := git.Init(w.repo, contents(files), someone); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func contents(files map[string]string) map[string][]byte {
+	out := map[string][]byte{}
+	for name, content := range files {
+		out[name] = []byte(content)
+	}
+	return out
+}
+
+// commit changes the repository and returns the new commit.
+func (w *world) commit(message string, files map[string]string) string {
+	w.t.Helper()
+	r := git.Open(git.Options{Repo: w.repo})
+	defer r.Close()
+	if err := r.Sync(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	rev, err := r.Commit(w.t.Context(), git.CommitRequest{Files: contents(files), Message: message, Author: someone})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return rev.Commit
+}
+
+const acmeInstance = `apiVersion: fairlead/v1
+name: acme
+health: {timeout: 5s, bake: 50ms}
+`
+
+func acmeCompose(tag, greeting string) string {
+	return fmt.Sprintf(`services:
+  web:
+    image: example.com/app:%s
+    environment: {GREETING: %q}
+`, tag, greeting)
+}
+
+// result is what a run of the program came to.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+func (w *world) command(args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	w.t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env, cmd.Dir = w.env, w.dir
+	return cmd
+}
+
+// run runs the program to its end.
+func (w *world) run(args ...string) result {
+	w.t.Helper()
+	cmd := w.command(args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		w.t.Fatalf("fairlead %s: %v", strings.Join(args, " "), err)
+	}
+	return result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+}
+
+// must runs the program and fails the test unless it ends with the code.
+func (w *world) must(code int, args ...string) result {
+	w.t.Helper()
+	r := w.run(args...)
+	if r.code != code {
+		w.t.Fatalf("fairlead %s ended with %d, want %d\n%s%s", strings.Join(args, " "), r.code, code, r.stdout, r.stderr)
+	}
+	return r
+}
+
+// daemon is a running daemon.
+type daemon struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	log  *bytes.Buffer
+	done chan error
+}
+
+// start runs the daemon until it answers.
+func (w *world) start(args ...string) *daemon {
+	w.t.Helper()
+	d := &daemon{t: w.t, cmd: w.command(append([]string{"run"}, args...)...), log: &bytes.Buffer{}, done: make(chan error, 1)}
+	d.cmd.Stderr = d.log
+	if err := d.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() { d.done <- d.cmd.Wait() }()
+	w.t.Cleanup(func() { _ = d.cmd.Process.Kill() })
+	client := server.NewClient(filepath.Join(w.data, "fairlead.sock"), "")
+	defer client.Close()
+	tick, end := time.NewTicker(10*time.Millisecond), time.After(limit)
+	defer tick.Stop()
+	for client.Alive(w.t.Context()) != nil {
+		select {
+		case err := <-d.done:
+			w.t.Fatalf("the daemon ended: %v\n%s", err, d.log)
+		case <-end:
+			w.t.Fatal("the daemon does not answer")
+		case <-tick.C:
+		}
+	}
+	return d
+}
+
+// signal sends a signal and returns the exit code.
+func (d *daemon) signal(s syscall.Signal) int {
+	d.t.Helper()
+	if err := d.cmd.Process.Signal(s); err != nil {
+		d.t.Fatal(err)
+	}
+	select {
+	case <-d.done:
+	case <-time.After(limit):
+		d.t.Fatal("the daemon does not end")
+	}
+	return d.cmd.ProcessState.ExitCode()
+}
+
+var volatile = []struct {
+	find *regexp.Regexp
+	with string
+}{
+	{regexp.MustCompile(`\b[0-9a-f]{40}\b`), "1f2e3d4c5b6a79880123456789abcdef01234567"},
+	{regexp.MustCompile(`\b[0-9a-f]{8}\b`), "1f2e3d4c"},
+	{regexp.MustCompile(`\b[0-9.]+m?s ago`), "2s ago"},
+	{regexp.MustCompile(`\bin [0-9.]+m?s\b`), "in 2s"},
+	{regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`), "2026-11-20 12:00:00"},
+	{regexp.MustCompile(`\bprocess \d+`), "process 4711"},
+	{regexp.MustCompile(`TOOK +`), "TOOK  "},
+}
+
+// inTable is an age (a column of three and two spaces) or what an apply took.
+var inTable = regexp.MustCompile(`\b[0-9.]+m?s {2,}`)
+
+// steady takes out of a text what is different in each run.
+func (w *world) steady(s string) string {
+	s = strings.ReplaceAll(s, w.dir, "/srv")
+	if me := server.UserName(os.Getuid()); me != "root" {
+		s = regexp.MustCompile(`\b`+regexp.QuoteMeta(me)+`\b`).ReplaceAllString(s, "root")
+	}
+	for _, v := range volatile {
+		s = v.find.ReplaceAllString(s, v.with)
+	}
+	return inTable.ReplaceAllStringFunc(s, func(m string) string {
+		if len(m) > 5 {
+			return "51ms  "
+		}
+		return "2s" + strings.Repeat(" ", len(m)-2)
+	})
+}
+
+// golden compares a text with a checked-in one.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(got), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is different (-update writes it anew); got:\n%s\nwant:\n%s", file, got, want)
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/fairlead/fairlead/"
+
+// listed is what go list tells of a package.
+type listed struct {
+	ImportPath string
+	Doc        string
+	Imports    []string
+	Deps       []string
+	GoFiles    []string
+}
+
+func listPackages(t *testing.T) map[string]listed {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Doc,Imports,Deps,GoFiles", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	all, dec := map[string]listed{}, json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all[strings.TrimPrefix(p.ImportPath, module)] = p
+	}
+}
+
+// within reports whether a path is one of the roots or below it.
+func within(path string, roots ...string) bool {
+	return slices.ContainsFunc(roots, func(r string) bool { return path == r || strings.HasPrefix(path, r+"/") })
+}
+
+// others are the imports that are neither of the standard library nor our own.
+func others(paths []string) (out []string) {
+	for _, p := range paths {
+		first, _, _ := strings.Cut(p, "/")
+		if strings.Contains(first, ".") && !strings.HasPrefix(p, module) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func own(paths []string) (out []string) {
+	for _, p := range paths {
+		if rest, ours := strings.CutPrefix(p, module); ours {
+			out = append(out, rest)
+		}
+	}
+	return out
+}
+
+// TestRoomsImportInward holds the rooms apart: who may import which of our own
+// packages, and which libraries directly.
+func TestRoomsImportInward(t *testing.T) {
+	all := listPackages(t)
+	const driverContract = "reconciler/docker/swap" // pure steps that the driver in memory shares
+	rooms := map[string]struct{ own, libraries []string }{
+		"desired":               {nil, []string{"go.yaml.in/yaml", "github.com/invopop/jsonschema"}},
+		"desired/compose":       {[]string{"desired"}, []string{"github.com/compose-spec/compose-go", "go.yaml.in/yaml", "github.com/docker/go-units", "github.com/docker/go-connections"}},
+		"desired/git":           {[]string{"desired"}, []string{"github.com/go-git", "github.com/fsnotify/fsnotify", "golang.org/x", "github.com/sirupsen/logrus"}},
+		"reconciler":            {[]string{"desired"}, []string{"github.com/sirupsen/logrus", "go.etcd.io/bbolt", "golang.org/x/sync"}},
+		"reconciler/drivertest": {[]string{"desired", "reconciler", driverContract}, nil},
+		"reconciler/docker": {[]string{"desired", "reconciler", driverContract}, []string{"github.com/docker", "github.com/containerd/errdefs",
+			"github.com/sirupsen/logrus", "github.com/opencontainers", "github.com/moby", "golang.org/x/sync", "golang.org/x/sys",
+			"github.com/google/go-containerregistry/pkg/authn", "github.com/google/go-containerregistry/pkg/name"}}, // credentials of registries
+		driverContract: {[]string{"desired", "reconciler"}, nil},
+		"server":       {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys"}},
+	}
+	for name, rule := range rooms {
+		p, there := all[name]
+		if !there {
+			t.Errorf("there is no package %s: mend this table", name)
+		}
+		for _, dep := range own(p.Imports) {
+			if !slices.Contains(rule.own, dep) {
+				t.Errorf("%s imports %s", name, dep)
+			}
+		}
+		for _, dep := range others(p.Imports) {
+			if !within(dep, rule.libraries...) {
+				t.Errorf("%s imports %s", name, dep)
+			}
+		}
+	}
+	for name := range all {
+		if _, ruled := rooms[name]; !ruled && name != "cmd/fairlead" && !within(name, "examples", "scripts") && name+"/" != module {
+			t.Errorf("package %s is in no room: add it to this table", name)
+		}
+	}
+}
+
+// TestLibrariesHaveOneImporter keeps each large library behind one package, and
+// out of everything that the core is made of.
+func TestLibrariesHaveOneImporter(t *testing.T) {
+	all := listPackages(t)
+	only := map[string]string{
+		"github.com/compose-spec/compose-go": "desired/compose",
+		"github.com/go-git/go-git":           "desired/git",
+		"github.com/fsnotify/fsnotify":       "desired/git",
+		"github.com/docker/docker":           "reconciler/docker",
+		"github.com/spf13/cobra":             "cmd/fairlead",
+	}
+	for library, importer := range only {
+		found := false
+		for name, p := range all {
+			imports := slices.ContainsFunc(p.Imports, func(i string) bool { return within(i, library) })
+			if found = found || (imports && name == importer); imports && name != importer && !within(name, "examples") && name+"/" != module {
+				t.Errorf("%s imports %s, which is for %s only", name, library, importer)
+			}
+		}
+		if !found {
+			t.Errorf("%s does not import %s: mend this table", importer, library)
+		}
+	}
+	for _, core := range []string{"desired", "reconciler", "server"} {
+		for _, dep := range all[core].Deps {
+			for library := range only {
+				if within(dep, library) {
+					t.Errorf("%s depends on %s", core, dep)
+				}
+			}
+		}
+	}
+}
+
+func TestNothingImportsTheCommand(t *testing.T) {
+	for name, p := range listPackages(t) {
+		if slices.Contains(p.Imports, module+"cmd/fairlead") {
+			t.Errorf("%s imports cmd/fairlead", name)
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	for name, p := range listPackages(t) {
+		if len(p.GoFiles) > 0 && len(p.Doc) < 40 && path.Clean(p.ImportPath)+"/" != module {
+			t.Errorf("%s has no doc comment that says what lives there", name)
+		}
+	}
+}
