@@ -107,7 +107,8 @@ func (r *Instance) commit(ctx context.Context, a application, log *logrus.Entry)
 	if err != nil {
 		return err
 	}
-	r.settled(a.target, have, Planned{Held: a.planned.Held})
+	r.held = a.planned.Held
+	r.settled(a.target, have)
 	return nil
 }
 
@@ -265,7 +266,7 @@ func (r *Instance) undo(ctx context.Context) error {
 	if have, err = r.cfg.Driver.Observe(ctx, r.cfg.Name, false); err != nil {
 		return err
 	}
-	r.settled(r.good.target, have, Planned{})
+	r.settled(r.good.target, have)
 	return nil
 }
 

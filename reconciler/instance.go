@@ -77,6 +77,7 @@ type Instance struct {
 	ready    bool         // start-up has read journal and store
 	broken   *interrupted // the apply that did not end, if there is one
 	said     said         // of the revision, before what runs was looked at
+	held     []Held       // what the last deep observation could not have done
 	forced   bool         // this pass does not wait for a retry to be due
 	try      attempt
 	lastDeep time.Time

@@ -193,6 +193,25 @@ func TestVolumesAndForeignObjectsStay(t *testing.T) {
 	})
 }
 
+// What is held stays said in the passes that do not look closely.
+func TestHeldVolumeStaysACondition(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("app", "app:1"))
+		spec.Volumes = map[string]desired.Volume{"data": {Key: "data", Name: "acme_data"}}
+		h.apply(spec)
+		spec.Volumes = map[string]desired.Volume{"data": {Key: "data", Name: "acme_data", DriverOpts: map[string]string{"type": "tmpfs"}}}
+		h.apply(spec)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		if err := h.inst.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if c := h.inst.Status().Condition(reconciler.ContainersReady); c.Reason != "VolumeDiffers" {
+			t.Errorf("condition = %+v", c)
+		}
+	})
+}
+
 func TestForeignNameIsNotTaken(t *testing.T) {
 	lawTest(t, func(t *testing.T, h *house) {
 		h.engine.AddForeign("acme-app-1", "project acme, made by docker compose")

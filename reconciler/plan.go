@@ -158,7 +158,7 @@ func (p *planner) service(s desired.Service) {
 		}
 		if holder, taken := p.have.Foreign[a.Object]; taken {
 			p.hold(KindContainer, s.Name, "NameTaken", "the name %s is held by a container that is not Fairlead's (%s); "+
-				"remove or rename it", a.Object, holder)
+				"remove or rename it, or for a whole compose project: docker compose -p PROJECT down", a.Object, holder)
 			continue
 		}
 		if a.Verb != Update {
