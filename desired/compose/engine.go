@@ -116,7 +116,7 @@ var explanations = []explanation{
 	{regexp.MustCompile(`(?s)^extends\.(.+)\.service is required()$`), func(_ *loader, m []string) ([]string, string, string) {
 		return []string{"services", m[1], "extends"}, "service is missing", "say which service to extend"
 	}},
-	{regexp.MustCompile(`(?s)^service volume (\S+) (is missing .+)$`), plainText},
+	{regexp.MustCompile(`(?s)^service (?:volume|ports) (\S+) (is missing .+)$`), plainText},
 	{regexp.MustCompile(`(?s)^(Circular reference):\s+(.*)$`), circular},
 	{regexp.MustCompile(`(?s)^'?((?:services|volumes|networks|configs|secrets|include)(?:\[[^\]]*\]|\.[^\s:'\]]+)*)'?:? (.+)$`), plainText},
 	{regexp.MustCompile(`(?s)^(?:(?:1|2|3|\d+) error\(s\) decoding:|decoding failed due to the following error\(s\):)\s+(?:\* )?(?:error decoding )?'([^']+)'[: ]+(.+)$`), decodeError},
@@ -198,6 +198,9 @@ func (l *loader) explainOne(message string) {
 		return
 	}
 	p := desired.Problem{File: l.main(), Text: polish(message)}
+	if m := parseFailure.FindStringSubmatch(p.Text); m != nil {
+		p = desired.Problem{File: m[1], Line: atoi(m[2]), Text: m[3], Hint: "the file is not valid YAML"}
+	}
 	if message == "empty compose file" && len(l.removed) > 0 {
 		return
 	}
@@ -206,6 +209,10 @@ func (l *loader) explainOne(message string) {
 	}
 	l.add(p)
 }
+
+// parseFailure is how compose-go's own YAML parser, stricter in places than
+// ours, tells where it stopped.
+var parseFailure = regexp.MustCompile(`^failed to parse (\S+): yaml: (?:construct errors: )?.*?line (\d+)(?:, column \d+)?: (?:yaml: )?(.+)$`)
 
 // takeOut removes a path from every file that has it.
 func (l *loader) takeOut(p []string) {

@@ -39,6 +39,8 @@ func (l *loader) projectEnv() environment {
 // parseEnv adds the variables of an env file to vars. Values that came from
 // one of the host's own files are sensitive.
 func (l *loader) parseEnv(f file, name, format string, vars environment, lookup func(string) (string, bool)) {
+	known := len(l.problems)
+	defer func() { l.envWrong = l.envWrong || len(l.problems) > known }()
 	before := maps.Clone(vars)
 	if format == "raw" {
 		parseRaw(f.data, vars, lookup)
@@ -96,6 +98,9 @@ var envLine = regexp.MustCompile(`line (\d+): `)
 // envError takes the file's name out of a dotenv error: the problem has it.
 func envError(err error) error {
 	text := strings.ReplaceAll(err.Error(), "\n", " ")
+	if _, after, ok := strings.Cut(text, "Invalid template: "); ok {
+		return &fileError{text: "the ${…} is not written correctly: " + after, hint: "write $$ for a dollar sign that is meant as one"}
+	}
 	if i := envLine.FindStringIndex(text); i != nil {
 		text = text[i[1]:]
 	}

@@ -89,10 +89,10 @@ func (s scanner) scan(text string) {
 			i += 2
 		case c == '{':
 			end := closing(text[i+1:])
-			if end < 0 {
-				return
+			if end < 0 || !s.braced(text[i+2:i+1+end]) {
+				i += 2 // not valid: compose-go reads on behind the brace
+				continue
 			}
-			s.braced(text[i+2 : i+1+end])
 			i += end + 2
 		default:
 			n := nameLen(text[i+1:])
@@ -110,18 +110,22 @@ func (s scanner) plain(name string) {
 	}
 }
 
-func (s scanner) braced(body string) {
+// braced looks at the inside of ${…}; false when it is not valid.
+func (s scanner) braced(body string) bool {
 	n := nameLen(body)
 	name, op := body[:n], body[n:]
+	if n == 0 {
+		return false
+	}
 	if op == "" {
 		s.plain(name)
-		return
+		return true
 	}
 	value, ok := s.lookup(name)
 	soft := strings.HasPrefix(op, ":")
 	op = strings.TrimPrefix(op, ":")
-	if op == "" {
-		return
+	if op == "" || !strings.ContainsAny(op[:1], "-?+") {
+		return false
 	}
 	absent := !ok || soft && value == ""
 	switch word := op[1:]; {
@@ -130,6 +134,7 @@ func (s scanner) braced(body string) {
 	case op[0] == '-' && absent, op[0] == '+' && !absent:
 		s.scan(word)
 	}
+	return true
 }
 
 // closing is the index of the brace that closes the one text begins with.

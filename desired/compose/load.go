@@ -58,6 +58,7 @@ type loader struct {
 	problems desired.Problems
 	notes    desired.Problems
 	secret   map[string]bool
+	envWrong bool // an env file has mistakes: compose-go would warn of them again
 	fatal    error
 }
 
@@ -78,7 +79,8 @@ func (l *loader) load() (desired.Project, error) {
 	l.env = l.projectEnv()
 	before := len(l.problems)
 	l.readMain()
-	if l.fatal == nil && len(l.problems) == before { // else the model would lack what could not be read
+	blocked := len(l.problems) > before || l.envWrong && l.needStage
+	if l.fatal == nil && !blocked { // else the model would lack what could not be read
 		l.interpret()
 	}
 	if l.fatal != nil {

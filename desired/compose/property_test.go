@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -127,7 +126,7 @@ func TestSubstituteLikeCompose(t *testing.T) {
 	t.Cleanup(func() { logrus.SetOutput(os.Stderr) })
 	piece := rapid.SampledFrom([]string{
 		"$A", "${A}", "$B", "${B}", "${EMPTY}", "${B:-x}", "${B-x}", "${A:-x}", "${EMPTY:-d}", "${EMPTY-d}", "${A:+y}", "${B:+y}", "${B+$A}",
-		"${B:-${A}}", "${B:-${C}}", "${A:-${C}}", "${A:+${C}}", "$$", "$$B", "$", "$1", "text", " ", "}", "{", ":", "${B:-$C}",
+		"${B:-${A}}", "${B:-${C}}", "${A:-${C}}", "${A:+${C}}", "$$", "$$B", "$", "$1", "text", " ", "}", "{", ":", "${", "${1}", "${A", "${A!x}", "${A:}", "${}", "${B:-$C}",
 	})
 	env := environment{"A": "1", "EMPTY": ""}
 	rapid.Check(t, func(r *rapid.T) {
@@ -197,7 +196,8 @@ func FuzzLoad(f *testing.F) {
 	} {
 		f.Add([]byte(s), []byte("A=$B\n"))
 	}
-	logrus.SetOutput(io.Discard)
+	logged := &bytes.Buffer{}
+	logrus.SetOutput(logged)
 	temp := f.TempDir()
 	f.Setenv("TMPDIR", temp)
 	f.Fuzz(func(t *testing.T, data, env []byte) {
@@ -208,8 +208,12 @@ func FuzzLoad(f *testing.F) {
 			"inst/compose.yaml": {Data: data}, "inst/.env": {Data: env}, "inst/x.yaml": {Data: []byte("services: {a: {image: y}}\n")},
 		}
 		in := desired.ComposeInput{Tree: repo, Dir: "inst", Name: "acme"}
+		logged.Reset()
 		p, err := Load(in)
 		q, err2 := Load(in)
+		if logged.Len() > 0 {
+			t.Fatalf("logged: %s", logged)
+		}
 		if !reflect.DeepEqual(p, q) || (err == nil) != (err2 == nil) {
 			t.Fatalf("two loads differ:\n%+v %v\n%+v %v", p, err, q, err2)
 		}

@@ -85,7 +85,7 @@ func (l *loader) parse(s *source) bool {
 			return true
 		}
 		if err != nil {
-			p := desired.Problem{File: s.path, Text: strings.TrimPrefix(err.Error(), "yaml: "), Hint: "the file is not valid YAML"}
+			p := desired.Problem{File: s.path, Line: 1, Text: strings.TrimPrefix(err.Error(), "yaml: "), Hint: "the file is not valid YAML"}
 			if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 				p.Line, p.Text = atoi(m[1]), err.Error()[len(m[0]):]
 			}
@@ -132,6 +132,7 @@ func (l *loader) sound(s *source, root *yaml.Node) bool {
 		first := map[string]int{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			k := n.Content[i]
+			ok = l.textKey(s, p, k) && ok
 			if line, dup := first[k.Value]; dup && k.Value != "<<" {
 				l.add(desired.Problem{
 					File: s.path, Line: k.Line, Field: field(append(p[:len(p):len(p)], k.Value)),
@@ -143,6 +144,16 @@ func (l *loader) sound(s *source, root *yaml.Node) bool {
 		}
 	})
 	return ok
+}
+
+// textKey refuses a key that YAML reads as something else than text.
+func (l *loader) textKey(s *source, p []string, k *yaml.Node) bool {
+	tag := deref(k).ShortTag()
+	if k.Kind != yaml.MappingNode && k.Kind != yaml.SequenceNode && tag != "!!int" && tag != "!!null" && tag != "!!bool" && tag != "!!float" {
+		return true
+	}
+	l.add(desired.Problem{File: s.path, Line: k.Line, Field: field(p), Text: "the key " + k.Value + " is not text", Hint: "write it in quotes"})
+	return false
 }
 
 // references prepares what a document says about other files, and takes out
