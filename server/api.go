@@ -19,6 +19,8 @@ type Fleet interface {
 	Instances() []*reconciler.Instance
 	Instance(name string) (*reconciler.Instance, error)
 	Discover(ctx context.Context) error
+	// Problems is what is wrong with the repository as a whole.
+	Problems() error
 	Source() reconciler.SourceStatus
 }
 
@@ -64,10 +66,11 @@ type Version struct {
 // SourceInfo is how fresh the desired state is.
 type SourceInfo struct {
 	reconciler.SourceStatus
-	Error    string           `json:"error,omitempty"` // of the last attempt to read something newer
-	Problem  string           `json:"problem,omitempty"`
-	Revision desired.Revision `json:"revision,omitzero"`
-	Dirty    []string         `json:"uncommitted,omitempty"`
+	Error    string            `json:"error,omitempty"`    // of the last attempt to read something newer
+	Problem  string            `json:"problem,omitempty"`  // why the revision, or a part of it, cannot be used
+	Problems []desired.Problem `json:"problems,omitempty"` // the same, where it is in files
+	Revision desired.Revision  `json:"revision,omitzero"`
+	Dirty    []string          `json:"uncommitted,omitempty"`
 }
 
 // Overview is the status of everything.
@@ -108,8 +111,15 @@ func (a *API) Version(context.Context) (Version, error) { return a.cfg.Version, 
 func (a *API) Source(ctx context.Context) (SourceInfo, error) {
 	s := SourceInfo{SourceStatus: a.cfg.Fleet.Source()}
 	snapshot, err := a.cfg.Source.Latest(ctx)
+	if err == nil {
+		err = a.cfg.Fleet.Problems()
+	}
 	if err != nil {
 		s.Problem = err.Error()
+	}
+	var problems desired.Problems
+	if errors.As(err, &problems) {
+		s.Problems = problems
 	}
 	s.Revision, s.Dirty = snapshot.Revision, snapshot.Dirty
 	if s.Err != nil {
@@ -122,15 +132,12 @@ func (a *API) Source(ctx context.Context) (SourceInfo, error) {
 // repository is in what it returns, since the last revision still counts.
 func (a *API) Sync(ctx context.Context) (SourceInfo, error) {
 	syncErr := a.cfg.Source.Sync(ctx)
-	err := a.cfg.Fleet.Discover(ctx)
-	s, _ := a.Source(ctx)
-	switch {
-	case syncErr != nil && s.Error == "":
+	_ = a.cfg.Fleet.Discover(ctx) // which Problems remembers
+	s, err := a.Source(ctx)
+	if syncErr != nil && s.Error == "" {
 		s.Error = syncErr.Error()
-	case err != nil && s.Problem == "":
-		s.Problem = err.Error()
 	}
-	return s, nil
+	return s, err
 }
 
 // Overview returns the status of all instances.

@@ -46,18 +46,13 @@ func (c *cli) apply(ctx context.Context, args []string, retry bool) error {
 		return &exitError{codeOfError(err), err}
 	}
 	names, err := pick(ctx, b, args)
+	if err != nil && len(source.Problems) > 0 {
+		return &exitError{exitRefused, err}
+	}
 	if err != nil {
 		return err
 	}
-	code := exitDone
-	if source.Error != "" { // the last revision still counts, but it is not what was asked for
-		c.complain(fmt.Errorf("read repository: %s", source.Error))
-		code = exitError1
-	}
-	if source.Problem != "" && len(args) == 0 {
-		c.complain(fmt.Errorf("read repository: %s", source.Problem))
-		code = exitError1
-	}
+	code := c.complainOfSource(source)
 	var results []server.Result
 	for _, name := range names {
 		result, one, err := c.applyOne(ctx, b, name, server.ReconcileRequest{Retry: retry, Wait: true}, false)
@@ -70,6 +65,23 @@ func (c *cli) apply(ctx context.Context, args []string, retry bool) error {
 		return err
 	}
 	return exitWith(code)
+}
+
+// complainOfSource says what is wrong with the repository beside what can be
+// applied of it, and returns the code for that.
+func (c *cli) complainOfSource(s server.SourceInfo) int {
+	switch {
+	case s.Error != "": // the last revision still counts, but it is not what was asked for
+		c.complain(fmt.Errorf("read repository: %s", s.Error))
+		return exitError1
+	case len(s.Problems) > 0:
+		c.listProblems(s.Problems)
+		return exitRefused
+	case s.Problem != "":
+		c.complain(fmt.Errorf("read repository: %s", s.Problem))
+		return exitError1
+	}
+	return exitDone
 }
 
 // applyOne applies one instance and prints what happens. With held, a generation

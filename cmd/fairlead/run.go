@@ -163,14 +163,14 @@ func (c *cli) once(ctx context.Context, s settings, timeout time.Duration) error
 	if err := firstError(context.Cause(ctx), err); err != nil {
 		return &exitError{codeOfError(err), err}
 	}
-	code := exitDone
-	if source.Error != "" || source.Problem != "" {
-		code = exitError1
-	}
 	instances := sys.manager.Instances()
+	if len(instances) == 0 && len(source.Problems) > 0 {
+		return &exitError{exitRefused, noInstance(source)}
+	}
 	if len(instances) == 0 {
 		return noInstance(source)
 	}
+	code := c.complainOfSource(source)
 	codes := make([]int, len(instances))
 	group := new(errgroup.Group)
 	for i, r := range instances {
