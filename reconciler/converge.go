@@ -12,7 +12,7 @@ import (
 // converge is the body of a pass. Its error says that something has to be
 // tried again; what a person should know is in the status.
 func (r *Instance) converge(ctx context.Context) error {
-	if err := r.start(ctx); err != nil {
+	if err := r.start(); err != nil {
 		return err
 	}
 	l := r.load(ctx)

@@ -3,9 +3,13 @@ package reconciler_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
@@ -31,9 +35,9 @@ func upgrade(image string) (before, after_ desired.Spec) {
 	return before, after_
 }
 
-// crash makes the engine fail for good from the nth step on, as it is for a
+// crashAt makes the engine fail for good from the nth step on, as it is for a
 // daemon that was killed there, and says whether it came that far.
-func (h *house) crashAt(n int64, run func()) (reached bool) {
+func (h *house) crashAt(n int64) (reached bool) {
 	var steps atomic.Int64
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -46,9 +50,6 @@ func (h *house) crashAt(n int64, run func()) (reached bool) {
 	}
 	h.inst.Once(ctx)
 	h.engine.Hook = nil
-	if run != nil {
-		run()
-	}
 	return steps.Load() >= n
 }
 
@@ -58,7 +59,7 @@ func TestKilledAtEveryStepOfAGoodUpgrade(t *testing.T) {
 	points := everyStep(t, func(t *testing.T, h *house, n int64) bool {
 		h.apply(before)
 		h.repo.commit(next)
-		reached := h.crashAt(n, nil)
+		reached := h.crashAt(n)
 		h.restart()
 		s := h.once()
 		h.converged(next)
@@ -77,7 +78,7 @@ func TestKilledAtEveryStepOfABadUpgrade(t *testing.T) {
 	points := everyStep(t, func(t *testing.T, h *house, n int64) bool {
 		h.apply(before)
 		h.repo.commit(next)
-		reached := h.crashAt(n, nil)
+		reached := h.crashAt(n)
 		h.restart()
 		s := h.once()
 		s = h.once()
@@ -96,9 +97,9 @@ func TestKilledTwice(t *testing.T) {
 	everyStep(t, func(t *testing.T, h *house, n int64) bool {
 		h.apply(before)
 		h.repo.commit(next)
-		reached := h.crashAt(n, nil)
+		reached := h.crashAt(n)
 		h.restart()
-		h.crashAt(1+n%7, nil)
+		h.crashAt(1 + n%7)
 		h.restart()
 		h.once()
 		h.converged(next)
@@ -112,7 +113,7 @@ func TestKilledAndReverted(t *testing.T) {
 	everyStep(t, func(t *testing.T, h *house, n int64) bool {
 		h.apply(before)
 		h.repo.commit(next)
-		reached := h.crashAt(n, nil)
+		reached := h.crashAt(n)
 		h.repo.commit(before)
 		h.restart()
 		h.once()
@@ -128,7 +129,7 @@ func TestKilledAndOvertaken(t *testing.T) {
 	everyStep(t, func(t *testing.T, h *house, n int64) bool {
 		h.apply(before)
 		h.repo.commit(next)
-		reached := h.crashAt(n, nil)
+		reached := h.crashAt(n)
 		h.repo.commit(third)
 		h.restart()
 		h.once()
@@ -137,12 +138,65 @@ func TestKilledAndOvertaken(t *testing.T) {
 	})
 }
 
+// Killed after the journal's commit and before the store knows of it: the
+// generation stands.
+func TestKilledBetweenCommitAndStore(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		before, next := upgrade("app:2")
+		h.apply(before)
+		h.repo.commit(next)
+		h.dieAtSettle()
+		if err := h.store.Forget("acme", 1); err != nil {
+			t.Fatal(err)
+		}
+		h.repo.down = errBoom // so that nothing but the journal says so
+		h.restart()
+		if s := h.once(); s.Generation != 2 {
+			t.Errorf("generation %d, want 2", s.Generation)
+		}
+		h.converged(next)
+	})
+}
+
+// Containers that were set aside are cleared even when nothing but they tells
+// of the apply.
+func TestLeftOversWithoutAJournalAreCleared(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		before, next := upgrade("app:2")
+		h.apply(before)
+		h.repo.commit(next)
+		h.dieAtSettle()
+		if err := os.Remove(filepath.Join(h.dir, "journal", "acme")); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		h.restart()
+		if err := h.inst.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		h.converged(next)
+	})
+}
+
+// dieAtSettle makes a pass whose last step never happens.
+func (h *house) dieAtSettle() {
+	h.engine.Hook = func(step string) error {
+		if strings.HasPrefix(step, "settle ") {
+			return errBoom
+		}
+		return nil
+	}
+	h.inst.Once(context.Background())
+	h.engine.Hook = nil
+}
+
 // Killed at any step of a first deployment.
 func TestKilledInTheFirstDeployment(t *testing.T) {
 	first, _ := upgrade("app:2")
 	everyStep(t, func(t *testing.T, h *house, n int64) bool {
 		h.repo.commit(first)
-		reached := h.crashAt(n, nil)
+		reached := h.crashAt(n)
 		h.restart()
 		h.once()
 		h.converged(first)
@@ -157,7 +211,7 @@ func TestKilledAndGitIsGone(t *testing.T) {
 	everyStep(t, func(t *testing.T, h *house, n int64) bool {
 		h.apply(before)
 		h.repo.commit(next)
-		reached := h.crashAt(n, nil)
+		reached := h.crashAt(n)
 		h.repo.down = errBoom
 		h.restart()
 		h.once()

@@ -7,7 +7,7 @@ import (
 )
 
 // start reads, once, what an earlier run of the daemon left.
-func (r *Instance) start(ctx context.Context) error {
+func (r *Instance) start() error {
 	if r.ready {
 		return nil
 	}
@@ -22,7 +22,7 @@ func (r *Instance) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.recover(ctx, lastApply(entries)); err != nil {
+	if err := r.recover(lastApply(entries)); err != nil {
 		return err
 	}
 	r.deep.Store(true)
@@ -51,7 +51,7 @@ const maxAttempts = 3
 // recover takes up the apply that the journal says was cut off: one that was
 // committed is settled, one that was being undone stays quarantined, one that
 // was on its way is resumed by the next pass, unless it was cut off too often.
-func (r *Instance) recover(ctx context.Context, in *interrupted) error {
+func (r *Instance) recover(in *interrupted) error {
 	if in == nil {
 		return nil
 	}
@@ -67,14 +67,14 @@ func (r *Instance) recover(ctx context.Context, in *interrupted) error {
 	switch {
 	case in.Committed:
 		log.Info("Settle the apply that was committed before the restart")
+		if in.Kind == "heal" {
+			return nil // of the generation that is applied already
+		}
 		if err := r.adopt(g); err != nil {
 			return err
 		}
 	case in.Undoing:
 		log.Info("Finish the rollback that was cut off by the restart")
-		if err := r.quarantine(g, in.Reason); err != nil {
-			return err
-		}
 		r.record(Record{Kind: in.Kind, Generation: in.Generation, From: in.Previous, Revision: g.Revision,
 			Outcome: RolledBack, Reason: in.Reason + " (the rollback was finished after a restart)", Started: g.Started})
 	case in.Attempt >= maxAttempts && in.Kind == "deploy" && in.Previous != 0:
@@ -85,7 +85,7 @@ func (r *Instance) recover(ctx context.Context, in *interrupted) error {
 	default:
 		log.Info("Resume the apply that was cut off by the restart")
 	}
-	return ctx.Err()
+	return nil
 }
 
 // adopt makes a generation the applied one.
