@@ -167,7 +167,7 @@ func reverts(commits ...string) func(context.Context, *demo) ([]string, error) {
 func vandalizes(ctx context.Context, d *demo) ([]string, error) {
 	var lines []string
 	d.asked = time.Now()
-	for _, args := range [][]string{{"kill", d.container("app")}, {"rm", "--force", d.container("db")}} {
+	for _, args := range [][]string{{"rm", "--force", d.container("db")}, {"kill", d.container("app")}} {
 		if _, err := docker(ctx, args...); err != nil {
 			return nil, err
 		}
