@@ -201,7 +201,7 @@ func (a *API) Plan(ctx context.Context, name, ref string) (reconciler.PlanReport
 	}
 	snapshot, err := a.cfg.Source.At(ctx, ref)
 	if err != nil {
-		return reconciler.PlanReport{}, fmt.Errorf("read %s: %w", ref, err)
+		return reconciler.PlanReport{}, invalid(fmt.Errorf("read %s: %w", ref, err))
 	}
 	return r.Preview(ctx, &snapshot)
 }

@@ -249,8 +249,8 @@ func (a *API) Suspend(ctx context.Context, name string, req SuspendRequest) (rec
 		return reconciler.Status{}, err
 	}
 	if !req.Until.IsZero() && !req.Until.After(time.Now()) {
-		return reconciler.Status{}, withHint(fmt.Errorf("suspend %s: %s is in the past", name, req.Until.Format(time.RFC3339)),
-			"give a later time, or none")
+		return reconciler.Status{}, invalid(withHint(fmt.Errorf("suspend %s: %s is in the past", name, req.Until.Format(time.RFC3339)),
+			"give a later time, or none"))
 	}
 	if err := r.Suspend(req.Reason, req.By, req.Until); err != nil {
 		return reconciler.Status{}, invalid(err)

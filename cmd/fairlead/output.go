@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -62,12 +63,25 @@ func writeYAML(w io.Writer, v any) error {
 	return err
 }
 
-// plain takes the style of JSON off.
+// plain takes the style of JSON off, but for texts that some parser of YAML
+// would take for something else (yes, 1:30).
 func plain(n *yaml.Node) {
-	n.Style = 0
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || unmistakable(n.Value) {
+		n.Style = 0
+	}
 	for _, child := range n.Content {
 		plain(child)
 	}
+}
+
+var word = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./ -]*[A-Za-z0-9]$`)
+
+func unmistakable(s string) bool {
+	switch strings.ToLower(s) {
+	case "yes", "no", "on", "off", "true", "false", "null":
+		return false
+	}
+	return word.MatchString(s)
 }
 
 // terminal says whether a writer is one, and how wide.
