@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/fairlead/fairlead/reconciler"
@@ -26,7 +27,10 @@ type view struct {
 }
 
 // steps is the story.
-func steps() []step {
+func steps() []step { return slices.Concat(goodDays(), badDays()) }
+
+// goodDays is what everybody hopes for.
+func goodDays() []step {
 	return []step{
 		{
 			title: "Create: a commit becomes running containers",
@@ -61,6 +65,12 @@ func steps() []step {
 				replaced("app"), replaced("migrate"), untouched("db"), keepsData,
 			},
 		},
+	}
+}
+
+// badDays is what Fairlead is for.
+func badDays() []step {
+	return []step{
 		{
 			title: "A commit that does not validate: nothing changes",
 			ask: commits("Tidy up (with two slips)", func(d *demo) error {
