@@ -56,7 +56,7 @@ type Options struct {
 type Engine struct {
 	opts   Options
 	log    *logrus.Entry
-	lists  batcher
+	lists  *batcher
 	notes  *notebook
 	wakers wakers
 
@@ -98,7 +98,7 @@ func New(opts Options) (*Engine, error) {
 		opts: opts, log: log, notes: newNotebook(opts.Memory),
 		made: map[string]bool{}, making: map[string]bool{}, whose: map[string]string{},
 	}
-	e.lists.list = e.listOwned
+	e.lists = newBatcher(e.listOwned)
 	var err error
 	e.cli, err = dial(opts)
 	return e, err

@@ -25,7 +25,11 @@ type batcher struct {
 
 	mu   sync.Mutex
 	next *listing
-	busy sync.Mutex // held while a list runs: those who come meanwhile share the next
+	busy chan struct{} // holds a token while a list runs: those who come meanwhile share the next
+}
+
+func newBatcher(list func(context.Context) ([]container.Summary, error)) *batcher {
+	return &batcher{list: list, busy: make(chan struct{}, 1)}
 }
 
 type listing struct {
@@ -52,8 +56,8 @@ func (b *batcher) get(ctx context.Context) ([]container.Summary, error) {
 }
 
 func (b *batcher) run(l *listing) {
-	b.busy.Lock()
-	defer b.busy.Unlock()
+	b.busy <- struct{}{}
+	defer func() { <-b.busy }()
 	time.Sleep(gather)
 	b.mu.Lock()
 	b.next = nil
