@@ -20,7 +20,7 @@ type printer struct {
 
 func newPrinter(w io.Writer) printer {
 	f, isFile := w.(*os.File)
-	_, no := os.LookupEnv("NO_COLOR")
+	no := os.Getenv("NO_COLOR") != ""
 	return printer{w, isFile && !no && term.IsTerminal(int(f.Fd()))}
 }
 

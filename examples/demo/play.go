@@ -31,6 +31,9 @@ func (d *demo) playStep(ctx context.Context, heading string, s step) error {
 	}
 	d.out.block("asked", asked)
 	v, err := d.await(ctx, s, seen)
+	if ctx.Err() != nil {
+		return err
+	}
 	d.showOutcome(v, time.Since(d.asked))
 	if err != nil {
 		return err
