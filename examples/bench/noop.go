@@ -46,7 +46,12 @@ func (n *nothing) run(ctx context.Context) (err error) {
 	if err := n.setUp(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, n.loop.close()) }()
+	defer func() {
+		err = errors.Join(err, n.loop.close()) // before anything is removed: it would be healed
+		if err == nil {
+			err = n.tearDown(ctx)
+		}
+	}()
 	for i := range n.b.rounds(21, 3) {
 		if err := n.round(ctx, i); err != nil {
 			return err
@@ -57,7 +62,7 @@ func (n *nothing) run(ctx context.Context) (err error) {
 		return err
 	}
 	n.tell(calls)
-	return n.tearDown(ctx)
+	return nil
 }
 
 func (n *nothing) tell(calls float64) {

@@ -77,8 +77,7 @@ func (r *rollback) up(ctx context.Context, release int) (err error) {
 	return err
 }
 
-// round deploys one more release and takes it back. Fairlead makes the next release from the one it went back to, so
-// both contenders replace one container a time.
+// round deploys one more release and goes back to the first, so both contenders replace one container a time.
 func (r *rollback) round(ctx context.Context, round int) error {
 	r.release++
 	commit, err := r.ours.commit(ctx, map[string]string{"compose.yaml": r.file(2*r.release - 1)})
@@ -102,7 +101,7 @@ func (r *rollback) round(ctx context.Context, round int) error {
 
 func (r *rollback) back(ctx context.Context) error {
 	began := time.Now()
-	if _, err := output(ctx, r.b.dir, nil, r.daemon.bin, "--config", r.daemon.config, "rollback", r.project); err != nil {
+	if _, err := output(ctx, r.b.dir, nil, r.daemon.bin, "--config", r.daemon.config, "rollback", r.project, "1"); err != nil {
 		return err
 	}
 	s, err := r.daemon.client.Status(ctx, r.project)
