@@ -145,7 +145,7 @@ func (r *Instance) instead(ctx context.Context, m memo, why error) error {
 		if IsTerminal(why) {
 			s.Phase = PhaseStalled
 		}
-		s.set(now, ContainersReady, "False", string(s.Phase), why.Error())
+		s.set(now, ContainersReady, "False", reasonOf(why, s.Phase), why.Error())
 	})
 	if healErr != nil {
 		return healErr
@@ -179,10 +179,24 @@ func (r *Instance) prepare(ctx context.Context, l loaded, m memo) (Generation, T
 func blocked(p Planned) error {
 	for _, h := range p.Held {
 		if h.Reason == "EmptySpec" || h.Reason == "NameTaken" {
-			return Terminal(fmt.Errorf("plan generation: %s", h.Message))
+			return Terminal(heldError{h})
 		}
 	}
 	return nil
+}
+
+// heldError is something held that keeps a generation from being whole.
+type heldError struct{ Held }
+
+func (e heldError) Error() string { return "plan generation: " + e.Message }
+
+// reasonOf is the reason of the condition that an error becomes.
+func reasonOf(err error, otherwise Phase) string {
+	var held heldError
+	if errors.As(err, &held) {
+		return held.Reason
+	}
+	return string(otherwise)
 }
 
 // nextGeneration numbers a new generation; one that was cut off before it

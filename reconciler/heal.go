@@ -53,6 +53,7 @@ func (r *Instance) heal(ctx context.Context, t Target) error {
 	if t.Images, err = r.cfg.Driver.Prepare(ctx, t, r.cfg.Progress); err != nil {
 		return fmt.Errorf("heal: %w", err)
 	}
+	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
 	return r.apply(ctx, application{kind: "heal", doing: "good", generation: r.good.Generation, target: t, planned: planned, who: "fairlead"})
 }
 

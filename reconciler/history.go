@@ -20,7 +20,6 @@ const (
 	RolledBack Outcome = "RolledBack" // it failed, the last good generation is back
 	Failed     Outcome = "Failed"     // it failed and could not be, or was not, rolled back
 	Superseded Outcome = "Superseded" // a newer revision took over
-	Stopped    Outcome = "Stopped"    // the daemon was stopped meanwhile; the next start resumes
 )
 
 // Record is one entry of an instance's history: an apply with what led to it

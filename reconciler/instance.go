@@ -242,7 +242,7 @@ func (r *Instance) finishPass(ctx context.Context, err error, next time.Duration
 			s.set(now, ContainersReady, "Unknown", "EngineUnreachable", err.Error())
 		case IsTerminal(err):
 			s.Phase = PhaseStalled
-			s.set(now, ContainersReady, "False", "Stalled", err.Error())
+			s.set(now, ContainersReady, "False", reasonOf(err, s.Phase), err.Error())
 		case s.Phase == PhaseApplying || s.Phase == PhaseIdle || s.Phase == PhasePending:
 			s.Phase = PhaseRetrying
 			s.set(now, ContainersReady, "False", "Retrying", err.Error())

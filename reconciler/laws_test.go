@@ -136,7 +136,7 @@ func TestEmptySpecNeedsAllowEmpty(t *testing.T) {
 		h.apply(spec)
 		s := h.apply(acme())
 		h.converged(spec)
-		if s.Phase != reconciler.PhaseStalled || !strings.Contains(s.Condition(reconciler.ContainersReady).Message, "allowEmpty") {
+		if c := s.Condition(reconciler.ContainersReady); s.Phase != reconciler.PhaseStalled || c.Reason != "EmptySpec" || !strings.Contains(c.Message, "allowEmpty") {
 			t.Errorf("status = %s %+v", s.Phase, s.Conditions)
 		}
 		empty := acme()

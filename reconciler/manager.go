@@ -170,7 +170,7 @@ func (m *Manager) Discover(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.keepLocked(found)
-	return err
+	return errors.Join(err, m.rememberGoneLocked())
 }
 
 // keepLocked makes the known instances those that were found. m.mu is held.
@@ -204,13 +204,44 @@ func (m *Manager) keepLocked(found []Found) {
 		if r.stop != nil {
 			r.stop()
 		}
-		m.cfg.Log.WithField("instance", name).Warn("Stop reconciling instance: it is gone from the repository; its containers keep running")
-		r.setStatus(func(s *Status) {
-			s.Sync, s.Phase = Unknown, PhaseStalled
-			s.set(time.Now(), SourceReady, "False", "InstanceGone", "its directory "+r.dir+" is gone from the repository; its containers are left "+
-				"running. Bring it back by git revert, or remove them: docker compose -p "+name+" down")
-		})
+		m.sayGone(r)
 	}
+}
+
+func (m *Manager) sayGone(r *running) {
+	name := r.cfg.Name
+	m.cfg.Log.WithField("instance", name).Warn("Leave instance alone: it is gone from the repository; its containers keep running")
+	r.setStatus(func(s *Status) {
+		s.Sync, s.Phase = Unknown, PhaseStalled
+		s.set(time.Now(), SourceReady, "False", "InstanceGone", "its directory is gone from the repository; its containers are left "+
+			"running. Bring it back by git revert, or remove them: docker compose -p "+name+" down")
+	})
+}
+
+// rememberGoneLocked makes known the instances that were applied by an earlier
+// run of the daemon and that the repository no longer has. m.mu is held.
+func (m *Manager) rememberGoneLocked() error {
+	names, err := m.cfg.Store.instances()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, known := m.instances[name]; known {
+			continue
+		}
+		memo, err := m.cfg.Store.memo(name)
+		if err != nil {
+			return err
+		}
+		if memo.LastGood == 0 {
+			continue
+		}
+		r := &running{Instance: m.newInstance(Found{Name: name}), gone: true}
+		r.setStatus(func(s *Status) { s.Generation, s.Applied, s.AppliedAt = memo.LastGood, memo.Applied, memo.AppliedAt })
+		m.instances[name] = r
+		m.sayGone(r)
+	}
+	return nil
 }
 
 func (m *Manager) nameOfDirLocked(dir string) string {
@@ -219,7 +250,7 @@ func (m *Manager) nameOfDirLocked(dir string) string {
 			return name
 		}
 	}
-	return ""
+	return m.cfg.Store.appliedFrom(dir)
 }
 
 func (m *Manager) newInstance(f Found) *Instance {

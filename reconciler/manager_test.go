@@ -24,6 +24,7 @@ import (
 type fleet struct {
 	engine  *drivertest.Engine
 	manager *reconciler.Manager
+	cfg     reconciler.ManagerConfig
 	changed chan struct{}
 	hints   chan string
 
@@ -66,7 +67,7 @@ func (f *fleet) commit(change func()) {
 
 func (f *fleet) add(name, image string) {
 	s := acme(service("app", image))
-	s.Name = name
+	s.Name, s.Dir = name, "instances/"+name
 	s.Networks = map[string]desired.Network{"default": {Key: "default", Name: name + "_default"}}
 	dir := "instances/" + name
 	f.found = append(f.found, reconciler.Found{Name: name, Dir: dir})
@@ -99,11 +100,12 @@ func fleetTest(t *testing.T, test func(t *testing.T, f *fleet)) {
 		f.engine.Push("app:slow", drivertest.SlowStart(15*time.Second))
 		log := logrus.New()
 		log.SetOutput(io.Discard)
-		f.manager = reconciler.NewManager(reconciler.ManagerConfig{
+		f.cfg = reconciler.ManagerConfig{
 			Data: dir, Driver: f.engine, Store: store, Events: reconciler.NewEvents(store), Source: f, Changed: f.changed,
 			Discover: f.discover, Load: f.load, Interval: time.Minute, DeepEvery: time.Hour, Log: log.WithField("test", t.Name()),
 			Hints: func(context.Context) <-chan string { return f.hints },
-		})
+		}
+		f.manager = reconciler.NewManager(f.cfg)
 		f.add("acme", "app:1")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -160,6 +162,24 @@ func TestInstanceThatIsGoneKeepsRunning(t *testing.T) {
 	})
 }
 
+// Also one that was gone already when the daemon started.
+func TestInstanceThatIsGoneIsReportedAfterARestart(t *testing.T) {
+	fleetTest(t, func(t *testing.T, f *fleet) {
+		f.commit(func() { f.found = []reconciler.Found{} })
+		next := reconciler.NewManager(f.cfg)
+		if err := next.Discover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		inst, err := next.Instance("acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := inst.Status(); s.Condition(reconciler.SourceReady).Reason != "InstanceGone" || s.Generation != 1 {
+			t.Errorf("status = %+v", s)
+		}
+	})
+}
+
 func TestUnreadableRepositoryKeepsTheInstances(t *testing.T) {
 	fleetTest(t, func(t *testing.T, f *fleet) {
 		f.commit(func() { f.found, f.err = nil, errBoom })
@@ -179,6 +199,21 @@ func TestInstanceWithoutAReadableNameStays(t *testing.T) {
 		inst, err := f.manager.Instance("acme")
 		if err != nil || inst.Status().Condition(reconciler.SourceReady).Reason == "InstanceGone" {
 			t.Errorf("%v %+v", err, inst.Status().Conditions)
+		}
+	})
+}
+
+// Also after a restart: the store knows whose the directory was.
+func TestInstanceWithoutAReadableNameStaysAfterARestart(t *testing.T) {
+	fleetTest(t, func(t *testing.T, f *fleet) {
+		f.commit(func() { f.found = []reconciler.Found{{Dir: "instances/acme"}} })
+		next := reconciler.NewManager(f.cfg)
+		if err := next.Discover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		inst, err := next.Instance("acme")
+		if err != nil || inst.Status().Condition(reconciler.SourceReady).Reason == "InstanceGone" {
+			t.Errorf("%v", err)
 		}
 	})
 }

@@ -147,10 +147,17 @@ func (s *Status) observe(now time.Time, t Target, have Observed) {
 	case have.Containers == nil:
 		s.set(now, ContainersReady, "Unknown", "NotObserved", "")
 	case s.Health == Healthy:
-		s.set(now, ContainersReady, "True", "Ready", fmt.Sprintf("%d containers", len(s.Containers)))
+		s.set(now, ContainersReady, "True", "Ready", containerCount(len(s.Containers)))
 	default:
 		s.set(now, ContainersReady, "False", string(s.Health), strings.Join(why, "; "))
 	}
+}
+
+func containerCount(n int) string {
+	if n == 1 {
+		return "1 container"
+	}
+	return fmt.Sprintf("%d containers", n)
 }
 
 // healthOf is the worst of what the containers of a specification say.

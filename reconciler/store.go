@@ -42,7 +42,7 @@ type Generation struct {
 }
 
 // Quarantined is a generation that failed and is not tried again until its
-// specification or one of its images changes (law 8).
+// specification changes (law 8). Images are what its references meant then.
 type Quarantined struct {
 	SpecHash   string           `json:"spec_hash"`
 	Images     map[string]Image `json:"images,omitempty"`
@@ -277,6 +277,25 @@ func (s *Store) Generations(instance string) (list []Generation, err error) {
 		return nil, fmt.Errorf("list generations of %s: %w", instance, err)
 	}
 	return list, nil
+}
+
+// appliedFrom returns the instance whose applied generation was read from a
+// directory of the repository; empty when there is none, or none can be read.
+func (s *Store) appliedFrom(dir string) string {
+	names, err := s.instances()
+	if err != nil {
+		return ""
+	}
+	for _, name := range names {
+		m, err := s.memo(name)
+		if err != nil || m.LastGood == 0 {
+			continue
+		}
+		if _, t, err := s.generation(name, m.LastGood); err == nil && t.Spec.Dir == dir {
+			return name
+		}
+	}
+	return ""
 }
 
 // retain drops the generations that are not in keep.

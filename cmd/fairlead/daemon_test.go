@@ -297,17 +297,29 @@ func TestFollowingEndsWithTheDaemon(t *testing.T) {
 func TestStoreKeyStays(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "store.key")
-	first, err := storeKey(name)
+	first, err := storeKey(name, filepath.Join(dir, "fairlead.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := storeKey(name)
+	second, err := storeKey(name, filepath.Join(dir, "fairlead.db"))
 	if err != nil || string(first) != string(second) || len(first) != 32 {
 		t.Errorf("the key changed or is short: %d bytes, %v", len(first), err)
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 1 {
 		t.Errorf("more than the key is there: %v %v", left, err)
+	}
+}
+
+// A new key beside an old database would hide that its secrets are lost.
+func TestStoreKeyIsNotMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	database := filepath.Join(dir, "fairlead.db")
+	if err := os.WriteFile(database, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := storeKey(filepath.Join(dir, "store.key"), database); err == nil {
+		t.Error("a key was made for a database that was written with another")
 	}
 }
 

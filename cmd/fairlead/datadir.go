@@ -54,10 +54,10 @@ func (d *dataDir) open() error {
 		return fmt.Errorf("protect data directory: %w", err)
 	}
 	var err error
-	if d.key, err = storeKey(filepath.Join(d.path, "state", "store.key")); err != nil {
+	name := filepath.Join(d.path, "state", "fairlead.db")
+	if d.key, err = storeKey(filepath.Join(d.path, "state", "store.key"), name); err != nil {
 		return err
 	}
-	name := filepath.Join(d.path, "state", "fairlead.db")
 	if d.db, err = bolt.Open(name, 0o600, &bolt.Options{Timeout: openTimeout}); err != nil {
 		return fmt.Errorf("open %s: %w", name, err)
 	}
@@ -126,10 +126,15 @@ func lockHeld(path string) error {
 	return nil
 }
 
-// storeKey reads the key of the store, or makes it at the first start.
-func storeKey(name string) ([]byte, error) {
+// storeKey reads the key of the store, or makes it at the first start. Without
+// the key a database cannot be read, and a new one would only hide that.
+func storeKey(name, database string) ([]byte, error) {
 	key, err := readBounded(name, 64)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(database); err == nil {
+			return nil, withHint(fmt.Errorf("read store key: %s is gone, and %s was written with it", name, database),
+				"put it back from the backup, or move the database away too: history and generations are lost then, what runs is recognised")
+		}
 		key = reconciler.NewKey()
 		return key, writeFile(name, key, 0o600)
 	}
