@@ -125,7 +125,7 @@ func (r *Instance) shown(a application, log *logrus.Entry) {
 		case "heal": // what was said of the revision still holds
 			s.Phase, s.Sync = r.said.phase, r.said.sync
 		}
-		if a.kind == "deploy" {
+		if a.kind != "heal" {
 			s.Applied, s.AppliedAt, s.Generation = a.generation.Revision, now.UTC(), a.generation.Number
 		}
 	})

@@ -59,9 +59,26 @@ func diffServices(old, now desired.Service, hide func(field, value string) strin
 		if !hasIt {
 			c.New = "(none)"
 		}
-		changes = append(changes, c)
+		changes = append(changes, ofContent(c))
 	}
 	return changes
+}
+
+// contentKey matches the hash under which a tracked file is mounted.
+var contentKey = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// ofContent says of a tracked file or a seed that its content changed, where
+// the fields only show two hashes.
+func ofContent(c Change) Change {
+	if !contentKey.MatchString(c.Old) || !contentKey.MatchString(c.New) {
+		return c
+	}
+	for _, part := range []string{".source", ".seed"} {
+		if mount, found := strings.CutSuffix(c.Field, part); found && strings.HasPrefix(mount, "mounts[") {
+			return Change{mount, "content " + c.Old[:8], "content " + c.New[:8]}
+		}
+	}
+	return c
 }
 
 // hashed drops the fields that have no part in Service.Hash.

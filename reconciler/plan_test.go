@@ -211,6 +211,22 @@ func lines(actions []reconciler.Action) string {
 	return strings.Join(out, "\n")
 }
 
+func TestChangedFileIsCalledSo(t *testing.T) {
+	mounted := func(content string) desired.Service {
+		s := service("app", "app:1")
+		key := desired.FileTree{Entries: []desired.FileEntry{{Path: "app.conf", Content: []byte(content)}}}.Hash()
+		s.Mounts = []desired.Mount{{Type: desired.MountTracked, Source: key, Target: "/etc/app.conf", ReadOnly: true}}
+		return s
+	}
+	old := mounted("one")
+	have := reconciler.Observed{Known: map[string]desired.Service{old.Hash(): old}, Containers: []reconciler.Container{{ID: "1", Name: "acme-app-1",
+		Service: "app", Replica: 1, Hash: old.Hash(), ImageRef: "app:1", State: reconciler.StateRunning, Networks: []string{"acme_default"}}}}
+	got := lines(reconciler.Plan(reconciler.Target{Spec: acme(mounted("two"))}, have).Actions)
+	if !strings.HasPrefix(got, "replace container acme-app-1 changed: mounts[/etc/app.conf] [mounts[/etc/app.conf]: content ") {
+		t.Errorf("plan: %s", got)
+	}
+}
+
 func TestReplacedNetworkTakesItsContainersAlong(t *testing.T) {
 	spec := acme(service("app", "app:1"), service("db", "db:1"))
 	have := reconciler.Observed{Networks: map[string]reconciler.NetworkState{"acme_default": {Name: "acme_default", Hash: "other", Owned: true}}}
