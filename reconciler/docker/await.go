@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,10 +65,13 @@ func (w *wakers) wake(instance string) {
 
 // Await implements reconciler.Driver.
 func (e *Engine) Await(ctx context.Context, t reconciler.Target, w reconciler.Wait) error {
-	list, err := e.listInstance(ctx, t.Spec.Name)
+	// Whoever verifies a plan waits for all of its containers at once: they
+	// share one list instead of making one each.
+	all, err := e.lists.get(ctx)
 	if err != nil {
 		return err
 	}
+	list := slices.DeleteFunc(slices.Clone(all), func(c container.Summary) bool { return !e.owns(c.Labels, t.Spec.Name) })
 	c, ok := serving(list, w.Service, max(w.Replica, 1))
 	if !ok {
 		return &reconciler.NotReady{Container: w.Service, Phase: phase(w), Reason: "there is no such container"}
