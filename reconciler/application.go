@@ -144,6 +144,7 @@ func (r *Instance) shown(a application, log *logrus.Entry) {
 
 // applyFailed decides what an apply that did not get through leaves behind.
 func (r *Instance) applyFailed(ctx context.Context, a application, begin Entry, err error) error {
+	err = redactError(a.target.Spec.Sensitive, err)
 	in := interrupted{Generation: begin.Generation, Previous: begin.Previous, Attempt: begin.Attempt, Kind: begin.Kind, Touched: begin.Touched}
 	rec := Record{Kind: a.kind, Generation: a.generation.Number, From: begin.Previous, Revision: a.generation.Revision, Who: a.who,
 		Actions: a.planned.Actions, Reason: err.Error(), Started: a.started.UTC()}
@@ -221,7 +222,7 @@ func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in i
 		}
 	}
 	r.cfg.Log.WithError(cause).WithField("generation", in.Generation).Warn("Roll back generation")
-	if err := r.undo(ctx); err != nil {
+	if err := redactError(append(slices.Clone(r.good.target.Spec.Sensitive), a.target.Spec.Sensitive...), r.undo(ctx)); err != nil {
 		if ctx.Err() == nil && !errors.Is(err, ErrUnreachable) {
 			rec.Outcome, rec.Duration = Failed, time.Since(rec.Started)
 			rec.Reason += "; roll back: " + err.Error()

@@ -236,6 +236,8 @@ func (x *executor) await(ctx context.Context, w Wait) error {
 		return nil
 	case context.Cause(ctx) != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, ErrUnreachable):
+		return err // a call that got no answer in time says nothing of the container
 	case errors.Is(err, context.DeadlineExceeded):
 		return &NotReady{
 			Container: x.target.Spec.ContainerName(w.Service, w.Replica), Phase: phaseOf(w),

@@ -216,8 +216,11 @@ func (r *Instance) nextGeneration(l loaded, m memo) Generation {
 
 // observe looks closely and adds what older generations know.
 func (r *Instance) observe(ctx context.Context) (Observed, error) {
+	// Taken back before looking: a hint that comes meanwhile is not yet seen.
+	r.deep.Store(false)
 	have, err := r.cfg.Driver.Observe(ctx, r.cfg.Name, true)
 	if err != nil {
+		r.deep.Store(true)
 		return have, err
 	}
 	r.lastDeep = time.Now()

@@ -160,6 +160,34 @@ func entryKey(v any, i int) string {
 	return strconv.Itoa(i)
 }
 
+// redactError hides sensitive values in the text of an error: engines and
+// health checks repeat what a container was made from (law 12).
+func redactError(values []string, err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	values = slices.Clone(values)
+	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+	for _, v := range values {
+		if v != "" {
+			text = strings.ReplaceAll(text, v, sensitiveMark)
+		}
+	}
+	if text == err.Error() {
+		return err
+	}
+	return redactedError{text, err}
+}
+
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e redactedError) Error() string { return e.text }
+func (e redactedError) Unwrap() error { return e.err }
+
 // redactor returns a function that hides what must not be shown: fields with a
 // telling name, and any text that holds one of the sensitive values.
 func redactor(values []string) func(field, value string) string {

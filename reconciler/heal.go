@@ -36,7 +36,6 @@ func (r *Instance) heal(ctx context.Context, t Target) error {
 	if err != nil {
 		return err
 	}
-	r.deep.Store(false)
 	planned := Plan(t, have)
 	planned.Held = append(planned.Held, r.checkFiles(t)...)
 	r.held = planned.Held
@@ -58,7 +57,7 @@ func (r *Instance) heal(ctx context.Context, t Target) error {
 }
 
 func (r *Instance) deepDue() bool {
-	return r.broken != nil || r.deep.Swap(false) || time.Since(r.lastDeep) > r.cfg.DeepEvery
+	return r.broken != nil || r.deep.Load() || time.Since(r.lastDeep) > r.cfg.DeepEvery
 }
 
 func leftOver(have Observed) bool {

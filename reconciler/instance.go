@@ -164,8 +164,8 @@ func (r *Instance) Reconcile(ctx context.Context) (Status, error) {
 	done := make(chan struct{})
 	r.mu.Lock()
 	r.waiters = append(r.waiters, done)
+	r.force.Store(true) // under the lock: the pass that answers is the one that is forced
 	r.mu.Unlock()
-	r.force.Store(true)
 	r.Hint()
 	select {
 	case <-done:
@@ -207,6 +207,7 @@ func (r *Instance) pass(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	waiters := r.waiters
 	r.waiters = nil
+	r.forced = r.force.Swap(false)
 	r.mu.Unlock()
 	defer func() {
 		for _, w := range waiters {
@@ -214,7 +215,6 @@ func (r *Instance) pass(ctx context.Context) time.Duration {
 		}
 	}()
 	next := jitter(r.cfg.Interval)
-	r.forced = r.force.Swap(false)
 	err := r.converge(ctx)
 	switch wait, asked := RetryDelay(err); {
 	case err == nil, ctx.Err() != nil:

@@ -89,7 +89,7 @@ func (e *Engine) waitStartFirst(ctx context.Context, t reconciler.Target, s desi
 	defer cancel()
 	w := reconciler.Wait{Service: s.Name, Condition: desired.Healthy, Stable: time.Second}
 	err := e.await(wctx, t, w, id, s.Name+".next")
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	if errors.Is(err, context.DeadlineExceeded) && !IsUnreachable(err) && ctx.Err() == nil {
 		return e.notReady(ctx, id, w, fmt.Sprintf("not healthy within %s", limit))
 	}
 	return err
