@@ -93,7 +93,7 @@ func (r *Instance) deploy(ctx context.Context, l loaded, m memo) error {
 		r.try = attempt{specHash: hash}
 	}
 	if r.waits() {
-		return r.instead(ctx, m, r.try.err)
+		return r.instead(ctx, r.try.err)
 	}
 	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
 	watched, stop := r.cancelWhenNewer(ctx, "new "+hash)
@@ -101,30 +101,30 @@ func (r *Instance) deploy(ctx context.Context, l loaded, m memo) error {
 	cause := context.Cause(watched)
 	stop()
 	if err != nil {
-		if cause != nil {
-			return cause
-		}
-		r.failed(err)
-		if errors.Is(err, ErrUnreachable) {
-			return err
-		}
-		r.cfg.Log.WithError(err).WithField("revision", l.rev.Short()).Warn("Prepare generation")
-		return r.instead(ctx, m, err)
+		return r.notPrepared(ctx, cause, redactError(l.spec.Sensitive, err))
 	}
 	return r.apply(ctx, application{kind: "deploy", doing: "new " + hash, generation: g, target: t, planned: planned, who: l.rev.Author})
 }
 
 // waits reports whether the next try is not due.
 func (r *Instance) waits() bool {
-	return !r.forced && r.try.err != nil && (r.try.terminal || time.Now().Before(r.try.notUntil))
+	return !r.forced && r.try.err != nil && time.Now().Before(r.try.notUntil)
 }
+
+// terminalPause is how long what trying again cannot mend is left alone. What
+// stands in its way may be on this host (a name that is taken, an external
+// network that is missing), and then a hand mends it without a new revision.
+const terminalPause = 5 * time.Minute
 
 // failed counts a failure of the specification that is tried: 2 s, 4 s, … up to
 // five minutes until the next.
 func (r *Instance) failed(err error) {
 	r.try.failures++
-	r.try.err, r.try.terminal = err, IsTerminal(err)
+	r.try.err = err
 	pause := jitter(min(time.Second<<min(r.try.failures, 10), 5*time.Minute))
+	if IsTerminal(err) {
+		pause = jitter(terminalPause)
+	}
 	if asked, ok := RetryDelay(err); ok {
 		pause = asked
 	}
@@ -132,7 +132,7 @@ func (r *Instance) failed(err error) {
 }
 
 // instead keeps the last good generation while a new one cannot be tried.
-func (r *Instance) instead(ctx context.Context, m memo, why error) error {
+func (r *Instance) instead(ctx context.Context, why error) error {
 	now := time.Now()
 	var healErr error
 	if r.good != nil {
@@ -253,24 +253,56 @@ func (r *Instance) holdTo(ctx context.Context, m memo, number int) error {
 	if r.good != nil && r.good.Number == number {
 		return r.heal(ctx, r.good.target)
 	}
-	g, t, err := r.cfg.Store.generation(r.cfg.Name, number)
+	doing := fmt.Sprintf("generation %d", number)
+	if r.try.specHash != doing {
+		r.try = attempt{specHash: doing}
+	}
+	if r.waits() {
+		return r.instead(ctx, r.try.err)
+	}
+	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
+	watched, stop := r.cancelWhenNewer(ctx, doing)
+	g, t, planned, err := r.prepareHeld(watched, number)
+	cause := context.Cause(watched)
+	stop()
 	if err != nil {
-		return Terminal(err)
+		return r.notPrepared(ctx, cause, fmt.Errorf("roll back to generation %d: %w", number, err))
+	}
+	return r.apply(ctx, application{kind: "rollback", doing: doing, generation: g, target: t, planned: planned, who: m.Hold.By})
+}
+
+// prepareHeld plans the way back to a recorded generation, touching nothing
+// that runs.
+func (r *Instance) prepareHeld(ctx context.Context, number int) (g Generation, t Target, planned Planned, err error) {
+	if g, t, err = r.cfg.Store.generation(r.cfg.Name, number); err != nil {
+		return g, t, planned, Terminal(err)
 	}
 	t.Dir = r.cfg.Home
-	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
 	if held := r.checkFiles(t); len(held) > 0 {
-		return Terminal(fmt.Errorf("roll back to generation %d: %s", number, held[0].Message))
+		return g, t, planned, Terminal(heldError{held[0]})
 	}
 	if t.Images, err = r.cfg.Driver.Prepare(ctx, t, r.cfg.Progress); err != nil {
-		return err
+		return g, t, planned, err
 	}
 	have, err := r.observeSettled(ctx)
 	if err != nil {
+		return g, t, planned, err
+	}
+	planned = Plan(t, have)
+	return g, t, planned, blocked(planned)
+}
+
+// notPrepared keeps the last good generation when a way to another one could
+// not be begun. cause is set when something else took over meanwhile.
+func (r *Instance) notPrepared(ctx context.Context, cause, err error) error {
+	if cause != nil {
+		return cause
+	}
+	r.failed(err)
+	if errors.Is(err, ErrUnreachable) {
 		return err
 	}
-	return r.apply(ctx, application{kind: "rollback", doing: fmt.Sprintf("generation %d", number), generation: g, target: t,
-		planned: Plan(t, have), who: m.Hold.By})
+	return r.instead(ctx, err)
 }
 
 // observeSettled observes before a new apply; what an abandoned one left aside

@@ -19,19 +19,30 @@ const (
 	remindLog  = time.Hour
 )
 
-// wait says how long to leave these objects alone: nothing for the first heals
-// within ten minutes, then 1 s, 2 s, 4 s, up to five minutes.
-func (f *flapGuard) wait(actions []Action, now time.Time) time.Duration {
-	var longest time.Duration
+// due returns the actions whose objects need not be left alone any longer, and
+// how long the next of the others is: nothing for the first heals within ten
+// minutes, then 1 s, 2 s, 4 s, up to five minutes. What falls over again and
+// again must not keep the rest from being healed.
+func (f *flapGuard) due(actions []Action, now time.Time) (due []Action, wait time.Duration) {
 	for _, a := range actions {
-		recent := f.recent(a.Object, now)
-		if len(recent) < flapFree {
-			continue
+		left := f.pause(a.Object, now)
+		if left <= 0 {
+			due = append(due, a)
+		} else if wait == 0 || left < wait {
+			wait = left
 		}
-		pause := min(time.Second<<min(len(recent)-flapFree, 12), flapMax)
-		longest = max(longest, pause-now.Sub(recent[len(recent)-1]))
 	}
-	return max(longest, 0)
+	return due, wait
+}
+
+// pause is how long an object is left alone from now on.
+func (f *flapGuard) pause(object string, now time.Time) time.Duration {
+	recent := f.recent(object, now)
+	if len(recent) < flapFree {
+		return 0
+	}
+	pause := min(time.Second<<min(len(recent)-flapFree, 12), flapMax)
+	return pause - now.Sub(recent[len(recent)-1])
 }
 
 func (f *flapGuard) recent(object string, now time.Time) []time.Time {
@@ -48,6 +59,11 @@ func (f *flapGuard) recent(object string, now time.Time) []time.Time {
 func (f *flapGuard) healed(actions []Action, now time.Time) {
 	if f.heals == nil {
 		f.heals = map[string][]time.Time{}
+	}
+	for object := range f.heals {
+		if len(f.recent(object, now)) == 0 {
+			delete(f.heals, object)
+		}
 	}
 	for _, a := range actions {
 		f.heals[a.Object] = append(f.recent(a.Object, now), now)

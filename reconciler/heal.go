@@ -2,8 +2,10 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -46,14 +48,68 @@ func (r *Instance) heal(ctx context.Context, t Target) error {
 		return r.tidy(ctx, t, have)
 	}
 	r.setStatus(func(s *Status) { s.observe(time.Now(), t, have); s.Sync, s.Pending = OutOfSync, planned.Actions })
-	if wait := r.flaps.wait(planned.Actions, time.Now()); wait > 0 && !r.forced {
-		return RetryAfter(fmt.Errorf("heal %s: it keeps falling over, waiting %s", planned.Actions[0].Object, wait.Round(time.Second)), wait)
+	return r.healDue(ctx, t, planned)
+}
+
+// healDue carries out what of a plan need not be waited for.
+func (r *Instance) healDue(ctx context.Context, t Target, planned Planned) error {
+	due, wait := r.flaps.due(planned.Actions, time.Now())
+	if r.forced {
+		due, wait = planned.Actions, 0
 	}
-	if t.Images, err = r.cfg.Driver.Prepare(ctx, t, r.cfg.Progress); err != nil {
-		return fmt.Errorf("heal: %w", err)
+	var waiting error
+	if wait > 0 {
+		waiting = RetryAfter(fmt.Errorf("heal %s: it keeps falling over, waiting %s",
+			without(planned.Actions, due)[0].Object, wait.Round(time.Second)), wait)
 	}
+	ready, prepareErr := r.prepareHeal(ctx, t, due)
+	if prepareErr != nil {
+		if errors.Is(prepareErr, ErrUnreachable) || ctx.Err() != nil {
+			return prepareErr
+		}
+		r.flaps.healed(without(due, ready), time.Now()) // so that a registry is not asked every second
+	}
+	if len(ready) == 0 {
+		return errors.Join(prepareErr, waiting)
+	}
+	planned.Actions = ready
 	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
-	return r.apply(ctx, application{kind: "heal", doing: "good", generation: r.good.Generation, target: t, planned: planned, who: "fairlead"})
+	err := r.apply(ctx, application{kind: "heal", doing: "good", generation: r.good.Generation, target: t, planned: planned, who: "fairlead"})
+	if err != nil {
+		return err
+	}
+	return errors.Join(prepareErr, waiting)
+}
+
+// prepareHeal fetches the images of the services that are to be healed, and
+// returns the actions that can be done. An image that cannot be had keeps only
+// its own service from being healed.
+func (r *Instance) prepareHeal(ctx context.Context, t Target, actions []Action) (ready []Action, err error) {
+	failed := map[string]bool{}
+	for _, name := range touchedBy(actions) {
+		one := t
+		one.Spec.Services = map[string]desired.Service{name: t.Spec.Services[name]}
+		if _, perr := r.cfg.Driver.Prepare(ctx, one, r.cfg.Progress); perr != nil {
+			failed[name] = true
+			err = errors.Join(err, fmt.Errorf("heal %s: %w", name, perr))
+		}
+	}
+	for _, a := range actions {
+		if a.Kind != KindContainer || !failed[a.Name] {
+			ready = append(ready, a)
+		}
+	}
+	return ready, err
+}
+
+// without returns the actions that are not among others.
+func without(actions, others []Action) (rest []Action) {
+	for _, a := range actions {
+		if !slices.ContainsFunc(others, func(o Action) bool { return o.Kind == a.Kind && o.Object == a.Object && o.Verb == a.Verb }) {
+			rest = append(rest, a)
+		}
+	}
+	return rest
 }
 
 func (r *Instance) deepDue() bool {

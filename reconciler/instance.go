@@ -101,7 +101,6 @@ type attempt struct {
 	specHash string
 	failures int
 	notUntil time.Time
-	terminal bool
 	err      error
 }
 
@@ -222,7 +221,7 @@ func (r *Instance) pass(ctx context.Context) time.Duration {
 		next = 0
 	case asked:
 		next = min(next, wait)
-	case !IsTerminal(err):
+	case !IsTerminal(err) || time.Now().Before(r.try.notUntil):
 		next = min(next, max(time.Until(r.try.notUntil), time.Second))
 	}
 	r.finishPass(ctx, err, next)

@@ -71,20 +71,25 @@ func TestTriggersCoalesce(t *testing.T) {
 	lawTest(t, func(t *testing.T, h *house) {
 		h.apply(acme(service("app", "app:1")))
 		ctx, cancel := context.WithCancel(t.Context())
-		observed := 0
+		observed, gate := 0, make(chan struct{})
+		close(gate)
 		h.engine.Hook = func(step string) error {
 			if strings.HasPrefix(step, "observe ") {
 				observed++
+				<-gate
 			}
 			return nil
 		}
 		done := make(chan error, 1)
 		go func() { done <- h.inst.Run(ctx) }()
 		synctest.Wait()
-		observed = 0
+		observed, gate = 0, make(chan struct{})
+		h.inst.Trigger()
+		synctest.Wait() // a pass is on its way while the triggers come
 		for range 1000 {
 			h.inst.Trigger()
 		}
+		close(gate)
 		synctest.Wait()
 		if observed < 1 || observed > 2 {
 			t.Errorf("1,000 triggers made %d observations, want 1 or 2", observed)

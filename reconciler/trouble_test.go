@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
 )
 
@@ -100,4 +101,137 @@ func TestHintDuringADeepLookIsNotLost(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// A service that falls over again and again does not keep another one down.
+func TestFlappingServiceDoesNotDelayOthers(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.apply(acme(service("app", "app:1"), service("db", "db:1")))
+		for range 12 {
+			h.engine.Kill("acme-app-1")
+			h.once() // forced: it counts, and waits for nothing
+		}
+		run(t, h, func() {
+			h.engine.Kill("acme-app-1")
+			h.engine.Kill("acme-db-1")
+			h.inst.Hint()
+			time.Sleep(10 * time.Second)
+			for _, c := range h.observed().Containers {
+				if up := c.State == reconciler.StateRunning; up != (c.Service == "db") {
+					t.Errorf("%s is %s", c.Name, c.State)
+				}
+			}
+		})
+	})
+}
+
+// An image that is gone, with its registry away, keeps only its own service
+// down, and the registry is not asked every second.
+func TestMissingImageKeepsOnlyItsOwnServiceDown(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("app", "app:1"), service("db", "db:1"))
+		h.apply(spec)
+		h.engine.FailPull(digestOf(h, "app:1"), errBoom)
+		h.engine.RemoveContainer("acme-app-1")
+		h.engine.RemoveImage("app:1")
+		before := len(h.engine.Steps())
+		run(t, h, func() {
+			h.inst.Hint()
+			time.Sleep(20 * time.Minute)
+			h.engine.RemoveContainer("acme-db-1")
+			h.inst.Hint()
+			time.Sleep(10 * time.Second)
+			if o := h.observed(); len(o.Containers) != 1 || o.Containers[0].Service != "db" {
+				t.Errorf("containers: %v", names(o))
+			}
+			if pulls := count(h.engine.Steps()[before:], "pull "); pulls < 3 || pulls > 30 {
+				t.Errorf("%d pulls in 20 minutes", pulls)
+			}
+			h.engine.FailPull(digestOf(h, "app:1"), nil)
+			time.Sleep(6 * time.Minute)
+			h.converged(spec)
+		})
+	})
+}
+
+// A rollback to what cannot be fetched any more is tried with pauses, and what
+// runs is healed meanwhile (law 14).
+func TestRollbackThatCannotBeFetchedKeepsHealing(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		one, two := acme(service("app", "app:1")), acme(service("app", "app:2"))
+		h.apply(one)
+		h.apply(two)
+		h.engine.RemoveImage("app:1")
+		h.engine.FailPull(digestOf(h, "app:1"), errBoom)
+		if _, err := h.inst.Rollback(t.Context(), 0, "bob"); err != nil {
+			t.Fatal(err)
+		}
+		before := len(h.engine.Steps())
+		run(t, h, func() {
+			time.Sleep(time.Minute)
+			h.engine.Kill("acme-app-1")
+			h.inst.Hint()
+			time.Sleep(10 * time.Second)
+			h.converged(two)
+			time.Sleep(20 * time.Minute)
+			if pulls := count(h.engine.Steps()[before:], "pull "); pulls < 3 || pulls > 30 {
+				t.Errorf("%d pulls in 20 minutes", pulls)
+			}
+			h.engine.FailPull(digestOf(h, "app:1"), nil)
+			time.Sleep(6 * time.Minute)
+			h.converged(one)
+		})
+	})
+}
+
+// What a hand on the host has mended is noticed without a new revision.
+func TestStalledIsLookedAtAgain(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		spec := acme(service("app", "app:1"))
+		spec.Networks["edge"] = desired.Network{Key: "edge", Name: "edge", External: true}
+		if s := h.apply(spec); s.Phase != reconciler.PhaseStalled {
+			t.Errorf("phase = %s", s.Phase)
+		}
+		run(t, h, func() {
+			time.Sleep(time.Minute)
+			h.engine.AddNetwork("edge")
+			time.Sleep(6 * time.Minute)
+			h.converged(spec)
+		})
+	})
+}
+
+// run lets the loop run while f acts.
+func run(t *testing.T, h *house, f func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.inst.Run(ctx) }()
+	time.Sleep(time.Second)
+	f()
+	cancel()
+	<-done
+}
+
+func digestOf(h *house, ref string) string {
+	h.t.Helper()
+	list, err := h.inst.Generations()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, g := range list {
+		if d := g.Images[ref].Digest; d != "" {
+			return d
+		}
+	}
+	h.t.Fatalf("no generation has %s", ref)
+	return ""
+}
+
+func count(steps []string, prefix string) (n int) {
+	for _, s := range steps {
+		if strings.HasPrefix(s, prefix) {
+			n++
+		}
+	}
+	return n
 }
