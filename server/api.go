@@ -29,6 +29,8 @@ type Source interface {
 	// Sync looks for a newer revision now.
 	Sync(ctx context.Context) error
 	Latest(ctx context.Context) (desired.Snapshot, error)
+	// Uncommitted looks now for edits that no commit has.
+	Uncommitted(ctx context.Context) []string
 	// At reads another commit, branch or tag.
 	At(ctx context.Context, ref string) (desired.Snapshot, error)
 	// Restore commits a directory as it was at another commit, and returns
@@ -121,7 +123,7 @@ func (a *API) Source(ctx context.Context) (SourceInfo, error) {
 	if errors.As(err, &problems) {
 		s.Problems = problems
 	}
-	s.Revision, s.Dirty = snapshot.Revision, snapshot.Dirty
+	s.Revision, s.Dirty = snapshot.Revision, a.cfg.Source.Uncommitted(ctx)
 	if s.Err != nil {
 		s.Error = s.Err.Error()
 	}
@@ -152,6 +154,7 @@ func (a *API) Overview(ctx context.Context) (Overview, error) {
 		if err != nil {
 			return o, err
 		}
+		s.Uncommitted = source.Dirty
 		o.Instances = append(o.Instances, s)
 	}
 	return o, nil
@@ -163,7 +166,9 @@ func (a *API) Status(ctx context.Context, name string) (reconciler.Status, error
 	if err != nil {
 		return reconciler.Status{}, err
 	}
-	return a.status(ctx, r)
+	s, err := a.status(ctx, r)
+	s.Uncommitted = a.cfg.Source.Uncommitted(ctx)
+	return s, err
 }
 
 func (a *API) status(ctx context.Context, r *reconciler.Instance) (reconciler.Status, error) {

@@ -62,6 +62,8 @@ func (h *house) Status() reconciler.SourceStatus {
 
 func (h *house) Sync(context.Context) error { return nil }
 
+func (h *house) Uncommitted(context.Context) []string { return []string{"tag"} }
+
 func (h *house) At(_ context.Context, ref string) (desired.Snapshot, error) {
 	if ref == "gone" {
 		return desired.Snapshot{}, errors.New("no such ref")
@@ -210,8 +212,10 @@ func TestCalls(t *testing.T) {
 		{"GET", "/api/version", "", 200, `"version":"v1"`},
 		{"GET", "/api/source", "", 200, `"repo":"/srv/repo"`},
 		{"POST", "/api/source/sync", "", 200, `"revision"`},
+		{"GET", "/api/source", "", 200, `"uncommitted":["tag"]`},
 		{"GET", "/api/instances", "", 200, `"instances":[{"name":"acme"`},
 		{"GET", "/api/instances/acme", "", 200, `"phase":"Idle"`},
+		{"GET", "/api/instances/acme", "", 200, `"uncommitted":["tag"]`},
 		{"GET", "/api/instances/acme/plan", "", 200, `"instance":"acme"`},
 		{"GET", "/api/instances/acme/plan?ref=2", "", 200, `"verb":"replace"`},
 		{"GET", "/api/instances/acme/plan?ref=gone", "", 422, `no such ref`},

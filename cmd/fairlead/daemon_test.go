@@ -122,6 +122,25 @@ func TestReadingAloneWritesNothing(t *testing.T) {
 	}
 }
 
+func TestStatusShowsUncommittedEditsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.env = append(w.env, "FAIRLEAD_POLL=1h")
+	w.begin(acme("1"))
+	w.start()
+	w.must(0, "apply", "-q")
+	if r := w.must(0, "status"); strings.Contains(r.stdout, "uncommitted") {
+		t.Errorf("nothing was edited: %s", r.stdout)
+	}
+	w.write("acme/compose.yaml", acme("2")["compose.yaml"])
+	w.write("acme/new", "")
+	if r := w.must(0, "status"); !strings.Contains(r.stdout, "! uncommitted edits are not applied: compose.yaml, new\n") {
+		t.Errorf("got %s", r.stdout)
+	}
+	if r := w.must(0, "status", "acme"); !strings.Contains(r.stdout, "Uncommitted edits (not applied)\n  compose.yaml\n  new\n") {
+		t.Errorf("got %s", r.stdout)
+	}
+}
+
 func TestApplyAloneIsRemembered(t *testing.T) {
 	w := newWorld(t)
 	w.begin(acme("1"))

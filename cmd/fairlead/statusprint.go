@@ -70,6 +70,18 @@ func printSource(w io.Writer, p painter, s server.SourceInfo, now time.Time) {
 	if s.Problem != "" && s.Problem != s.Error {
 		fmt.Fprintln(w, p.yellow("! "+s.Problem))
 	}
+	if len(s.Dirty) > 0 {
+		fmt.Fprintln(w, p.yellow("! uncommitted edits are not applied: ")+oneLine(someOf(s.Dirty)))
+	}
+}
+
+// someOf names the first few.
+func someOf(names []string) string {
+	const few = 3
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
 // shown is the revision that an instance is at, or was last tried with.

@@ -27,6 +27,7 @@ const (
 	// maxWalk and maxDirtyTime bound the look at a work tree.
 	maxWalk      = 100_000
 	maxDirtyTime = 5 * time.Second
+	maxAskTime   = time.Second // when a person waits for the answer
 	maxIndex     = 64 << 20
 )
 
@@ -56,6 +57,26 @@ func (g gitDir) dirty(ctx context.Context, st *store) dirtiness {
 		err = fmt.Errorf("compare work tree: %w", err)
 	}
 	return dirtiness{paths: slices.Clone(all[:min(len(all), maxDirty)]), count: len(all), err: err}
+}
+
+// Uncommitted looks now for edits of a local repository that no commit has, at
+// most a hundred. What the last pass saw stands in when a second is not enough.
+func (r *Repo) Uncommitted(ctx context.Context) []string {
+	at, known := r.known()
+	if !known || r.to.scheme != schemeLocal {
+		return at.Dirty
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxAskTime)
+	defer cancel()
+	g, err := findGitDir(r.to.path)
+	if err != nil {
+		return at.Dirty
+	}
+	d := g.dirty(ctx, r.currentStore())
+	if d.err != nil {
+		return at.Dirty
+	}
+	return d.paths
 }
 
 type differ struct {

@@ -229,6 +229,14 @@ func TestUncommittedEditsAreNotApplied(t *testing.T) {
 	r := open(t, Options{Repo: dir})
 	sync1(t, r)
 	wantFile(t, r, "f", "committed")
+	write(t, filepath.Join(dir, "g"), "untracked")
+	if got := r.Uncommitted(t.Context()); !slices.Equal(got, []string{"f", "g"}) { // without another pass
+		t.Errorf("uncommitted: %q", got)
+	}
+	git(t, dir, "commit", "-qm", "f")
+	if got := r.Uncommitted(t.Context()); !slices.Equal(got, []string{"g"}) {
+		t.Errorf("uncommitted after the commit: %q", got)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := r.Sync(ctx); err == nil {
