@@ -317,6 +317,8 @@ func fixReason(changes []Change) string {
 		return "is " + changes[0].Old
 	case "networks":
 		return "disconnected from " + changes[0].New
+	case "namespace":
+		return "the process whose namespace it shares was started anew"
 	case "duplicate":
 		return "another container carries its labels"
 	}

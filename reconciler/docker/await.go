@@ -252,8 +252,12 @@ func clip(s string, n int) string {
 
 func (e *Engine) notReady(ctx context.Context, id string, w reconciler.Wait, reason string) error {
 	nr := &reconciler.NotReady{Container: w.Service, Phase: phase(w), Reason: reason, Logs: e.lastLines(ctx, id)}
-	if in, err := e.api().ContainerInspect(ctx, id); err == nil {
-		nr.Container = strings.TrimPrefix(in.Name, "/")
-	}
+	_ = call(ctx, readTimeout, func(ctx context.Context) error { // without an answer the service's name has to do
+		in, err := e.api().ContainerInspect(ctx, id)
+		if err == nil {
+			nr.Container = strings.TrimPrefix(in.Name, "/")
+		}
+		return err
+	})
 	return nr
 }

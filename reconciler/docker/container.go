@@ -217,9 +217,7 @@ func (tn *turn) do(ctx context.Context, st swap.Step) (made string, err error) {
 			return "", nil
 		}
 	case swap.Start:
-		err = call(ctx, writeTimeout, func(ctx context.Context) error {
-			return tn.e.api().ContainerStart(ctx, st.ID, container.StartOptions{})
-		})
+		err = tn.start(ctx, st.ID)
 	}
 	if notFound(err) && !strings.Contains(err.Error(), "network") {
 		return "", errGone

@@ -145,13 +145,25 @@ func (tn *turn) nameFree(ctx context.Context, name string) error {
 
 // nameTaken says who holds the name, so that a person can act.
 func (tn *turn) nameTaken(ctx context.Context, name string, err error) error {
-	in, ierr := tn.e.api().ContainerInspect(ctx, name)
+	in, ierr := tn.inspect(ctx, name, name)
+	if errors.Is(ierr, errGone) {
+		return errGone // it was given up meanwhile; look again
+	}
 	if ierr != nil || in.Config == nil {
 		return tn.e.fail(err, "create container %s", name)
 	}
 	l := in.Config.Labels
 	if tn.e.owns(l, tn.t.Spec.Name) && l[labelService] == tn.service.Name && l[labelReplica] == strconv.Itoa(tn.replica) {
 		return errGone // ours: an earlier call made it after all; look again
+	}
+	if tn.e.owns(l, tn.t.Spec.Name) && l[labelName] != "" && swap.SlotOf(name, l[labelName]) == reconciler.SlotCurrent && l[labelName] != name {
+		// Other hands gave it the name of another service. Its own turn gives
+		// it its proper one back; two that were swapped wait for each other.
+		stray := l[labelName] + "." + short(in.ID)
+		rerr := call(ctx, writeTimeout, func(ctx context.Context) error { return tn.e.api().ContainerRename(ctx, in.ID, stray) })
+		if rerr == nil || notFound(rerr) {
+			return errGone
+		}
 	}
 	return reconciler.Terminal(fmt.Errorf("create container %s: the name is taken by container %s (%s), which is not ours; rename or remove it",
 		name, short(in.ID), tn.e.whoseIs(l)))

@@ -73,7 +73,11 @@ func (e *Engine) streamOnce(ctx context.Context, hints chan<- string, f filters.
 	defer cancel()
 	if again {
 		// The stream answers only with its first event: ask whether anyone is there.
-		if _, err := e.api().Ping(ctx); err != nil {
+		err := call(ctx, readTimeout, func(ctx context.Context) error {
+			_, err := e.api().Ping(ctx)
+			return err
+		})
+		if err != nil {
 			return e.fail(err, "connect to engine")
 		}
 	}

@@ -28,7 +28,10 @@ func (tn *turn) mend(ctx context.Context, id, name string) error {
 	if err := tn.mendNetworks(ctx, in); err != nil {
 		return err
 	}
-	return tn.mendLimits(ctx, in, name)
+	if err := tn.mendLimits(ctx, in, name); err != nil {
+		return err
+	}
+	return tn.mendNamespace(ctx, in, name)
 }
 
 func (tn *turn) inspect(ctx context.Context, id, name string) (in container.InspectResponse, err error) {

@@ -98,6 +98,7 @@ func (e *Engine) otherOwner(instance, object string, labels map[string]string) e
 func (e *Engine) addSettings(ctx context.Context, cs []reconciler.Container, notes page) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
+	seen := make([]container.InspectResponse, len(cs))
 	for i := range cs {
 		was, known := notes.Containers[cs[i].ID]
 		if !known || cs[i].State == reconciler.StateRemoving {
@@ -112,10 +113,28 @@ func (e *Engine) addSettings(ctx context.Context, cs []reconciler.Container, not
 				return e.fail(err, "inspect container %s", cs[i].Name)
 			}
 			cs[i].Changed = append(cs[i].Changed, diffSettings(was.Settings, settings(in))...)
+			seen[i] = in
 			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	addNamespaces(cs, seen)
+	return nil
+}
+
+// addNamespaces tells which containers share a namespace that is gone.
+func addNamespaces(cs []reconciler.Container, seen []container.InspectResponse) {
+	for i, in := range seen {
+		for _, id := range shares(in) {
+			j := slices.IndexFunc(cs, func(c reconciler.Container) bool { return c.ID == id })
+			if j >= 0 && outlived(in, seen[j]) {
+				cs[i].Changed = append(cs[i].Changed, namespaceChange(seen[j]))
+				break
+			}
+		}
+	}
 }
 
 // diffSettings compares what is remembered with what is there. A setting that

@@ -77,7 +77,11 @@ func (e *Engine) memorize(ctx context.Context, instance string, current []contai
 			continue
 		}
 		g.Go(func() error {
-			in, err := e.api().ContainerInspect(gctx, c.ID)
+			var in container.InspectResponse
+			err := call(gctx, readTimeout, func(ctx context.Context) (err error) {
+				in, err = e.api().ContainerInspect(ctx, c.ID)
+				return err
+			})
 			if notFound(err) {
 				return nil
 			}
