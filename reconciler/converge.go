@@ -95,6 +95,8 @@ func (r *Instance) deploy(ctx context.Context, l loaded, m memo) error {
 	if r.waits() {
 		return r.instead(ctx, r.try.err)
 	}
+	r.going.Store(true)
+	defer r.going.Store(false)
 	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
 	watched, stop := r.cancelWhenNewer(ctx, "new "+hash)
 	g, t, planned, err := r.prepare(watched, l, m)
@@ -167,8 +169,12 @@ func (r *Instance) prepare(ctx context.Context, l loaded, m memo) (Generation, T
 	if t.Images, err = r.cfg.Driver.Prepare(ctx, t, r.cfg.Progress); err != nil {
 		return g, t, Planned{}, err
 	}
-	if have, err = r.observe(ctx); err != nil { // pulling may have taken minutes
-		return g, t, Planned{}, err
+	// Pulling may have taken minutes. What changes within a moment is seen by
+	// the driver, which looks again at all that it touches.
+	if time.Since(r.lastDeep) > time.Second {
+		if have, err = r.observe(ctx); err != nil {
+			return g, t, Planned{}, err
+		}
 	}
 	g.Images = t.Images
 	planned := Plan(t, have)
