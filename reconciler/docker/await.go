@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,13 +64,10 @@ func (w *wakers) wake(instance string) {
 
 // Await implements reconciler.Driver.
 func (e *Engine) Await(ctx context.Context, t reconciler.Target, w reconciler.Wait) error {
-	// Whoever verifies a plan waits for all of its containers at once: they
-	// share one list instead of making one each.
-	all, err := e.lists.get(ctx)
+	list, err := e.shareList(ctx, t.Spec.Name)
 	if err != nil {
 		return err
 	}
-	list := slices.DeleteFunc(slices.Clone(all), func(c container.Summary) bool { return !e.owns(c.Labels, t.Spec.Name) })
 	c, ok := serving(list, w.Service, max(w.Replica, 1))
 	if !ok {
 		return &reconciler.NotReady{Container: w.Service, Phase: phase(w), Reason: "there is no such container"}

@@ -94,7 +94,7 @@ func (e *Engine) newTurn(ctx context.Context, t reconciler.Target, s desired.Ser
 
 // look lists the instance's containers and finds this replica's among them.
 func (tn *turn) look(ctx context.Context) error {
-	list, err := tn.e.listInstance(ctx, tn.t.Spec.Name)
+	list, err := tn.e.shareList(ctx, tn.t.Spec.Name)
 	if err != nil {
 		return err
 	}

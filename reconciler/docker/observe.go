@@ -81,6 +81,16 @@ func (e *Engine) listOwned(ctx context.Context) ([]container.Summary, error) {
 	return out, nil
 }
 
+// shareList lists the containers of an instance with whoever asks at the same
+// time: a plan of 100 would make 100 lists of 100 at once.
+func (e *Engine) shareList(ctx context.Context, instance string) ([]container.Summary, error) {
+	all, err := e.lists.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(c container.Summary) bool { return !e.owns(c.Labels, instance) }), nil
+}
+
 // noteOwners remembers which container belongs to which instance, for events.
 func (e *Engine) noteOwners(list []container.Summary) {
 	e.mu.Lock()
