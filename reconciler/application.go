@@ -198,16 +198,7 @@ const transientTries = 3
 func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in interrupted, cause error) error {
 	var sick *NotReady
 	own := errors.As(cause, &sick) || IsTerminal(cause) || r.try.failures >= transientTries
-	if own {
-		if err := r.quarantine(a.generation, cause.Error()); err != nil {
-			return err
-		}
-	}
-	if a.kind == "rollback" {
-		if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Hold = nil }); err != nil {
-			return err
-		}
-	}
+	lost := r.condemn(a, own, cause)
 	if policy := a.target.Spec.Rollback; policy == "off" || policy == "notify" {
 		if err := r.cfg.Driver.Settle(ctx, a.target); err != nil {
 			return err
@@ -217,9 +208,7 @@ func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in i
 	r.broken = &in
 	in.Undoing = own
 	if own {
-		if err := r.journal.write(Entry{Step: StepUndo, Generation: in.Generation, Reason: cause.Error()}); err != nil {
-			return err
-		}
+		lost = errors.Join(lost, r.journal.write(Entry{Step: StepUndo, Generation: in.Generation, Reason: cause.Error()}))
 	}
 	r.cfg.Log.WithError(cause).WithField("generation", in.Generation).Warn("Roll back generation")
 	if err := redactError(append(slices.Clone(r.good.target.Spec.Sensitive), a.target.Spec.Sensitive...), r.undo(ctx)); err != nil {
@@ -240,7 +229,22 @@ func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in i
 	if !own {
 		return cause
 	}
-	return nil
+	return lost
+}
+
+// condemn quarantines a generation that failed by its own fault, and ends the
+// hold that asked for it. What cannot be written down (a full disk) does not
+// keep the way back from being gone: at worst it is tried again later.
+func (r *Instance) condemn(a application, own bool, cause error) error {
+	var errs []error
+	if own {
+		errs = append(errs, r.quarantine(a.generation, cause.Error()))
+	}
+	if a.kind == "rollback" {
+		_, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Hold = nil })
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // undo converges to the last good generation. It asks neither git nor a
@@ -254,6 +258,7 @@ func (r *Instance) undo(ctx context.Context) error {
 	}
 	planned := Plan(t, have)
 	x := newExecutor(r.cfg.Driver, r.journal, r.cfg.Log.WithField("kind", "undo"), t, planned.Actions, touchedBy(planned.Actions))
+	x.undoing = true
 	if err := x.run(ctx); err != nil {
 		return err
 	}

@@ -234,14 +234,23 @@ func (r *Instance) observe(ctx context.Context) (Observed, error) {
 	return have, nil
 }
 
-// known are the services of the newest generations, to say what differs.
+// known are the services of the newest generations and of the applied one, to
+// say what differs.
 func (r *Instance) known() (map[string]desired.Service, []string) {
 	services, sensitive := map[string]desired.Service{}, []string(nil)
 	list, err := r.cfg.Store.Generations(r.cfg.Name)
 	if err != nil {
 		return services, nil
 	}
-	for _, g := range list[max(0, len(list)-5):] {
+	m, err := r.cfg.Store.memo(r.cfg.Name)
+	if err != nil {
+		return services, nil
+	}
+	const newest = 5
+	for i, g := range list {
+		if i < len(list)-newest && g.Number != m.LastGood { // an operator may have gone far back
+			continue
+		}
 		_, t, err := r.cfg.Store.generation(r.cfg.Name, g.Number)
 		if err != nil {
 			continue

@@ -6,3 +6,7 @@ func (s *Store) Forget(instance string, lastGood int) error {
 	_, err := s.update(instance, func(m *memo) { m.LastGood = lastGood })
 	return err
 }
+
+// CloseJournal makes every further entry of the apply in progress fail, as a
+// full disk does.
+func (r *Instance) CloseJournal() { _ = r.journal.file.Close() }

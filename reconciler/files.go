@@ -48,11 +48,14 @@ func materialize(home string, spec desired.Spec) error {
 }
 
 // writeTree makes dir hold exactly the tree. It is written beside and renamed,
-// so that a path with that hash never holds half of it; a directory whose
-// content was changed by hand is made anew.
+// so that a path with that hash never holds half of it; what was changed by
+// hand is written back in place where it can be.
 func writeTree(dir string, tree desired.FileTree) error {
-	if intact(dir, tree) {
-		return nil
+	if mendTree(dir, tree) {
+		if _, err := readTree(dir); err == nil {
+			return nil
+		}
+		return writeManifest(dir, tree) // it was lost or damaged
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err

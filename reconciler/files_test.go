@@ -215,3 +215,53 @@ func TestLocalFilesDoNotFollowLinksOut(t *testing.T) {
 		t.Errorf("a link out of the directory was followed: %d bytes", len(b))
 	}
 }
+
+// Containers hold directories and files by their inodes: what is put in their
+// place is not seen by them.
+func TestTrackedFilesAreRestoredInPlace(t *testing.T) {
+	home := t.TempDir()
+	tree := desired.FileTree{Entries: []desired.FileEntry{file("a.conf", "a"), file("b.conf", "bb"), {Path: "latest", Link: "a.conf"}}}
+	spec := mounting(desired.MountTracked, "", tree)
+	if err := materialize(home, spec); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(home, "files", tree.Hash())
+	held, err := os.OpenRoot(dir) // as a directory mount does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	single, err := os.Open(filepath.Join(dir, "a.conf")) // as a mount of one file does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer single.Close()
+	for name, tamper := range map[string]func() error{
+		"longer":   func() error { return os.WriteFile(filepath.Join(dir, "a.conf"), []byte("longer"), 0o600) },
+		"mode":     func() error { return os.Chmod(filepath.Join(dir, "a.conf"), 0o600) },
+		"removed":  func() error { return os.Remove(filepath.Join(dir, "b.conf")) },
+		"manifest": func() error { return os.Remove(manifestPath(dir)) },
+		"damaged":  func() error { return os.WriteFile(manifestPath(dir), []byte("{"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := tamper(); err != nil {
+				t.Fatal(err)
+			}
+			if err := materialize(home, spec); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := readTree(dir); err != nil {
+				t.Errorf("read back: %v", err)
+			}
+			for _, e := range tree.Entries[:2] {
+				if b, err := held.ReadFile(e.Path); err != nil || string(b) != string(e.Content) {
+					t.Errorf("a container sees %s = %q, %v", e.Path, b, err)
+				}
+			}
+			b := make([]byte, 10)
+			if n, _ := single.ReadAt(b, 0); string(b[:n]) != "a" {
+				t.Errorf("a container sees %q", b[:n])
+			}
+		})
+	}
+}

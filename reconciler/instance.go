@@ -66,6 +66,7 @@ type Instance struct {
 	newer   chan struct{} // the same, for an apply in progress
 	deep    atomic.Bool   // the next pass observes deeply
 	force   atomic.Bool   // the next pass does not wait for a retry to be due
+	going   atomic.Bool   // a new generation is on its way
 
 	mu      sync.Mutex
 	status  Status

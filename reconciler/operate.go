@@ -48,7 +48,7 @@ func (r *Instance) Retry() error {
 	return err
 }
 
-// Rollback holds an older generation (0: the good one before the applied) until
+// Rollback holds an older generation (0: see RollbackTarget) until
 // a newer revision changes the instance. The loop goes on and heals it.
 func (r *Instance) Rollback(ctx context.Context, number int, by string) (Generation, error) {
 	to, err := r.RollbackTarget(number)
@@ -72,7 +72,8 @@ func (r *Instance) Rollback(ctx context.Context, number int, by string) (Generat
 }
 
 // RollbackTarget returns the generation that a rollback to number goes to; 0 is
-// the good one before the applied.
+// the good one before the applied, or the applied one itself while a new one is
+// on its way.
 func (r *Instance) RollbackTarget(number int) (Generation, error) {
 	m, err := r.cfg.Store.memo(r.cfg.Name)
 	if err != nil {
@@ -87,6 +88,9 @@ func (r *Instance) RollbackTarget(number int) (Generation, error) {
 		if g.Number == m.LastGood {
 			current = g
 		}
+	}
+	if number == 0 && m.LastGood != 0 && r.going.Load() {
+		return current, nil
 	}
 	for _, g := range slices.Backward(list) {
 		switch {

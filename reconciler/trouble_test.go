@@ -235,3 +235,79 @@ func count(steps []string, prefix string) (n int) {
 	}
 	return n
 }
+
+// A rollback without a number, asked while a new generation is on its way,
+// means away from that one.
+func TestRollbackDuringADeployGoesToTheAppliedOne(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.apply(acme(service("app", "app:1")))
+		two := acme(service("app", "app:2"))
+		h.apply(two)
+		h.repo.commit(acme(service("app", "app:slow")))
+		run(t, h, func() {
+			to, err := h.inst.Rollback(t.Context(), 0, "bob")
+			if err != nil || to.Number != 2 {
+				t.Errorf("rollback to %d, %v", to.Number, err)
+			}
+			time.Sleep(5 * time.Second)
+			h.converged(two)
+			if s := h.inst.Status(); s.Phase != reconciler.PhaseHeld {
+				t.Errorf("phase = %s", s.Phase)
+			}
+		})
+	})
+}
+
+// A daemon that is told to stop leaves no container stopped whose replacement
+// was not started.
+func TestStopOfTheDaemonEndsTheSwapFirst(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.apply(acme(service("app", "app:1")))
+		two := acme(service("app", "app:2"))
+		h.repo.commit(two)
+		ctx, cancel := context.WithCancel(t.Context())
+		h.engine.Hook = func(step string) error {
+			if step == "stop acme-app-1" {
+				cancel()
+			}
+			return nil
+		}
+		h.inst.Once(ctx)
+		h.engine.Hook = nil
+		up := false
+		for _, c := range h.observed().Containers {
+			up = up || c.Name == "acme-app-1" && c.State == reconciler.StateRunning
+		}
+		if !up {
+			t.Errorf("nothing serves: %v", names(h.observed()))
+		}
+		h.restart()
+		h.once()
+		h.converged(two)
+	})
+}
+
+// The way back is gone even when nothing can be written down any more.
+func TestRollbackWithoutAJournal(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		one := acme(service("app", "app:1"))
+		h.apply(one)
+		h.repo.commit(acme(service("app", "app:sick")))
+		h.engine.Hook = func(step string) error {
+			if step == "start acme-app-1" {
+				h.inst.CloseJournal()
+			}
+			return nil
+		}
+		h.once()
+		h.engine.Hook = nil
+		for _, c := range h.observed().Containers {
+			if c.Name == "acme-app-1" && (c.ImageRef != "app:1" || c.State != reconciler.StateRunning) {
+				t.Errorf("%s of %s is %s", c.Name, c.ImageRef, c.State)
+			}
+		}
+		h.restart()
+		h.once()
+		h.converged(one)
+	})
+}
