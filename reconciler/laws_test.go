@@ -388,6 +388,31 @@ func TestRollbackHoldsUntilANewerRevision(t *testing.T) {
 	})
 }
 
+// From a generation far back the next plan still says which fields differ.
+func TestFieldsAreNamedAfterAFarRollback(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		greet := func(text string) desired.Spec {
+			app := service("app", "app:1")
+			app.Environment = map[string]string{"GREETING": text}
+			spec := acme(app)
+			spec.RetainGenerations = 10
+			return spec
+		}
+		for _, text := range []string{"one", "two", "three", "four", "five", "six", "seven"} {
+			h.apply(greet(text))
+		}
+		if _, err := h.inst.Rollback(t.Context(), 1, "bob"); err != nil {
+			t.Fatal(err)
+		}
+		h.once()
+		h.apply(greet("eight"))
+		want := reconciler.Change{Field: "environment.GREETING", Old: "one", New: "eight"}
+		if got := h.history()[0].Actions; len(got) != 1 || !slices.Equal(got[0].Changes, []reconciler.Change{want}) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	})
+}
+
 func TestRevertReturnsWithoutANewGeneration(t *testing.T) {
 	lawTest(t, func(t *testing.T, h *house) {
 		one := acme(service("app", "app:1"))
