@@ -59,6 +59,7 @@ type loader struct {
 	notes    desired.Problems
 	secret   map[string]bool
 	envWrong bool // an env file has mistakes: compose-go would warn of them again
+	mended   int  // problems that were taken out, so that they hide no others
 	fatal    error
 }
 
@@ -79,7 +80,7 @@ func (l *loader) load() (desired.Project, error) {
 	l.env = l.projectEnv()
 	before := len(l.problems)
 	l.readMain()
-	blocked := len(l.problems) > before || l.envWrong && l.needStage
+	blocked := len(l.problems)-before > l.mended || l.envWrong && l.needStage
 	if l.fatal == nil && !blocked { // else the model would lack what could not be read
 		l.interpret()
 	}

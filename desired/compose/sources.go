@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -134,16 +135,35 @@ func (l *loader) sound(s *source, root *yaml.Node) bool {
 			k := n.Content[i]
 			ok = l.textKey(s, p, k) && ok
 			if line, dup := first[k.Value]; dup && k.Value != "<<" {
-				l.add(desired.Problem{
-					File: s.path, Line: k.Line, Field: field(append(p[:len(p):len(p)], k.Value)),
-					Text: fmt.Sprintf("the key %s is written twice (first on line %d)", k.Value, line), Hint: "keep one of them",
-				})
-				ok = false
+				if l.twice(s, p, n, i, line) {
+					i -= 2
+				} else {
+					ok = false
+				}
+				continue
 			}
 			first[k.Value] = k.Line
 		}
 	})
 	return ok
+}
+
+// twice reports the key at i, which stands on an earlier line already, and
+// takes it out where nothing else can depend on it, so that it hides no other
+// problem.
+func (l *loader) twice(s *source, p []string, n *yaml.Node, i, line int) (out bool) {
+	k, v, before := n.Content[i], n.Content[i+1], len(l.problems)
+	l.add(desired.Problem{
+		File: s.path, Line: k.Line, Field: field(append(p[:len(p):len(p)], k.Value)),
+		Text: fmt.Sprintf("the key %s is written twice (first on line %d)", k.Value, line), Hint: "keep one of them",
+	})
+	if v.Kind != yaml.ScalarNode || v.Anchor != "" || k.Anchor != "" {
+		return false
+	}
+	n.Content = slices.Delete(n.Content, i, i+2)
+	s.changed = true
+	l.mended += len(l.problems) - before
+	return true
 }
 
 // textKey refuses a key that YAML reads as something else than text.
