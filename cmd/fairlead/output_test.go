@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +64,29 @@ func TestTableIgnoresColoursForWidth(t *testing.T) {
 	bare := strings.NewReplacer("\x1b[1m", "", "\x1b[32m", "", "\x1b[0m", "").Replace(coloured.String())
 	if bare != plainText.String() || coloured.Len() == plainText.Len() {
 		t.Errorf("got %q", coloured.String())
+	}
+}
+
+func TestSourceLinesDoNotContradict(t *testing.T) {
+	gone := errors.New("open repository: no such directory")
+	tests := []struct {
+		name string
+		s    server.SourceInfo
+		want []string
+	}{
+		{"never read", server.SourceInfo{Error: gone.Error(), Problem: "no revision has been read yet: " + gone.Error()},
+			[]string{"! no revision has been read yet: open repository: no such directory"}},
+		{"stale", server.SourceInfo{Error: gone.Error(), Revision: desired.Revision{Commit: "0123456789"}},
+			[]string{"! the repository cannot be read now, the last revision counts: open repository: no such directory"}},
+		{"edited", server.SourceInfo{Dirty: []string{"a", "b", "c", "d", "e"}},
+			[]string{"! uncommitted edits are not applied: a, b, c and 2 more"}},
+	}
+	for _, tt := range tests {
+		var out bytes.Buffer
+		printSource(&out, false, tt.s, time.Time{})
+		if got := strings.Split(strings.TrimSpace(out.String()), "\n")[1:]; !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
 

@@ -64,7 +64,8 @@ func printSource(w io.Writer, p painter, s server.SourceInfo, now time.Time) {
 		line += ", read " + age(s.LastSuccess, now) + " ago"
 	}
 	fmt.Fprintln(w, p.dim(line))
-	if s.Error != "" {
+	// Without any revision the problem already says what the error is.
+	if s.Error != "" && (s.Revision.Commit != "" || !strings.Contains(s.Problem, s.Error)) {
 		fmt.Fprintln(w, p.yellow("! the repository cannot be read now, the last revision counts: ")+s.Error)
 	}
 	if s.Problem != "" && s.Problem != s.Error {

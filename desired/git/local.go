@@ -195,7 +195,7 @@ func localTarget(st *store, g gitDir, ref string) (target, error) {
 		}
 	}
 	if len(table.refs) == 0 {
-		return target{}, unborn(g)
+		return target{}, unborn()
 	}
 	return target{}, &RefError{Ref: ref, Near: table.near(ref)}
 }
@@ -210,7 +210,7 @@ func localHead(s *filesystem.Storage, g gitDir) (target, error) {
 	}
 	got, err := storer.ResolveReference(s, head.Target())
 	if errors.Is(err, plumbing.ErrReferenceNotFound) {
-		return target{}, unborn(g)
+		return target{}, unborn()
 	}
 	if err != nil {
 		return target{}, fmt.Errorf("read HEAD: %w", err)
@@ -218,12 +218,8 @@ func localHead(s *filesystem.Storage, g gitDir) (target, error) {
 	return target{name: head.Target().String(), commit: got.Hash()}, nil
 }
 
-func unborn(g gitDir) error {
-	where := g.work
-	if where == "" {
-		where = g.dir
-	}
-	return fmt.Errorf("read %s: %w; commit something (git add -A && git commit)", where, ErrEmpty)
+func unborn() error {
+	return fmt.Errorf("read HEAD: %w; commit something (git add -A && git commit)", ErrEmpty)
 }
 
 func localRefs(s *filesystem.Storage) (refTable, error) {
