@@ -95,11 +95,11 @@ func TestHintDuringADeepLookIsNotLost(t *testing.T) {
 		h.inst.Trigger()
 		go func() { done <- h.inst.Run(ctx) }()
 		time.Sleep(20 * time.Second)
+		cancel()
+		<-done
 		if looks < 3 || len(h.observed().Containers[0].Changed) > 0 {
 			t.Errorf("%d observations, changed %v", looks, h.observed().Containers[0].Changed)
 		}
-		cancel()
-		<-done
 	})
 }
 
@@ -267,7 +267,7 @@ func TestStopOfTheDaemonEndsTheSwapFirst(t *testing.T) {
 		h.repo.commit(two)
 		ctx, cancel := context.WithCancel(t.Context())
 		h.engine.Hook = func(step string) error {
-			if step == "stop acme-app-1" {
+			if step == "rename acme-app-1 acme-app-1.previous" { // stopped already
 				cancel()
 			}
 			return nil
