@@ -293,6 +293,11 @@ func (r *Instance) readSnapshot(snapshot desired.Snapshot, known string) loaded 
 		return l
 	}
 	l.spec, l.err = r.cfg.Load(snapshot.Tree, r.cfg.Dir, local)
+	if name := l.spec.Name; l.err == nil && name != r.cfg.Name {
+		// The directory was renamed, and the manager has not noticed yet. Two
+		// loops would act on the objects of the new name.
+		l.spec, l.err = desired.Spec{}, sourceError{fmt.Errorf("read desired state: the directory is instance %s at %s", name, l.rev.Short())}
+	}
 	return l
 }
 

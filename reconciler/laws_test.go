@@ -413,6 +413,31 @@ func TestFieldsAreNamedAfterAFarRollback(t *testing.T) {
 	})
 }
 
+// A commit that renames the instance gives its objects to another loop: this
+// one must not touch what bears the new name.
+func TestRenamedInstanceIsLeftToItsOwnLoop(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		one := acme(service("app", "app:1"))
+		h.apply(one)
+		before := len(h.engine.Steps())
+		other := acme(service("app", "app:2"))
+		other.Name = "other"
+		h.repo.commit(other)
+		h.once()
+		if extra := changing(h.engine.Steps()[before:]); len(extra) > 0 {
+			t.Errorf("steps for another instance: %v", extra)
+		}
+		if len(h.history()) != 1 {
+			t.Errorf("history: %+v", h.history())
+		}
+		h.converged(one)
+		h.repo.commit(one)
+		if s := h.once(); s.Sync != reconciler.Synced {
+			t.Errorf("after the name is back: %s %s", s.Sync, s.Phase)
+		}
+	})
+}
+
 func TestRevertReturnsWithoutANewGeneration(t *testing.T) {
 	lawTest(t, func(t *testing.T, h *house) {
 		one := acme(service("app", "app:1"))
