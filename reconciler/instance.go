@@ -65,6 +65,7 @@ type Instance struct {
 	trigger chan struct{} // capacity 1: many triggers, at most one more pass
 	newer   chan struct{} // the same, for an apply in progress
 	deep    atomic.Bool   // the next pass observes deeply
+	gone    atomic.Bool   // from the repository: nothing is done any more
 	force   atomic.Bool   // the next pass does not wait for a retry to be due
 	going   atomic.Bool   // a new generation is on its way
 
@@ -161,6 +162,9 @@ func (r *Instance) Run(ctx context.Context) error {
 // Reconcile makes one pass at once, retries that are not due included, and
 // returns the status after it. It needs Run to be running.
 func (r *Instance) Reconcile(ctx context.Context) (Status, error) {
+	if r.gone.Load() {
+		return r.Status(), nil
+	}
 	done := make(chan struct{})
 	r.mu.Lock()
 	r.waiters = append(r.waiters, done)
@@ -177,6 +181,9 @@ func (r *Instance) Reconcile(ctx context.Context) (Status, error) {
 
 // Once makes passes until there is nothing more to do at once, without Run.
 func (r *Instance) Once(ctx context.Context) Status {
+	if r.gone.Load() {
+		return r.Status()
+	}
 	r.force.Store(true)
 	r.deep.Store(true)
 	r.pass(ctx)

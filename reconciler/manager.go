@@ -210,6 +210,7 @@ func (m *Manager) keepLocked(found []Found) {
 
 func (m *Manager) sayGone(r *running) {
 	name := r.cfg.Name
+	r.Instance.gone.Store(true)
 	m.cfg.Log.WithField("instance", name).Warn("Leave instance alone: it is gone from the repository; its containers keep running")
 	r.setStatus(func(s *Status) {
 		s.Sync, s.Phase = Unknown, PhaseStalled

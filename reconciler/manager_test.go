@@ -177,6 +177,12 @@ func TestInstanceThatIsGoneIsReportedAfterARestart(t *testing.T) {
 		if s := inst.Status(); s.Condition(reconciler.SourceReady).Reason != "InstanceGone" || s.Generation != 1 {
 			t.Errorf("status = %+v", s)
 		}
+		f.engine.Kill("acme-app-1")
+		inst.Once(t.Context()) // run --once, or apply without a daemon
+		s, err := inst.Reconcile(t.Context())
+		if err != nil || s.Condition(reconciler.SourceReady).Reason != "InstanceGone" || f.running(t, "acme") {
+			t.Errorf("an instance that is gone was acted on: %v %+v", err, s)
+		}
 	})
 }
 
