@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -48,12 +49,52 @@ func (s *Store) addRecord(instance string, r Record) (Record, error) {
 		if err != nil {
 			return err
 		}
-		return appendBounded(b, maxRecords, func(seq int) any { r.Seq = seq; return r })
+		seq, err := b.NextSequence()
+		if err != nil {
+			return err
+		}
+		r.Seq = int(seq)
+		if err := putJSON(b, numberKey(r.Seq), r); err != nil {
+			return err
+		}
+		return dropOldest(b)
 	})
 	if err != nil {
 		return r, fmt.Errorf("write history of %s: %w", instance, err)
 	}
 	return r, nil
+}
+
+// dropOldest keeps the history within its bound. What repeats itself (a service
+// that falls over, a first deployment that never succeeds) goes before the
+// deployments that people look for months later.
+func dropOldest(b *bolt.Bucket) error {
+	var oldest, repeating []byte
+	count := 0
+	err := b.ForEach(func(k, v []byte) error {
+		count++
+		if oldest == nil {
+			oldest = k
+		}
+		if repeating != nil {
+			return nil
+		}
+		var r Record
+		if err := json.Unmarshal(v, &r); err != nil {
+			return err
+		}
+		if r.Kind == "heal" || r.Outcome == Failed {
+			repeating = k
+		}
+		return nil
+	})
+	if err != nil || count <= maxRecords {
+		return err
+	}
+	if repeating != nil {
+		oldest = repeating
+	}
+	return b.Delete(bytes.Clone(oldest))
 }
 
 // appendBounded adds an entry under the next number and drops the oldest

@@ -60,6 +60,24 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// A service that flaps does not push the deployments out of the history.
+func TestHistoryKeepsDeploymentsBeforeHeals(t *testing.T) {
+	s := testStore(t)
+	for i := range maxRecords + 50 {
+		r := Record{Kind: "heal"}
+		if i < 10 {
+			r = Record{Kind: "deploy", Outcome: Applied}
+		}
+		if _, err := s.addRecord("acme", r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := s.History("acme", maxRecords)
+	if err != nil || len(list) != maxRecords || list[len(list)-1].Kind != "deploy" || list[len(list)-10].Kind != "deploy" || list[len(list)-11].Kind != "heal" {
+		t.Errorf("%d records, %v", len(list), err)
+	}
+}
+
 func TestGenerationsAreDroppedAndKept(t *testing.T) {
 	s := testStore(t)
 	for n := range 5 {
