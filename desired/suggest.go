@@ -13,7 +13,7 @@ func didYouMean(word string, allowed []string) string {
 	}
 	near, far := "", max(2, 1+min(len(word), 12)/3)
 	for _, a := range allowed {
-		if d := distance(strings.ToLower(word), strings.ToLower(a)); d < far {
+		if d := Distance(strings.ToLower(word), strings.ToLower(a)); d < far {
 			near, far = a, d
 		}
 	}
@@ -23,10 +23,10 @@ func didYouMean(word string, allowed []string) string {
 	return "allowed: " + strings.Join(allowed, ", ")
 }
 
-// distance counts the insertions, deletions, substitutions and swaps of
+// Distance counts the insertions, deletions, substitutions and swaps of
 // neighbours between two words (optimal string alignment). Long words are cut:
 // no key is near them anyway.
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	x, y := []rune(a[:min(len(a), 64)]), []rune(b[:min(len(b), 64)])
 	var before []int
 	row := make([]int, len(y)+1)

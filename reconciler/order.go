@@ -45,7 +45,7 @@ func needs(s desired.Service) []string {
 	return slices.Compact(deps)
 }
 
-// Peers lists the services whose container this one shares a namespace or
+// Peers lists, sorted, the services whose container this one shares a namespace or
 // volumes with: it has to be made anew whenever they are.
 func Peers(s desired.Service) (peers []string) {
 	for _, mode := range append([]string{s.NetworkMode, s.IPC, s.PID}, s.VolumesFrom...) {
@@ -58,6 +58,7 @@ func Peers(s desired.Service) (peers []string) {
 			peers = append(peers, name)
 		}
 	}
+	slices.Sort(peers)
 	return peers
 }
 

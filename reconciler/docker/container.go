@@ -70,19 +70,6 @@ func exclusive(s desired.Service) bool {
 		s.MacAddress != "" || s.NetworkMode == "host" || strings.Contains(s.NetworkMode, ":")
 }
 
-// peersOf lists the services whose namespaces or volumes a service shares.
-func peersOf(s desired.Service) []string {
-	var out []string
-	for _, ref := range append([]string{s.NetworkMode, s.IPC, s.PID}, s.VolumesFrom...) {
-		if rest, ok := strings.CutPrefix(ref, "service:"); ok {
-			svc, _, _ := strings.Cut(rest, ":")
-			out = append(out, svc)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
 func (e *Engine) newTurn(ctx context.Context, t reconciler.Target, s desired.Service, replica int) (*turn, error) {
 	notes, err := e.notes.read(t.Spec.Name)
 	if err != nil {
@@ -99,7 +86,7 @@ func (tn *turn) look(ctx context.Context) error {
 		return err
 	}
 	tn.peers = map[string]string{}
-	for _, svc := range peersOf(tn.service) {
+	for _, svc := range reconciler.Peers(tn.service) {
 		if c, ok := serving(list, svc, 1); ok {
 			tn.peers[svc] = c.ID
 		}

@@ -62,7 +62,7 @@ func (tn *turn) blueprint(ctx context.Context) (blueprint, error) {
 	if b.api, err = tn.e.version(ctx); err != nil {
 		return b, err
 	}
-	for _, svc := range peersOf(tn.service) {
+	for _, svc := range reconciler.Peers(tn.service) {
 		if tn.peers[svc] == "" {
 			return b, fmt.Errorf("service %s, which it shares with, has no container", svc)
 		}

@@ -178,7 +178,7 @@ func TestExclusiveServicesAreNotStartedSideBySide(t *testing.T) {
 
 func TestPeersOf(t *testing.T) {
 	s := desired.Service{NetworkMode: "service:a", IPC: "service:b", PID: "host", VolumesFrom: []string{"service:a:ro", "container:c"}}
-	if got := peersOf(s); !slices.Equal(got, []string{"a", "b"}) {
+	if got := reconciler.Peers(s); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("peers %v", got)
 	}
 }

@@ -3,8 +3,6 @@ package drivertest
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -151,26 +149,6 @@ func (e *Engine) leftovers(instance string) []*box {
 		if b.instance == instance && e.observed(b).Slot != reconciler.SlotCurrent {
 			out = append(out, b)
 		}
-	}
-	return out
-}
-
-// peersOf lists the services whose namespaces or volumes a service shares.
-func peersOf(s desired.Service) []string {
-	var out []string
-	add := func(ref string) {
-		if name, ok := strings.CutPrefix(ref, "service:"); ok {
-			name, _, _ = strings.Cut(name, ":")
-			if !slices.Contains(out, name) {
-				out = append(out, name)
-			}
-		}
-	}
-	add(s.NetworkMode)
-	add(s.IPC)
-	add(s.PID)
-	for _, v := range s.VolumesFrom {
-		add(v)
 	}
 	return out
 }

@@ -19,7 +19,7 @@ func (e *Engine) ensureContainer(ctx context.Context, t reconciler.Target, a rec
 		return fmt.Errorf("ensure container %s: service %s is not in the target", a.Object, a.Name)
 	}
 	want := swap.Want{
-		Name:       properName(t.Spec, s, a.Replica),
+		Name:       t.Spec.ContainerName(a.Name, a.Replica),
 		StartFirst: s.UpdateOrder == "start-first",
 	}
 	return e.run(ctx, t, a, func(have []swap.Container) swap.Step {
@@ -36,13 +36,6 @@ func (e *Engine) isCompleted(id string) bool {
 	defer e.mu.Unlock()
 	b := e.byID(id)
 	return b != nil && b.completed
-}
-
-func properName(spec desired.Spec, s desired.Service, replica int) string {
-	if s.ContainerName != "" {
-		return s.ContainerName
-	}
-	return fmt.Sprintf("%s-%s-%d", spec.Name, s.Name, replica)
 }
 
 // run asks for one step after the other until there is none left.
@@ -155,7 +148,7 @@ func (e *Engine) create(t reconciler.Target, a reconciler.Action, name string) e
 		return reconciler.Terminal(fmt.Errorf("create container %s: the name is taken by %s", name, o.owner))
 	}
 	// Before anything is stopped for a replacement it must be sure of its name.
-	proper := properName(t.Spec, t.Spec.Services[a.Name], a.Replica)
+	proper := t.Spec.ContainerName(a.Name, a.Replica)
 	if o := e.byName(proper); o != nil && o.instance != t.Spec.Name {
 		return reconciler.Terminal(fmt.Errorf("create container %s: the name is taken by %s", proper, o.owner))
 	}
@@ -165,7 +158,7 @@ func (e *Engine) create(t reconciler.Target, a reconciler.Action, name string) e
 		return fmt.Errorf("create container %s: image %s is not on the engine", name, s.Image)
 	}
 	b := &box{
-		id: e.newID("c"), name: name, proper: properName(t.Spec, s, a.Replica),
+		id: e.newID("c"), name: name, proper: t.Spec.ContainerName(a.Name, a.Replica),
 		instance: t.Spec.Name, service: a.Name, replica: a.Replica,
 		hash: s.Hash(), ref: s.Image, image: img.ID, generation: t.Generation,
 		networks: map[string]string{}, restart: s.Restart, peers: map[string]string{},
@@ -177,7 +170,7 @@ func (e *Engine) create(t reconciler.Target, a reconciler.Action, name string) e
 			b.ports = append(b.ports, p.HostIP+":"+p.Published+"/"+p.Protocol)
 		}
 	}
-	for _, svc := range peersOf(s) {
+	for _, svc := range reconciler.Peers(s) {
 		p := e.peer(t, svc)
 		if p == nil {
 			return fmt.Errorf("create container %s: service %s, which it shares with, has no container", name, svc)
