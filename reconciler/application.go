@@ -277,11 +277,16 @@ func (r *Instance) undo(ctx context.Context) error {
 }
 
 func (r *Instance) quarantine(g Generation, reason string) error {
-	_, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) {
+	m, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) {
 		addQuarantine(m, Quarantined{SpecHash: g.SpecHash, Images: g.Images, Generation: g.Number,
 			Revision: g.Revision, Reason: reason, At: time.Now().UTC()})
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	// Who waited for this pass is told at once, not with the next one.
+	r.setStatus(func(s *Status) { s.Quarantined = m.Quarantined })
+	return nil
 }
 
 // record and event keep what happened for people; an apply does not stand or
