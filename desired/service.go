@@ -92,6 +92,10 @@ type Service struct {
 	// waits for this one with service_completed_successfully, or its restart
 	// policy is written as "no" or on-failure.
 	Job bool `json:"job,omitempty"`
+	// Locks are files, as paths in the container, on which no process may hold
+	// a lock any more before a replacement is started: the proof that a single
+	// writer let go (upgrade.locks).
+	Locks []string `json:"locks,omitempty"`
 }
 
 // MayEnd reports whether the service's process may end with 0 for good: it is

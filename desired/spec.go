@@ -57,6 +57,16 @@ type Spec struct {
 	// RetainGenerations is how many applied generations stay ready for rollback.
 	RetainGenerations int `json:"retain_generations,omitempty"`
 
+	// Follow is the release that the services follow; nil when none is written.
+	Follow *Follow `json:"follow,omitempty"`
+	// Check and Smoke are asked of what was changed before it is good. Steps
+	// go to Check's service and port.
+	Check *HTTPCheck  `json:"check,omitempty"`
+	Smoke []SmokeStep `json:"smoke,omitempty"`
+	// Front and Certificates are what the embedded proxy serves.
+	Front        []FrontRoute               `json:"front,omitempty"`
+	Certificates map[string]CertificateSpec `json:"certificates,omitempty"`
+
 	// Sensitive are literal values that must not be shown: they came from the
 	// host's own files or from secrets. Stored only sealed.
 	Sensitive []string `json:"sensitive,omitempty"`
@@ -143,7 +153,7 @@ func (t FileTree) Hash() string { return hashJSON(t) }
 // mean that no container has to be made anew; the image is compared apart.
 func (s Service) Hash() string {
 	s.Image, s.PullPolicy = "", ""
-	s.Replicas, s.UpdateOrder, s.DependsOn, s.Job = 0, "", nil, false
+	s.Replicas, s.UpdateOrder, s.DependsOn, s.Job, s.Locks = 0, "", nil, false, nil
 	return hashJSON(s)
 }
 
@@ -157,7 +167,7 @@ func (v Volume) Hash() string { v.Key = ""; return hashJSON(v) }
 // revisions with equal hashes ask for the same thing.
 func (s Spec) Hash() string {
 	s.Notes, s.LocalFiles, s.Sensitive, s.Suspend, s.Dir = nil, nil, nil, nil, ""
-	s.RetainGenerations = 0
+	s.RetainGenerations, s.Follow = 0, nil
 	return hashJSON(s)
 }
 

@@ -56,6 +56,15 @@ func ParseWindow(s string) (Window, error) {
 // String is the window as written.
 func (w Window) String() string { return w.text }
 
+// MarshalText and UnmarshalText keep a Window as it was written.
+func (w Window) MarshalText() ([]byte, error) { return []byte(w.text), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (w *Window) UnmarshalText(text []byte) (err error) {
+	*w, err = ParseWindow(string(text))
+	return err
+}
+
 // weekdays reads "Mon-Wed,Sat"; windowPattern has checked the words.
 func weekdays(s string) []time.Weekday {
 	week := []string{"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"}

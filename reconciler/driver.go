@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -20,6 +21,8 @@ type Target struct {
 	// Dir is the instance's directory on this host: tracked files are under
 	// Dir/files/<hash>, writable relative binds under Dir/work.
 	Dir string `json:"-"`
+	// Switch is told when containers that may serve come and go; nil: nobody asks.
+	Switch Switch `json:"-"`
 }
 
 // Image is what a reference means: the ID of the image on this engine, and the
@@ -81,6 +84,9 @@ type Container struct {
 	ExitCode int // of an exited container
 	Health   Health
 	Networks []string // names of the networks it is attached to
+	// Addresses are where a running container is reached from this host, by
+	// network; "host" stands for the host's own network.
+	Addresses map[string]netip.Addr
 	// Peers are the container IDs that this one was made to share a namespace
 	// or volumes with, by service (network_mode: service:NAME and the like).
 	Peers map[string]string
@@ -152,12 +158,18 @@ type Driver interface {
 	// that the engine can carry them, touching nothing that runs. It returns
 	// what every image reference of the target resolves to. Images that are
 	// fixed already in t.Images are not asked for again; when such an image is
-	// gone from the engine it is fetched by its digest.
+	// gone from the engine it is fetched by its digest. One with a digest and no
+	// ID was resolved by a registry: it is fetched by the digest, never by the
+	// reference, and gets its ID.
 	Prepare(ctx context.Context, t Target, p Progress) (map[string]Image, error)
 
 	// Ensure brings the object of the action to what the target says and
 	// returns once it is in effect: a container has been started (not: is
 	// healthy). What a container replaces is kept, stopped, as SlotPrevious.
+	// t.Switch is asked before a running container is stopped, and, when the
+	// service is start-first, once its replacement is ready. A container that
+	// was stopped is proved to have ended, and the service's Locks to be free,
+	// before anything is started in its place.
 	Ensure(ctx context.Context, t Target, a Action) error
 
 	// Remove takes the object of the action away; absent is success. A
