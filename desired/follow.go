@@ -23,8 +23,9 @@ type Follow struct {
 // BusyCheck asks the application whether an upgrade has to wait: GET on the
 // service, and Field of the JSON answer is true while it is busy.
 type BusyCheck struct {
-	Service  string        `json:"service"` // of the instance; empty: Host is not one
-	Host     string        `json:"host"`    // host and port as written
+	Service  string        `json:"service"`       // of the instance; empty: Host is not one
+	Host     string        `json:"host"`          // host and port as written
+	TLS      bool          `json:"tls,omitempty"` // https; never of a service
 	Port     int           `json:"port"`
 	Path     string        `json:"path"` // with query
 	Field    string        `json:"field"`
@@ -52,9 +53,11 @@ type FrontRoute struct {
 }
 
 // CertificateSpec is where a certificate comes from. Fullchain and Privkey are
-// paths on the host; both empty: it is self-signed.
+// paths on the host; both empty: it is self-signed. Fallback "self-signed" has
+// one of that kind served until both files are there.
 type CertificateSpec struct {
 	Domains   []string `json:"domains"`
 	Fullchain string   `json:"fullchain,omitempty"`
 	Privkey   string   `json:"privkey,omitempty"`
+	Fallback  string   `json:"fallback,omitempty"`
 }

@@ -37,18 +37,19 @@ type Release struct {
 
 // Upgrade says when a new release is applied, and what follows a failure.
 type Upgrade struct {
-	Every    *Duration `json:"every,omitempty" is:"interval" doc:"How often the registry is asked."`
-	Window   *Window   `json:"window,omitempty" doc:"When an upgrade may start: days, hours and time zone."`
-	MinAge   *Duration `json:"minAge,omitempty" is:"span" doc:"How old a release must be before it is taken."`
+	Every    *Duration `json:"every,omitempty" is:"interval" default:"5m" doc:"How often the registry is asked what the channel is."`
+	Window   *Window   `json:"window,omitempty" default:"at any time" doc:"When an upgrade may start: days, hours and time zone."`
+	MinAge   *Duration `json:"minAge,omitempty" is:"span" default:"0s" doc:"How old a release must be before it is taken."`
 	Busy     *Busy     `json:"busy,omitempty" doc:"A question to the application that holds an upgrade back."`
+	Locks    []string  `json:"locks,omitempty" is:"lock" unique:"true" doc:"Files on which nobody may hold a lock any more before a stopped container's successor is started: SERVICE:PATH, the path as the container sees it, in one of its volumes or binds."`
 	Rollback string    `json:"rollback,omitempty" is:"rollback" default:"auto" doc:"What follows a revision that fails: auto brings the last good one back; notify and off leave the failed one in place."`
 }
 
 // Busy is a question to the application: hold the upgrade while Field is true.
 type Busy struct {
-	URL      string    `json:"url" need:"true" is:"httpURL" doc:"Asked with GET before an upgrade."`
+	URL      string    `json:"url" need:"true" is:"httpURL" doc:"Asked with GET before an upgrade. The host is a service of the instance, or any other host."`
 	Field    string    `json:"field" need:"true" is:"field" doc:"The field of the JSON answer that is true while busy."`
-	MaxDefer *Duration `json:"maxDefer,omitempty" is:"span" doc:"The longest time that an upgrade is held back."`
+	MaxDefer *Duration `json:"maxDefer,omitempty" is:"patience" default:"2h" doc:"The longest time that an upgrade is held back. Then it is made although the application is busy."`
 }
 
 // ComposeFiles says which compose files are read, and how.
@@ -60,42 +61,46 @@ type ComposeFiles struct {
 
 // Health says when an applied revision counts as good.
 type Health struct {
-	Service string    `json:"service,omitempty" is:"service" doc:"The service that answers the HTTP check."`
-	Path    string    `json:"path,omitempty" is:"urlPath" doc:"The path of the HTTP check."`
-	Port    int       `json:"port,omitempty" is:"port" doc:"The port of the HTTP check."`
+	Service string    `json:"service,omitempty" is:"service" doc:"The service that answers the HTTP check and the smoke steps. May be left out when there is only one."`
+	Path    string    `json:"path,omitempty" is:"urlPath" doc:"The path of the HTTP check: GET, answered with 2xx or 3xx within the timeout."`
+	Port    int       `json:"port,omitempty" is:"port" doc:"The port in the container, of the HTTP check and the smoke steps."`
 	Timeout *Duration `json:"timeout,omitempty" is:"wait" default:"120s" doc:"The time within which all changed services together must be healthy."`
 	Bake    *Duration `json:"bake,omitempty" is:"span" default:"2s" doc:"How long they must then stay healthy."`
 }
 
 // SmokeStep is one request of the smoke test: exactly one method.
 type SmokeStep struct {
-	Name   string            `json:"name" need:"true" is:"title" doc:"What the step is called in reports."`
-	Get    string            `json:"get,omitempty" is:"request" doc:"GET this path."`
-	Post   string            `json:"post,omitempty" is:"request" doc:"POST to this path."`
-	Put    string            `json:"put,omitempty" is:"request" doc:"PUT to this path."`
-	Patch  string            `json:"patch,omitempty" is:"request" doc:"PATCH this path."`
-	Delete string            `json:"delete,omitempty" is:"request" doc:"DELETE this path."`
-	Body   any               `json:"body,omitempty" doc:"The body, sent as JSON."`
-	Bearer string            `json:"bearer,omitempty" is:"variable" doc:"The saved variable that is sent as bearer token."`
-	Save   map[string]string `json:"save,omitempty" keys:"variable" is:"field" doc:"Variables to keep for later steps, and the fields of the answer that they come from."`
-	Expect *Expect           `json:"expect,omitempty" doc:"What the answer must be."`
+	Name    string            `json:"name" need:"true" is:"title" doc:"What the step is called in reports."`
+	Get     string            `json:"get,omitempty" is:"request" doc:"GET this path."`
+	Post    string            `json:"post,omitempty" is:"request" doc:"POST to this path."`
+	Put     string            `json:"put,omitempty" is:"request" doc:"PUT to this path."`
+	Patch   string            `json:"patch,omitempty" is:"request" doc:"PATCH this path."`
+	Delete  string            `json:"delete,omitempty" is:"request" doc:"DELETE this path."`
+	Headers map[string]string `json:"headers,omitempty" keys:"header" is:"headerValue" doc:"Headers of the request."`
+	Body    any               `json:"body,omitempty" doc:"The body, sent as JSON."`
+	Bearer  string            `json:"bearer,omitempty" is:"variable" doc:"The saved variable that is sent as bearer token."`
+	Save    map[string]string `json:"save,omitempty" keys:"variable" is:"field" doc:"Variables to keep for later steps, and the fields of the answer that they come from."`
+	Expect  *Expect           `json:"expect,omitempty" doc:"What the answer must be."`
+	Wait    *Duration         `json:"wait,omitempty" is:"pause" default:"0s" doc:"A pause before the step."`
+	Timeout *Duration         `json:"timeout,omitempty" is:"limit" default:"30s" doc:"How long one try may take."`
+	Retries *int              `json:"retries,omitempty" is:"retries" default:"3" doc:"How often the step is tried again after an infrastructure fault: no connection, no answer in time, 502, 503 or 504. A wrong answer is not tried again."`
 }
 
 // Expect is what the answer to a smoke step must be.
 type Expect struct {
 	Status int            `json:"status,omitempty" is:"status" default:"any 2xx" doc:"The status code."`
-	JSON   map[string]any `json:"json,omitempty" keys:"field" doc:"Fields of the answer: a value that must be equal, or {not: VALUE}, {minItems: N}."`
+	JSON   map[string]any `json:"json,omitempty" keys:"field" doc:"Fields of the answer: a value that must be equal, or one or more of {not: VALUE}, {minItems: N}, {exists: true or false}, {matches: REGEXP}."`
 }
 
 // Certificate is where a certificate comes from and who is told when it changed.
 type Certificate struct {
 	Domains   []string  `json:"domains" need:"true" is:"domain" unique:"true" doc:"The names that the certificate is for."`
-	Fullchain string    `json:"fullchain,omitempty" is:"certURL" doc:"Where the chain is fetched from."`
-	Privkey   string    `json:"privkey,omitempty" is:"certURL" default:"made on the host" doc:"Where the key is fetched from. Absent: it is made on the host and never leaves it."`
+	Fullchain string    `json:"fullchain,omitempty" is:"certURL" default:"self-signed, when privkey is absent too" doc:"Where the chain comes from. This version reads file:// only, a file of the host."`
+	Privkey   string    `json:"privkey,omitempty" is:"certURL" doc:"Where the key comes from. This version reads file:// only, and needs it beside fullchain."`
 	CSR       *CSR      `json:"csr,omitempty" doc:"The signing request that is written when the key is made on the host."`
 	ACME      *ACME     `json:"acme,omitempty" doc:"Get the certificate by ACME instead of fetching it."`
 	Every     *Duration `json:"every,omitempty" is:"interval" doc:"How often the URLs are asked."`
-	Fallback  string    `json:"fallback,omitempty" is:"fallback" doc:"What is served until the chain appears."`
+	Fallback  string    `json:"fallback,omitempty" is:"fallback" default:"nothing" doc:"What is served until the files are there."`
 	Reload    []Reload  `json:"reload,omitempty" doc:"Services that are signalled when the certificate changed."`
 }
 
@@ -120,12 +125,12 @@ type Reload struct {
 // Route is one host that the built-in proxy serves.
 type Route struct {
 	Host         string    `json:"host" need:"true" is:"host" doc:"The name that clients ask for."`
-	Certificate  string    `json:"certificate,omitempty" is:"name" doc:"The certificate, a name under certificates."`
+	Certificate  string    `json:"certificate,omitempty" is:"name" default:"self-signed" doc:"The certificate, a name under certificates."`
 	To           string    `json:"to" need:"true" is:"target" doc:"The service and port that requests go to."`
-	HSTS         int       `json:"hsts,omitempty" is:"seconds" doc:"max-age of Strict-Transport-Security, in seconds."`
-	RedirectHTTP bool      `json:"redirectHTTP,omitempty" doc:"Sends plain HTTP to HTTPS."`
-	Drain        *Duration `json:"drain,omitempty" is:"span" doc:"How long requests in flight may take when the target is replaced."`
-	Hold         *Duration `json:"hold,omitempty" is:"span" doc:"How long new requests wait while there is no target."`
+	HSTS         int       `json:"hsts,omitempty" is:"seconds" default:"no header" doc:"max-age of Strict-Transport-Security, in seconds."`
+	RedirectHTTP bool      `json:"redirectHTTP,omitempty" default:"false" doc:"Sends plain HTTP to HTTPS."`
+	Drain        *Duration `json:"drain,omitempty" is:"grace" default:"10s" doc:"How long requests in flight may take when the target is replaced."`
+	Hold         *Duration `json:"hold,omitempty" is:"grace" default:"30s" doc:"How long new requests wait while there is no target."`
 }
 
 // Policy bounds what a revision may ask for.
@@ -148,4 +153,17 @@ const (
 	DefaultHealthTimeout     = 120 * time.Second
 	DefaultBake              = 2 * time.Second
 	DefaultRetainGenerations = 10
+	// DefaultEvery is the time between two questions to the registry.
+	DefaultEvery = 5 * time.Minute
+	// DefaultMaxDefer is how long a busy application holds an upgrade back.
+	DefaultMaxDefer = 2 * time.Hour
+	// DefaultDrain is what requests in flight get to end when their target is
+	// replaced.
+	DefaultDrain = 10 * time.Second
+	// DefaultHold is how long a new request waits for a target.
+	DefaultHold = 30 * time.Second
+	// DefaultStepTimeout bounds one try of a smoke step, DefaultStepRetries
+	// the tries after the first.
+	DefaultStepTimeout = 30 * time.Second
+	DefaultStepRetries = 3
 )

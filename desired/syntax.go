@@ -2,6 +2,7 @@ package desired
 
 import (
 	"fmt"
+	"net/textproto"
 	"net/url"
 	"path"
 	"regexp"
@@ -42,22 +43,25 @@ var syntaxes = map[string]syntax{
 	"tag":        {what: "an image tag", pattern: pat(`^` + refTag + `$`), example: "stable"},
 	"version": {what: "a version", pattern: pat(`^[0-9]{4}\.(0[1-9]|1[0-2])\.[1-9][0-9]{0,8}$`), example: "2026.04.3",
 		hint: "year, month, number: 2026.04.3"},
-	"digest":   {what: "a digest", pattern: pat(`^` + refDigest + `$`), example: "sha256:" + strings.Repeat("0123456789abcdef", 4), hint: "sha256: and 64 hexadecimal digits"},
-	"rollback": {what: "a way to roll back", words: []string{"auto", "notify", "off"}},
-	"fallback": {what: "a fallback", words: []string{"self-signed"}},
-	"keyKind":  {what: "a kind of key", words: []string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384", "ed25519"}},
-	"file":     {what: "a path in the repository", pattern: pat(`^[^/\\]`), example: "compose.prod.yaml", hint: "relative to this directory, with forward slashes", check: checkFile},
-	"profile":  {what: "a compose profile", pattern: pat(`^(\*|[a-zA-Z0-9][a-zA-Z0-9_.-]+)$`), example: "full"},
-	"env":      {what: "a variable's name", pattern: pat(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "DOMAIN"},
-	"envValue": {quiet: true, what: "a variable's value", check: checkNoNUL},
-	"service":  {what: "a service's name", pattern: pat(`^[a-zA-Z0-9._-]+$`), example: "app"},
-	"variable": {what: "a variable's name", pattern: pat(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "token"},
-	"field":    {what: "a field of a JSON answer", pattern: pat(`^` + jsonField + `$`), example: "access_token"},
-	"urlPath":  {what: "a path", pattern: pat(`^/[^\s?#]*$`), example: "/readyz"},
-	"request":  {what: "a path", pattern: pat(`^/[^\s#]*$`), example: "/api/health"},
-	"target":   {what: "a service and port", pattern: pat(`^[a-zA-Z0-9._-]+:[0-9]{1,5}$`), example: "app:8000", check: checkTarget},
-	"httpURL":  {quiet: true, what: "an http or https URL", pattern: pat(`^https?://`), example: "http://app:8000/api/sync/status", check: checkURL},
-	"httpsURL": {quiet: true, what: "an https URL", pattern: pat(`^https://`), example: "https://acme-v02.api.letsencrypt.org/directory", check: checkURL},
+	"digest":      {what: "a digest", pattern: pat(`^` + refDigest + `$`), example: "sha256:" + strings.Repeat("0123456789abcdef", 4), hint: "sha256: and 64 hexadecimal digits"},
+	"rollback":    {what: "a way to roll back", words: []string{"auto", "notify", "off"}},
+	"fallback":    {what: "a fallback", words: []string{"self-signed"}},
+	"keyKind":     {what: "a kind of key", words: []string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384", "ed25519"}},
+	"file":        {what: "a path in the repository", pattern: pat(`^[^/\\]`), example: "compose.prod.yaml", hint: "relative to this directory, with forward slashes", check: checkFile},
+	"profile":     {what: "a compose profile", pattern: pat(`^(\*|[a-zA-Z0-9][a-zA-Z0-9_.-]+)$`), example: "full"},
+	"env":         {what: "a variable's name", pattern: pat(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "DOMAIN"},
+	"envValue":    {quiet: true, what: "a variable's value", check: checkNoNUL},
+	"service":     {what: "a service's name", pattern: pat(`^[a-zA-Z0-9._-]+$`), example: "app"},
+	"variable":    {what: "a variable's name", pattern: pat(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "token"},
+	"field":       {what: "a field of a JSON answer", pattern: pat(`^` + jsonField + `$`), example: "access_token"},
+	"urlPath":     {what: "a path", pattern: pat(`^/[^\s?#]*$`), example: "/readyz"},
+	"request":     {what: "a path", pattern: pat(`^/[^\s#]*$`), example: "/api/health", check: checkRequest},
+	"header":      {what: "a header's name", pattern: pat(`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,64}$`), example: "X-Api-Key", check: checkHeader},
+	"headerValue": {quiet: true, what: "a header's value", pattern: pat(`^[^\x00-\x08\x0a-\x1f\x7f]*$`), example: "application/json"},
+	"lock":        {what: "a service and an absolute path", pattern: pat(`^[a-zA-Z0-9._-]+:/`), example: "app:/data/state/system.duckdb", check: checkLock},
+	"target":      {what: "a service and port", pattern: pat(`^[a-zA-Z0-9._-]+:[0-9]{1,5}$`), example: "app:8000", check: checkTarget},
+	"httpURL":     {quiet: true, what: "an http or https URL", pattern: pat(`^https?://`), example: "http://app:8000/api/sync/status", check: checkURL},
+	"httpsURL":    {quiet: true, what: "an https URL", pattern: pat(`^https://`), example: "https://acme-v02.api.letsencrypt.org/directory", check: checkURL},
 	"certURL": {quiet: true, what: "a URL that certificates are fetched from", pattern: pat(`^(sm|gs|https|file|s3|azblob|awssm|vault)://`),
 		example: "https://pki.acme.com/data/fullchain.pem", hint: "one of sm:// gs:// https:// file:// s3:// azblob:// awssm:// vault://", check: checkURL},
 	"notify": {quiet: true, what: "a notice URL", pattern: pat(`^[a-z][a-z0-9.+-]*://\S+$`), example: "slack://token@channel"},
@@ -75,6 +79,11 @@ var syntaxes = map[string]syntax{
 	"count":     {what: "a count", min: 1, max: 1000, example: "10"},
 	"wait":      {what: "a time to wait", min: int64(time.Second), max: int64(24 * time.Hour), example: "120s"},
 	"interval":  {what: "an interval", min: int64(10 * time.Second), max: int64(366 * 24 * time.Hour), example: "5m"},
+	"patience":  {what: "a time to wait", min: int64(time.Second), max: int64(366 * 24 * time.Hour), example: "2h"},
+	"grace":     {what: "a time", min: 0, max: int64(time.Hour), example: "30s"},
+	"pause":     {what: "a pause", min: 0, max: int64(10 * time.Minute), example: "5s"},
+	"limit":     {what: "a limit", min: int64(100 * time.Millisecond), max: int64(10 * time.Minute), example: "30s"},
+	"retries":   {what: "a number of retries", min: 0, max: 20, example: "3"},
 	"span":      {what: "a span of time", min: 0, max: int64(366 * 24 * time.Hour), example: "30s"},
 }
 
@@ -150,6 +159,41 @@ func checkTarget(s string) error {
 	port, _ := strconv.Atoi(s[strings.LastIndexByte(s, ':')+1:])
 	if port < 1 || port > 65535 {
 		return fmt.Errorf("the port is not between 1 and 65535")
+	}
+	return nil
+}
+
+// checkRequest refuses what a client would not take for a path on the same
+// host.
+func checkRequest(s string) error {
+	if strings.HasPrefix(s, "//") {
+		return fmt.Errorf("two slashes at the start name a host")
+	}
+	if _, err := url.ParseRequestURI(s); err != nil {
+		return fmt.Errorf("it does not parse")
+	}
+	return nil
+}
+
+// checkHeader refuses the headers that belong to the connection or the framing
+// of the message (RFC 9110 sections 7.6.1 and 8.6).
+func checkHeader(s string) error {
+	switch textproto.CanonicalMIMEHeaderKey(s) {
+	case "Connection", "Content-Length", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return fmt.Errorf("it belongs to the connection")
+	}
+	return nil
+}
+
+func checkLock(s string) error {
+	_, file, _ := strings.Cut(s, ":")
+	switch {
+	case strings.ContainsRune(s, 0):
+		return fmt.Errorf("it has a NUL")
+	case path.Clean(file) != file:
+		return fmt.Errorf("write %s", path.Clean(file))
+	case file == "/":
+		return fmt.Errorf("it names no file")
 	}
 	return nil
 }
