@@ -77,19 +77,20 @@ type SmokeStep struct {
 	Patch   string            `json:"patch,omitempty" is:"request" doc:"PATCH this path."`
 	Delete  string            `json:"delete,omitempty" is:"request" doc:"DELETE this path."`
 	Headers map[string]string `json:"headers,omitempty" keys:"header" is:"headerValue" doc:"Headers of the request."`
-	Body    any               `json:"body,omitempty" doc:"The body, sent as JSON."`
+	Body    any               `json:"body,omitempty" doc:"The body: text is sent as it is, anything else as JSON."`
 	Bearer  string            `json:"bearer,omitempty" is:"variable" doc:"The saved variable that is sent as bearer token."`
 	Save    map[string]string `json:"save,omitempty" keys:"variable" is:"field" doc:"Variables to keep for later steps, and the fields of the answer that they come from."`
 	Expect  *Expect           `json:"expect,omitempty" doc:"What the answer must be."`
 	Wait    *Duration         `json:"wait,omitempty" is:"pause" default:"0s" doc:"A pause before the step."`
 	Timeout *Duration         `json:"timeout,omitempty" is:"limit" default:"30s" doc:"How long one try may take."`
-	Retries *int              `json:"retries,omitempty" is:"retries" default:"3" doc:"How often the step is tried again after an infrastructure fault: no connection, no answer in time, 502, 503 or 504. A wrong answer is not tried again."`
+	Retries *int              `json:"retries,omitempty" is:"retries" default:"3" doc:"How often the step is tried again after an infrastructure fault: no connection, no answer in time, 502, 503 or 504. A wrong answer is not tried again. A POST or PATCH that may have arrived is made again only when this key is there."`
 }
 
 // Expect is what the answer to a smoke step must be.
 type Expect struct {
-	Status int            `json:"status,omitempty" is:"status" default:"any 2xx" doc:"The status code."`
-	JSON   map[string]any `json:"json,omitempty" keys:"field" doc:"Fields of the answer: a value that must be equal, or one or more of {not: VALUE}, {minItems: N}, {exists: true or false}, {matches: REGEXP}."`
+	Status   int            `json:"status,omitempty" is:"status" default:"any 2xx" doc:"The status code."`
+	StatusIn []int          `json:"statusIn,omitempty" is:"status" doc:"The status codes that are all right, when there are several."`
+	JSON     map[string]any `json:"json,omitempty" keys:"field" doc:"Fields of the answer: a value that must be equal, or one or more of {not: VALUE}, {minItems: N}, {exists: true or false}, {matches: REGEXP}."`
 }
 
 // Certificate is where a certificate comes from and who is told when it changed.
