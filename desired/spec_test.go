@@ -39,10 +39,10 @@ func TestHashesAreFixed(t *testing.T) {
 
 // notHashed are the fields that a hash leaves out, as its comment says.
 var notHashed = map[reflect.Type][]string{
-	reflect.TypeFor[Service](): {"Image", "PullPolicy", "Replicas", "UpdateOrder", "DependsOn", "Job"},
+	reflect.TypeFor[Service](): {"Image", "PullPolicy", "Replicas", "UpdateOrder", "DependsOn", "Job", "Locks"},
 	reflect.TypeFor[Network](): {"Key"},
 	reflect.TypeFor[Volume]():  {"Key"},
-	reflect.TypeFor[Spec]():    {"Dir", "Suspend", "RetainGenerations", "Sensitive", "Files", "Notes", "LocalFiles"},
+	reflect.TypeFor[Spec]():    {"Dir", "Suspend", "RetainGenerations", "Follow", "Sensitive", "Files", "Notes", "LocalFiles"},
 }
 
 // For each field, and each field of what is in it: a change changes the hash
@@ -91,6 +91,10 @@ func fill(r *rapid.T, v reflect.Value, depth int) {
 			v.Set(reflect.ValueOf(time.Unix(rapid.Int64Range(0, 1<<31).Draw(r, "t"), 0).UTC()))
 			return
 		}
+		if v.Type() == reflect.TypeFor[Window]() {
+			v.Set(reflect.ValueOf(drawWindow(r)))
+			return
+		}
 		for i := range v.NumField() {
 			fill(r, v.Field(i), depth+1)
 		}
@@ -114,6 +118,8 @@ func fill(r *rapid.T, v reflect.Value, depth int) {
 			}
 			v.SetMapIndex(reflect.ValueOf(fmt.Sprint("k", i)).Convert(v.Type().Key()), e)
 		}
+	case reflect.Interface:
+		v.Set(reflect.ValueOf(rapid.StringMatching(`[a-z]{0,4}`).Draw(r, "any")))
 	case reflect.String:
 		v.SetString(rapid.StringMatching(`[a-z]{0,4}`).Draw(r, "s"))
 	case reflect.Bool:
@@ -143,6 +149,13 @@ func eachChange(v reflect.Value, path string, check func(string)) {
 			try(reflect.ValueOf(v.Interface().(time.Time).Add(time.Second)), "")
 			return
 		}
+		if v.Type() == reflect.TypeFor[Window]() {
+			other, err := ParseWindow("01:01-01:02 Etc/GMT+5")
+			if err == nil {
+				try(reflect.ValueOf(other), "")
+			}
+			return
+		}
 		for i := range v.NumField() {
 			eachChange(v.Field(i), path+"."+v.Type().Field(i).Name, check)
 		}
@@ -161,6 +174,8 @@ func eachChange(v reflect.Value, path string, check func(string)) {
 		}
 	case reflect.Map:
 		eachMapChange(v, path, check)
+	case reflect.Interface:
+		try(reflect.ValueOf([]any{v.Interface()}), "")
 	case reflect.String:
 		try(reflect.ValueOf(v.String()+"x").Convert(v.Type()), "")
 	case reflect.Bool:
@@ -189,7 +204,8 @@ func eachMapChange(v reflect.Value, path string, check func(string)) {
 		e := reflect.New(v.Type().Elem()).Elem()
 		e.Set(old)
 		if v.Type().Elem() == reflect.TypeFor[Service]() || v.Type().Elem() == reflect.TypeFor[Network]() ||
-			v.Type().Elem() == reflect.TypeFor[Volume]() || e.Kind() == reflect.String {
+			v.Type().Elem() == reflect.TypeFor[Volume]() || v.Type().Elem() == reflect.TypeFor[CertificateSpec]() ||
+			e.Kind() == reflect.String || e.Kind() == reflect.Interface {
 			eachChange(e, fmt.Sprintf("%s[%s]", path, k), func(p string) {
 				v.SetMapIndex(k, e)
 				check(p)
