@@ -16,6 +16,7 @@ import (
 type application struct {
 	kind       string // deploy, heal, rollback
 	doing      string // what newer revisions are measured against: see outdated
+	digest     string // that the followed reference means; empty: not known
 	generation Generation
 	target     Target
 	planned    Planned
@@ -41,8 +42,8 @@ func (r *Instance) apply(ctx context.Context, a application) error {
 	}
 	r.setStatus(func(s *Status) { s.Pending = a.planned.Actions })
 	log := r.cfg.Log.WithFields(logrus.Fields{"generation": a.generation.Number, "revision": a.generation.Revision.Short(), "kind": a.kind})
-	watched, stop := r.cancelWhenNewer(ctx, a.doing)
-	err := newExecutor(r.cfg.Driver, r.journal, log, a.target, a.planned.Actions, begin.Touched).run(watched)
+	watched, stop := r.cancelWhenNewer(ctx, a.doing, a.digest)
+	err := r.executorOf(a, begin, log).run(watched)
 	if err != nil && errors.Is(context.Cause(watched), errSuperseded) {
 		err = errSuperseded
 	}
@@ -51,6 +52,20 @@ func (r *Instance) apply(ctx context.Context, a application) error {
 		return r.applyFailed(ctx, a, begin, err)
 	}
 	return r.commit(ctx, a, log)
+}
+
+// executorOf carries out an application. Healing makes no smoke steps: they may
+// leave traces in the application, and a heal is not a release.
+func (r *Instance) executorOf(a application, begin Entry, log *logrus.Entry) *executor {
+	t := a.target
+	if a.kind == "heal" {
+		t.Spec.Smoke = nil
+	}
+	x := r.newExecutor(log, t, a.planned.Actions, begin.Touched)
+	if a.kind != "heal" {
+		x.baking = func() { r.setStatus(func(s *Status) { s.Phase = PhaseBaking }) }
+	}
+	return x
 }
 
 // begin is the journal's first entry. An attempt at a generation that was cut
@@ -87,6 +102,7 @@ func (r *Instance) commit(ctx context.Context, a application, log *logrus.Entry)
 	}
 	r.try = attempt{}
 	outcome := Record{Kind: a.kind, Generation: a.generation.Number, From: from, Revision: a.generation.Revision, Who: a.who,
+		Release: a.generation.Release, Gaps: r.routing.gaps(a.started),
 		Actions: a.planned.Actions, Outcome: Applied, Started: a.started.UTC(), Duration: time.Since(a.started)}
 	r.record(outcome)
 	r.shown(a, log)
@@ -146,7 +162,7 @@ func (r *Instance) shown(a application, log *logrus.Entry) {
 func (r *Instance) applyFailed(ctx context.Context, a application, begin Entry, err error) error {
 	err = redactError(a.target.Spec.Sensitive, err)
 	in := interrupted{Generation: begin.Generation, Previous: begin.Previous, Attempt: begin.Attempt, Kind: begin.Kind, Touched: begin.Touched}
-	rec := Record{Kind: a.kind, Generation: a.generation.Number, From: begin.Previous, Revision: a.generation.Revision, Who: a.who,
+	rec := Record{Kind: a.kind, Generation: a.generation.Number, From: begin.Previous, Revision: a.generation.Revision, Who: a.who, Release: a.generation.Release,
 		Actions: a.planned.Actions, Reason: err.Error(), Started: a.started.UTC()}
 	var sick *NotReady
 	if errors.As(err, &sick) {
@@ -221,7 +237,7 @@ func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in i
 		}
 		return fmt.Errorf("roll back to generation %d: %w", r.good.Number, err)
 	}
-	rec.Outcome, rec.Duration = RolledBack, time.Since(rec.Started)
+	rec.Outcome, rec.Duration, rec.Gaps = RolledBack, time.Since(rec.Started), r.routing.gaps(a.started)
 	r.record(rec)
 	r.event("RolledBack", fmt.Sprintf("generation %d failed and generation %d is back: %s", rec.Generation, r.good.Number, rec.Reason),
 		rec.Revision, rec.Generation)
@@ -251,13 +267,13 @@ func (r *Instance) condemn(a application, own bool, cause error) error {
 // registry.
 func (r *Instance) undo(ctx context.Context) error {
 	t := r.good.target
-	t.Spec.Bake = 0 // it was good before: to be ready is enough
+	t.Spec.Bake, t.Spec.Smoke = 0, nil // it was good before: to be ready is enough
 	have, err := r.observe(ctx)
 	if err != nil {
 		return err
 	}
 	planned := Plan(t, have)
-	x := newExecutor(r.cfg.Driver, r.journal, r.cfg.Log.WithField("kind", "undo"), t, planned.Actions, touchedBy(planned.Actions))
+	x := r.newExecutor(r.cfg.Log.WithField("kind", "undo"), t, planned.Actions, touchedBy(planned.Actions))
 	x.undoing = true
 	if err := x.run(ctx); err != nil {
 		return err
@@ -277,10 +293,11 @@ func (r *Instance) undo(ctx context.Context) error {
 }
 
 func (r *Instance) quarantine(g Generation, reason string) error {
-	m, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) {
-		addQuarantine(m, Quarantined{SpecHash: g.SpecHash, Images: g.Images, Generation: g.Number,
-			Revision: g.Revision, Reason: reason, At: time.Now().UTC()})
-	})
+	q := Quarantined{SpecHash: g.SpecHash, Images: g.Images, Generation: g.Number, Revision: g.Revision, Reason: reason, At: time.Now().UTC()}
+	if r.good != nil && r.good.SpecHash == g.SpecHash && r.good.target.Spec.Follow != nil {
+		q.Release = g.Images[r.good.target.Spec.Follow.Ref].Digest // nothing else had changed
+	}
+	m, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { addQuarantine(m, q) })
 	if err != nil {
 		return err
 	}
@@ -318,10 +335,12 @@ func (r *Instance) redactLogs(t Target, lines []string) []string {
 }
 
 // cancelWhenNewer returns a context that is cancelled when what is being
-// applied is no longer what counts: the newest commit wins (law 8).
-func (r *Instance) cancelWhenNewer(ctx context.Context, doing string) (context.Context, func()) {
+// applied is no longer what counts: the newest commit wins (law 8), and so does
+// a newer release.
+func (r *Instance) cancelWhenNewer(ctx context.Context, doing, digest string) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	key, lastSpec := r.loaded.key, r.lastSpec()
+	w := watch{current: r.loaded, picked: r.picked, doing: doing,
+		s: situation{lastSpec: r.lastSpec(), last: r.lastTarget(), going: digest}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -331,7 +350,7 @@ func (r *Instance) cancelWhenNewer(ctx context.Context, doing string) (context.C
 				return
 			case <-r.newer:
 			}
-			if r.outdated(ctx, key, lastSpec, doing) {
+			if r.outdated(ctx, w) {
 				cancel(errSuperseded)
 			}
 		}
@@ -339,25 +358,39 @@ func (r *Instance) cancelWhenNewer(ctx context.Context, doing string) (context.C
 	return ctx, func() { cancel(context.Canceled); <-done }
 }
 
-// outdated reports whether the newest revision, or an operator, asks for
-// something else than what is being done. An unreadable or invalid revision
-// takes over nothing.
-func (r *Instance) outdated(ctx context.Context, key, lastSpec, doing string) bool {
-	l := r.read(ctx, key)
+// watch is what an apply began with.
+type watch struct {
+	current loaded
+	picked  string // digest that was chosen
+	doing   string
+	s       situation
+}
+
+// outdated reports whether the newest revision, the registry or an operator
+// asks for something else than what is being done. An unreadable or invalid
+// revision takes over nothing.
+func (r *Instance) outdated(ctx context.Context, w watch) bool {
+	l := r.read(ctx, w.current.key)
 	m, err := r.cfg.Store.memo(r.cfg.Name)
 	if err != nil || l.err != nil {
 		return false
 	}
-	if l.key == key { // the same revision: only a hold can have come
-		return m.Hold != nil && doing != fmt.Sprintf("generation %d", m.Hold.Generation)
+	same := l.key == w.current.key
+	if same {
+		l = w.current
 	}
-	switch d := decide(situation{spec: l.spec, memo: m, lastSpec: lastSpec, now: time.Now()}); d.choice {
-	case chooseNew:
-		return doing != "new "+l.spec.Hash()
-	case chooseHeld:
-		return doing != fmt.Sprintf("generation %d", d.generation)
-	case chooseLastGood:
-		return doing != "good"
+	idle := false // the application was asked before, and is being replaced
+	s := w.s
+	s.spec, s.memo, s.now, s.busy, s.offer = l.spec, m, time.Now(), &idle, r.ask(ctx, l.spec, false)
+	switch d := decide(s); {
+	case d.choice == chooseHeld:
+		return w.doing != fmt.Sprintf("generation %d", d.generation)
+	case same: // nothing can have come but a release
+		return d.choice == chooseNew && !sameDigest(d.digest, w.picked) && d.digest != ""
+	case d.choice == chooseNew:
+		return w.doing != "new "+attemptKey(l.spec.Hash(), d.digest)
+	case d.choice == chooseLastGood:
+		return w.doing != "good"
 	}
 	return false
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -30,6 +31,12 @@ type executor struct {
 	// undoing says that this is the way back. It is gone even when nothing can
 	// be written down (a full disk): the journal tells of the apply already.
 	undoing bool
+
+	routing *routing
+	prober  Prober
+	baking  func()      // called when everything is ready and has to stay so; may be nil
+	smoked  atomic.Bool // the smoke steps were made while switching
+	held    holds
 }
 
 // parallelStarts bounds how many containers are started at a time. An engine
@@ -37,9 +44,11 @@ type executor struct {
 // and the disk: a first deployment of 100 takes a tenth longer with four.
 const parallelStarts = 16
 
-func newExecutor(d Driver, j *journal, log *logrus.Entry, t Target, actions []Action, touched []string) *executor {
-	return &executor{driver: d, journal: j, log: log, target: t, actions: actions,
-		touched: touched, slots: semaphore.NewWeighted(parallelStarts)}
+func (r *Instance) newExecutor(log *logrus.Entry, t Target, actions []Action, touched []string) *executor {
+	x := &executor{driver: r.cfg.Driver, journal: r.journal, log: log, target: t, actions: actions,
+		touched: touched, slots: semaphore.NewWeighted(parallelStarts), routing: r.routing, prober: r.cfg.Prober}
+	x.target.Switch = x
+	return x
 }
 
 func (x *executor) run(ctx context.Context) error {
@@ -184,12 +193,23 @@ func (x *executor) service(ctx context.Context, actions []Action) error {
 			return err
 		}
 		if i < len(actions)-1 {
-			if err := x.await(ctx, Wait{Service: a.Name, Replica: a.Replica, Condition: x.readiness(a.Name), Stable: leastStable}); err != nil {
+			if err := x.replicaReady(ctx, a); err != nil {
 				return err
 			}
 		}
 	}
 	return group.Wait()
+}
+
+// replicaReady waits for one of several replicas and leads requests to it.
+func (x *executor) replicaReady(ctx context.Context, a Action) error {
+	if err := x.await(ctx, Wait{Service: a.Name, Replica: a.Replica, Condition: x.readiness(a.Name), Stable: leastStable}); err != nil {
+		return err
+	}
+	if err := x.checkHealth(ctx); err != nil {
+		return err
+	}
+	return x.admit(ctx, a.Name)
 }
 
 func (x *executor) awaitDependencies(ctx context.Context, name string, done map[string]chan struct{}) error {
@@ -220,26 +240,6 @@ func (x *executor) awaitDependencies(ctx context.Context, name string, done map[
 	return nil
 }
 
-// verify waits until everything that was touched is ready and has stayed so.
-// Only that gates: a service that was sick before stays its own problem.
-func (x *executor) verify(ctx context.Context) error {
-	if err := x.write(Entry{Step: StepVerify, Generation: x.target.Generation}); err != nil {
-		return err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	for _, name := range x.touched {
-		s, known := x.target.Spec.Services[name]
-		if !known {
-			continue
-		}
-		for replica := 1; replica <= s.Replicas; replica++ {
-			w := Wait{Service: name, Replica: replica, Condition: x.readiness(name), Stable: max(x.target.Spec.Bake, leastStable)}
-			group.Go(func() error { return x.await(ctx, w) })
-		}
-	}
-	return group.Wait()
-}
-
 // readiness is what a service must reach: completion if somebody waits for it,
 // else that it runs (and is healthy, where it can tell).
 func (x *executor) readiness(service string) desired.Condition {
@@ -261,10 +261,7 @@ const leastStable = 50 * time.Millisecond
 const defaultHealthTimeout = 2 * time.Minute
 
 func (x *executor) await(ctx context.Context, w Wait) error {
-	timeout := x.target.Spec.HealthTimeout
-	if timeout <= 0 {
-		timeout = defaultHealthTimeout
-	}
+	timeout := x.healthTimeout()
 	limited, cancel := context.WithTimeout(ctx, timeout+w.Stable)
 	defer cancel()
 	err := x.driver.Await(limited, x.target, w)

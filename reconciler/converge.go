@@ -12,7 +12,7 @@ import (
 // converge is the body of a pass. Its error says that something has to be
 // tried again; what a person should know is in the status.
 func (r *Instance) converge(ctx context.Context) error {
-	if err := r.start(); err != nil {
+	if err := r.start(ctx); err != nil {
 		return err
 	}
 	l := r.load(ctx)
@@ -20,7 +20,10 @@ func (r *Instance) converge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := decide(situation{spec: l.spec, loadErr: l.err, memo: m, lastSpec: r.lastSpec(), now: time.Now()})
+	d, m, err := r.decideNow(ctx, l, m)
+	if err != nil {
+		return err
+	}
 	if m, err = r.remember(m, l, d); err != nil {
 		return err
 	}
@@ -30,7 +33,7 @@ func (r *Instance) converge(ctx context.Context) error {
 	}
 	switch d.choice {
 	case chooseNew:
-		return r.deploy(ctx, l, m)
+		return r.deploy(ctx, l, m, d)
 	case chooseHeld:
 		return r.holdTo(ctx, m, d.generation)
 	case chooseLastGood:
@@ -49,7 +52,7 @@ func (r *Instance) lastSpec() string {
 // remember writes down which revision is attempted and applied, when that
 // changed, and ends a hold that a newer revision outdated.
 func (r *Instance) remember(m memo, l loaded, d decision) (memo, error) {
-	stands := l.err == nil && d.choice == chooseLastGood && d.phase == PhaseIdle
+	stands := l.err == nil && d.choice == chooseLastGood && d.stands
 	same := m.Attempted.Commit == l.rev.Commit && (!stands || m.Applied.Commit == l.rev.Commit)
 	if l.rev.Commit == "" || (same && !d.unhold) {
 		return m, nil
@@ -74,6 +77,7 @@ func (r *Instance) look(ctx context.Context) error {
 	t := Target{}
 	if r.good != nil {
 		t = r.good.target
+		r.routing.follow(t.Spec, have, nil)
 	}
 	r.setStatus(func(s *Status) {
 		phase := s.Health
@@ -87,10 +91,10 @@ func (r *Instance) look(ctx context.Context) error {
 
 // deploy makes a new generation of what the revision says. Until that can be
 // tried, the last good one is kept healed.
-func (r *Instance) deploy(ctx context.Context, l loaded, m memo) error {
-	hash := l.spec.Hash()
-	if r.try.specHash != hash {
-		r.try = attempt{specHash: hash}
+func (r *Instance) deploy(ctx context.Context, l loaded, m memo, d decision) error {
+	key := attemptKey(l.spec.Hash(), d.digest)
+	if r.try.key != key {
+		r.try = attempt{key: key}
 	}
 	if r.waits() {
 		return r.instead(ctx, r.try.err)
@@ -98,14 +102,18 @@ func (r *Instance) deploy(ctx context.Context, l loaded, m memo) error {
 	r.going.Store(true)
 	defer r.going.Store(false)
 	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
-	watched, stop := r.cancelWhenNewer(ctx, "new "+hash)
-	g, t, planned, err := r.prepare(watched, l, m)
+	watched, stop := r.cancelWhenNewer(ctx, "new "+key, d.digest)
+	g, t, planned, err := r.prepare(watched, l, m, d.digest)
 	cause := context.Cause(watched)
 	stop()
 	if err != nil {
 		return r.notPrepared(ctx, cause, redactError(l.spec.Sensitive, err))
 	}
-	return r.apply(ctx, application{kind: "deploy", doing: "new " + hash, generation: g, target: t, planned: planned, who: l.rev.Author})
+	a := application{kind: "deploy", doing: "new " + key, digest: d.digest, generation: g, target: t, planned: planned, who: l.rev.Author}
+	if d.stands {
+		a.who = "channel " + l.spec.Follow.Channel
+	}
+	return r.apply(ctx, a)
 }
 
 // waits reports whether the next try is not due.
@@ -156,9 +164,9 @@ func (r *Instance) instead(ctx context.Context, why error) error {
 }
 
 // prepare resolves the target and plans it, touching nothing that runs.
-func (r *Instance) prepare(ctx context.Context, l loaded, m memo) (Generation, Target, Planned, error) {
-	g := r.nextGeneration(l, m)
-	t := Target{Spec: l.spec, Generation: g.Number, Revision: l.rev.Commit, Dir: r.cfg.Home}
+func (r *Instance) prepare(ctx context.Context, l loaded, m memo, digest string) (Generation, Target, Planned, error) {
+	g := r.nextGeneration(l, m, digest)
+	t := Target{Spec: l.spec, Generation: g.Number, Revision: l.rev.Commit, Dir: r.cfg.Home, Images: r.fixed(l.spec, digest)}
 	have, err := r.observeSettled(ctx)
 	if err != nil {
 		return g, t, Planned{}, err
@@ -207,17 +215,25 @@ func reasonOf(err error, otherwise Phase) string {
 
 // nextGeneration numbers a new generation; one that was cut off before it
 // stood keeps its number.
-func (r *Instance) nextGeneration(l loaded, m memo) Generation {
-	g := Generation{Revision: l.rev, SpecHash: l.spec.Hash(), Started: time.Now().UTC()}
+func (r *Instance) nextGeneration(l loaded, m memo, digest string) Generation {
+	g := Generation{Revision: l.rev, SpecHash: l.spec.Hash(), Started: time.Now().UTC(), Release: r.releaseName(l.spec, digest)}
 	if r.broken != nil {
 		old, _, err := r.cfg.Store.generation(r.cfg.Name, r.broken.Generation)
-		if err == nil && !old.Good && old.SpecHash == g.SpecHash {
+		if err == nil && !old.Good && old.SpecHash == g.SpecHash && followedDigest(old, l.spec) == digest {
 			g.Number = old.Number
 			return g
 		}
 	}
 	g.Number = m.Next
 	return g
+}
+
+// followedDigest is what the reference that a specification follows meant.
+func followedDigest(g Generation, spec desired.Spec) string {
+	if spec.Follow == nil {
+		return ""
+	}
+	return g.Images[spec.Follow.Ref].Digest
 }
 
 // observe looks closely and adds what older generations know.
@@ -230,21 +246,21 @@ func (r *Instance) observe(ctx context.Context) (Observed, error) {
 		return have, err
 	}
 	r.lastDeep = time.Now()
-	have.Known, have.Sensitive = r.known()
+	have.Known, have.Digests, have.Sensitive = r.known()
 	return have, nil
 }
 
 // known are the services of the newest generations and of the applied one, to
 // say what differs.
-func (r *Instance) known() (map[string]desired.Service, []string) {
-	services, sensitive := map[string]desired.Service{}, []string(nil)
+func (r *Instance) known() (map[string]desired.Service, map[string]string, []string) {
+	services, digests, sensitive := map[string]desired.Service{}, map[string]string{}, []string(nil)
 	list, err := r.cfg.Store.Generations(r.cfg.Name)
 	if err != nil {
-		return services, nil
+		return services, digests, nil
 	}
 	m, err := r.cfg.Store.memo(r.cfg.Name)
 	if err != nil {
-		return services, nil
+		return services, digests, nil
 	}
 	const newest = 5
 	for i, g := range list {
@@ -258,9 +274,12 @@ func (r *Instance) known() (map[string]desired.Service, []string) {
 		for _, s := range t.Spec.Services {
 			services[s.Hash()] = s
 		}
+		for _, img := range t.Images {
+			digests[img.ID] = img.Digest
+		}
 		sensitive = append(sensitive, t.Spec.Sensitive...)
 	}
-	return services, sensitive
+	return services, digests, sensitive
 }
 
 // holdTo applies the generation that an operator asked for.
@@ -269,14 +288,14 @@ func (r *Instance) holdTo(ctx context.Context, m memo, number int) error {
 		return r.heal(ctx, r.good.target)
 	}
 	doing := fmt.Sprintf("generation %d", number)
-	if r.try.specHash != doing {
-		r.try = attempt{specHash: doing}
+	if r.try.key != doing {
+		r.try = attempt{key: doing}
 	}
 	if r.waits() {
 		return r.instead(ctx, r.try.err)
 	}
 	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
-	watched, stop := r.cancelWhenNewer(ctx, doing)
+	watched, stop := r.cancelWhenNewer(ctx, doing, "")
 	g, t, planned, err := r.prepareHeld(watched, number)
 	cause := context.Cause(watched)
 	stop()

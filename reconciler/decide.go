@@ -2,6 +2,8 @@ package reconciler
 
 import (
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -24,6 +26,10 @@ type decision struct {
 	phase      Phase
 	message    string
 	unhold     bool // the hold is over
+	// stands says that the specification is the applied one; what its
+	// reference means may have to wait.
+	stands bool
+	picked
 }
 
 // situation is everything that a decision rests on.
@@ -31,9 +37,20 @@ type situation struct {
 	spec    desired.Spec // of the newest revision, when loadErr is nil
 	loadErr error
 	memo    memo
-	// lastSpec is the hash of the applied specification; empty: none yet.
+	// lastSpec is the hash of the applied specification; empty: none yet. last
+	// is its target.
 	lastSpec string
+	last     Target
+	offer    *offer // nil: the revision follows nothing, or nobody can be asked
+	busy     *bool  // what the application says; nil: it was not asked
+	going    string // digest that is being applied: the gates are behind it
 	now      time.Time
+}
+
+// attemptKey identifies what an attempt is at: a specification with what its
+// reference means.
+func attemptKey(specHash, digest string) string {
+	return strings.TrimSpace(specHash + " " + digest[strings.LastIndexByte(digest, '@')+1:])
 }
 
 // decide says which target counts now. It is pure.
@@ -53,13 +70,27 @@ func decide(s situation) decision {
 	switch {
 	case s.loadErr != nil:
 		d.choice, d.phase, d.message = chooseLastGood, PhaseRefused, s.loadErr.Error()
-	case hash == s.lastSpec:
-		d.choice, d.phase = chooseLastGood, PhaseIdle
 	default:
-		d = s.unlessQuarantined(d, hash)
+		d = s.unlessSame(d, hash)
 	}
 	if d.choice == chooseLastGood && s.lastSpec == "" {
 		d.choice = chooseNothing
+	}
+	return d
+}
+
+// unlessSame chooses what is applied when the revision asks for just that.
+func (s situation) unlessSame(d decision, hash string) decision {
+	d.picked, d.stands = s.pick(), hash == s.lastSpec
+	if !d.stands || d.digest != "" && !sameDigest(d.digest, s.running()) {
+		return s.unlessQuarantined(d, hash)
+	}
+	d.choice, d.phase = chooseLastGood, PhaseIdle
+	if w := d.deferral; w != nil {
+		d.phase, d.message = PhaseDeferred, w.Message
+		if w.Reason == DeferredQuarantined {
+			d.phase = PhaseQuarantined
+		}
 	}
 	return d
 }
@@ -75,7 +106,7 @@ func suspended(s situation) (decision, bool) {
 }
 
 func (s situation) unlessQuarantined(d decision, hash string) decision {
-	q := findQuarantine(s.memo, hash)
+	q := findQuarantine(s.memo, hash, s.spec.Follow, d.digest)
 	if q == nil {
 		d.choice, d.phase = chooseNew, PhaseApplying
 		return d
@@ -89,9 +120,14 @@ func (s situation) unlessQuarantined(d decision, hash string) decision {
 	return d
 }
 
-func findQuarantine(m memo, specHash string) *Quarantined {
+// findQuarantine looks for a specification that failed with what its reference
+// means now. What is not known of either side is taken for the same.
+func findQuarantine(m memo, specHash string, f *desired.Follow, digest string) *Quarantined {
 	for i, q := range m.Quarantined {
-		if q.SpecHash == specHash {
+		if q.SpecHash != specHash {
+			continue
+		}
+		if f == nil || digest == "" || q.Images[f.Ref].Digest == "" || sameDigest(digest, q.Images[f.Ref].Digest) {
 			return &m.Quarantined[i]
 		}
 	}
@@ -103,7 +139,7 @@ const maxQuarantined = 50
 
 func addQuarantine(m *memo, q Quarantined) {
 	for i := range m.Quarantined {
-		if m.Quarantined[i].SpecHash == q.SpecHash {
+		if m.Quarantined[i].SpecHash == q.SpecHash && maps.Equal(digests(m.Quarantined[i]), digests(q)) {
 			m.Quarantined[i] = q
 			return
 		}
@@ -112,4 +148,12 @@ func addQuarantine(m *memo, q Quarantined) {
 	if over := len(m.Quarantined) - maxQuarantined; over > 0 {
 		m.Quarantined = m.Quarantined[over:]
 	}
+}
+
+func digests(q Quarantined) map[string]string {
+	out := map[string]string{}
+	for ref, img := range q.Images {
+		out[ref] = img.Digest
+	}
+	return out
 }

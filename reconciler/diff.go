@@ -21,10 +21,22 @@ var sensitiveName = regexp.MustCompile(`(?i)(passw|secret|token|api_?key|private
 func (p *planner) imageChange(s desired.Service, c Container) Change {
 	old, now := c.ImageRef, s.Image
 	if old == now {
-		old += " (" + shortID(c.ImageID) + ")"
-		now += " (" + shortID(p.t.Images[s.Image].ID) + ")"
+		old += " (" + p.imageName(Image{ID: c.ImageID}) + ")"
+		now += " (" + p.imageName(p.t.Images[s.Image]) + ")"
 	}
 	return Change{"image", old, now}
+}
+
+// imageName is the digest of an image, as registries show it, or else its ID.
+func (p *planner) imageName(img Image) string {
+	digest := img.Digest
+	if digest == "" {
+		digest = p.have.Digests[img.ID]
+	}
+	if digest != "" {
+		return shortDigest(digest)
+	}
+	return shortID(img.ID)
 }
 
 func shortID(id string) string {

@@ -128,6 +128,9 @@ type Observed struct {
 	// Known are services by hash as older generations had them, with which a
 	// plan says what differs. The reconciler fills it.
 	Known map[string]desired.Service
+	// Digests are the digests of images by ID, as older generations had them.
+	// The reconciler fills it.
+	Digests map[string]string
 	// Sensitive are the literal values of those older generations that must
 	// not be shown.
 	Sensitive []string

@@ -128,7 +128,7 @@ func leftOver(have Observed) bool {
 // tidy ends what an interrupted apply left when everything stands as it should.
 func (r *Instance) tidy(ctx context.Context, t Target, have Observed) error {
 	if r.broken != nil || leftOver(have) {
-		x := newExecutor(r.cfg.Driver, r.journal, r.cfg.Log, t, nil, r.brokenTouched())
+		x := r.newExecutor(r.cfg.Log, t, nil, r.brokenTouched())
 		if r.broken != nil && !r.broken.Committed {
 			if err := x.verify(ctx); err != nil {
 				return err
@@ -156,6 +156,7 @@ func (r *Instance) brokenTouched() []string {
 // settled shows that everything is as it should be, but for what is held. A
 // quick observation does not see what is held, so the last deep one counts.
 func (r *Instance) settled(t Target, have Observed) {
+	r.routing.follow(t.Spec, have, nil)
 	r.setStatus(func(s *Status) {
 		s.observe(time.Now(), t, have)
 		s.Pending = nil

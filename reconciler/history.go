@@ -31,13 +31,16 @@ type Record struct {
 	Generation int              `json:"generation"`
 	From       int              `json:"from,omitempty"` // generation that was good before
 	Revision   desired.Revision `json:"revision"`
-	Who        string           `json:"who,omitempty"` // author of the commit, or the operator who asked
+	Who        string           `json:"who,omitempty"`     // author of the commit, or the operator who asked
+	Release    string           `json:"release,omitempty"` // what people call what the channel or pin meant
 	Actions    []Action         `json:"actions,omitempty"`
-	Outcome    Outcome          `json:"outcome"`
-	Reason     string           `json:"reason,omitempty"` // why it failed
-	Logs       []string         `json:"logs,omitempty"`   // last lines of the container that failed
-	Started    time.Time        `json:"started"`
-	Duration   time.Duration    `json:"duration_ns"`
+	// Gaps are the times in which requests had nowhere to go.
+	Gaps     []Gap         `json:"gaps,omitempty"`
+	Outcome  Outcome       `json:"outcome"`
+	Reason   string        `json:"reason,omitempty"` // why it failed
+	Logs     []string      `json:"logs,omitempty"`   // last lines of the container that failed
+	Started  time.Time     `json:"started"`
+	Duration time.Duration `json:"duration_ns"`
 }
 
 // maxRecords bounds the history of an instance.

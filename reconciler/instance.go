@@ -38,7 +38,8 @@ type SourceStatus struct {
 // LoadFunc reads one instance from a tree, with the host's own files over it.
 type LoadFunc func(tree fs.FS, dir string, local fs.FS) (desired.Spec, error)
 
-// Config wires an Instance. All fields but Progress are needed.
+// Config wires an Instance. Progress, Releases, Traffic and Prober may be nil:
+// nothing is shown, asked, led or probed then.
 type Config struct {
 	Name     string
 	Dir      string // in the repository
@@ -54,6 +55,9 @@ type Config struct {
 	Interval  time.Duration
 	DeepEvery time.Duration
 	Progress  Progress
+	Releases  Releases
+	Traffic   Traffic
+	Prober    Prober
 	Log       *logrus.Entry
 }
 
@@ -69,6 +73,9 @@ type Instance struct {
 	force   atomic.Bool   // the next pass does not wait for a retry to be due
 	going   atomic.Bool   // a new generation is on its way
 
+	routed     chan struct{} // closed when requests are led, or held, as the last generation says
+	routedOnce sync.Once
+
 	mu      sync.Mutex
 	status  Status
 	waiters []chan struct{}
@@ -82,6 +89,8 @@ type Instance struct {
 	held     []Held       // what the last deep observation could not have done
 	forced   bool         // this pass does not wait for a retry to be due
 	try      attempt
+	picked   string // digest of the followed reference that this pass chose
+	routing  *routing
 	lastDeep time.Time
 	flaps    flapGuard
 }
@@ -98,9 +107,9 @@ type said struct {
 	sync  Sync
 }
 
-// attempt is what is known of tries at one specification that did not succeed.
+// attempt is what is known of tries at one target that did not succeed.
 type attempt struct {
-	specHash string
+	key      string // see attemptKey
 	failures int
 	notUntil time.Time
 	err      error
@@ -120,6 +129,8 @@ func NewInstance(cfg Config) *Instance {
 	return &Instance{
 		cfg:     cfg,
 		journal: newJournal(cfg.Journals, cfg.Name),
+		routing: newRouting(cfg.Name, cfg.Traffic),
+		routed:  make(chan struct{}),
 		trigger: make(chan struct{}, 1),
 		newer:   make(chan struct{}, 1),
 		status: Status{Name: cfg.Name, Dir: cfg.Dir, Sync: Unknown, Health: Progressing, Phase: PhasePending,
@@ -187,7 +198,7 @@ func (r *Instance) Once(ctx context.Context) Status {
 	r.force.Store(true)
 	r.deep.Store(true)
 	r.pass(ctx)
-	for r.broken != nil && ctx.Err() == nil && r.Status().Phase == PhaseApplying {
+	for phase := r.Status().Phase; r.broken != nil && ctx.Err() == nil && (phase == PhaseApplying || phase == PhaseBaking); phase = r.Status().Phase {
 		r.pass(ctx)
 	}
 	return r.Status()
@@ -223,6 +234,7 @@ func (r *Instance) pass(ctx context.Context) time.Duration {
 	}()
 	next := jitter(r.cfg.Interval)
 	err := r.converge(ctx)
+	r.routedOnce.Do(func() { close(r.routed) }) // also when the store could not be read
 	switch wait, asked := RetryDelay(err); {
 	case err == nil, ctx.Err() != nil:
 	case errors.Is(err, errSuperseded):
@@ -250,7 +262,7 @@ func (r *Instance) finishPass(ctx context.Context, err error, next time.Duration
 		case IsTerminal(err):
 			s.Phase = PhaseStalled
 			s.set(now, ContainersReady, "False", reasonOf(err, s.Phase), err.Error())
-		case s.Phase == PhaseApplying || s.Phase == PhaseIdle || s.Phase == PhasePending:
+		case s.Phase == PhaseApplying || s.Phase == PhaseBaking || s.Phase == PhaseIdle || s.Phase == PhasePending:
 			s.Phase = PhaseRetrying
 			s.set(now, ContainersReady, "False", "Retrying", err.Error())
 		}

@@ -36,7 +36,13 @@ type ManagerConfig struct {
 	Interval  time.Duration
 	DeepEvery time.Duration
 	Progress  func(instance string) Progress
-	Log       *logrus.Entry
+	Releases  Releases
+	Traffic   Traffic
+	Prober    Prober
+	// Routed is called once, when every instance that was found first leads or
+	// holds its requests; nil: nobody waits for it.
+	Routed func()
+	Log    *logrus.Entry
 }
 
 // Manager runs the instances of a repository, each in a goroutine of its own,
@@ -76,6 +82,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	ticker := time.NewTicker(m.cfg.Interval)
 	defer ticker.Stop()
 	m.discoverAndRun(ctx)
+	if m.cfg.Routed != nil {
+		go m.sayRouted(ctx)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -96,6 +105,26 @@ func (m *Manager) Run(ctx context.Context) error {
 			m.hint(name)
 		}
 	}
+}
+
+// sayRouted waits for the instances that are known now.
+func (m *Manager) sayRouted(ctx context.Context) {
+	m.mu.Lock()
+	var all []*running
+	for _, r := range m.instances {
+		if !r.gone {
+			all = append(all, r)
+		}
+	}
+	m.mu.Unlock()
+	for _, r := range all {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.routed:
+		}
+	}
+	m.cfg.Routed()
 }
 
 func (m *Manager) hint(name string) {
@@ -262,6 +291,7 @@ func (m *Manager) newInstance(f Found) *Instance {
 		Driver:   m.cfg.Driver, Store: m.cfg.Store, Events: m.cfg.Events, Source: m.cfg.Source, Load: m.cfg.Load,
 		// Its own timer is only for retries: the manager triggers all at once.
 		Interval: 2 * m.cfg.Interval, DeepEvery: m.cfg.DeepEvery,
+		Releases: m.cfg.Releases, Traffic: m.cfg.Traffic, Prober: m.cfg.Prober,
 		Log: m.cfg.Log.WithField("instance", f.Name),
 	}
 	if m.cfg.Progress != nil {

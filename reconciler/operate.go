@@ -60,7 +60,7 @@ func (r *Instance) Rollback(ctx context.Context, number int, by string) (Generat
 	if l.err == nil {
 		hold.Instead = l.spec.Hash()
 	}
-	if l.err == nil && hold.Instead == to.SpecHash {
+	if l.err == nil && hold.Instead == to.SpecHash && l.spec.Follow == nil {
 		hold = nil // the newest revision asks for just that
 	}
 	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Hold = hold }); err != nil {
@@ -98,7 +98,7 @@ func (r *Instance) RollbackTarget(number int) (Generation, error) {
 			return g, fmt.Errorf("roll back to generation %d: it never passed its checks", number)
 		case number != 0 && g.Number == number:
 			return g, nil
-		case number == 0 && g.Good && g.Number < current.Number && g.SpecHash != current.SpecHash:
+		case number == 0 && g.Good && g.Number < current.Number && !sameTarget(g, current):
 			return g, nil
 		}
 	}
@@ -106,6 +106,20 @@ func (r *Instance) RollbackTarget(number int) (Generation, error) {
 		return Generation{}, errors.New("roll back: there is no older good generation; fairlead history shows what there is")
 	}
 	return Generation{}, fmt.Errorf("roll back to generation %d: %w; fairlead history shows what there is", number, ErrNoGeneration)
+}
+
+// sameTarget reports whether two generations ask for the same: a rollback from
+// one to the other would change nothing.
+func sameTarget(a, b Generation) bool {
+	if a.SpecHash != b.SpecHash {
+		return false
+	}
+	for ref, img := range a.Images {
+		if other := b.Images[ref]; img.ID != other.ID && img.ID != "" && other.ID != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // Preview says what a revision would do now, without doing it. The spec is the
@@ -119,7 +133,7 @@ func (r *Instance) Preview(ctx context.Context, snapshot *desired.Snapshot) (Pla
 	if err != nil {
 		return PlanReport{}, err
 	}
-	have.Known, have.Sensitive = r.known()
+	have.Known, have.Digests, have.Sensitive = r.known()
 	t := Target{Spec: l.spec, Revision: l.rev.Commit, Dir: r.cfg.Home}
 	report := PlanReport{Instance: r.cfg.Name, Revision: l.rev, Notes: l.spec.Notes}
 	m, err := r.cfg.Store.memo(r.cfg.Name)
@@ -127,28 +141,36 @@ func (r *Instance) Preview(ctx context.Context, snapshot *desired.Snapshot) (Pla
 		return report, err
 	}
 	report.From = m.LastGood
-	if m.LastGood != 0 {
-		_, last, err := r.cfg.Store.generation(r.cfg.Name, m.LastGood)
-		if err != nil {
-			return report, err
-		}
-		t.Images = stillMeant(last, l.spec)
+	d, last, err := r.previewDecision(ctx, l, m)
+	if err != nil {
+		return report, err
 	}
+	t.Images = previewImages(last, l.spec, d.digest)
 	planned := Plan(t, have)
 	report.Actions, report.Held = planned.Actions, planned.Held
-	if q := findQuarantine(m, l.spec.Hash()); q != nil {
+	report.Switches = r.switches(l.spec, planned)
+	if q := findQuarantine(m, l.spec.Hash(), l.spec.Follow, d.digest); q != nil {
 		report.Notes = append(report.Notes, fmt.Sprintf("generation %d with this specification failed and is in quarantine: %s", q.Generation, q.Reason))
+	}
+	if w := d.deferral; w != nil {
+		report.Deferred = w
 	}
 	return report, nil
 }
 
-// stillMeant keeps what image references resolved to while the specification
-// is the same; in a new one every reference may mean something else.
-func stillMeant(last Target, now desired.Spec) map[string]Image {
-	if last.Spec.Hash() == now.Hash() {
-		return last.Images
+// previewDecision decides on a revision that need not be the newest one. The
+// application is not asked whether it is busy.
+func (r *Instance) previewDecision(ctx context.Context, l loaded, m memo) (decision, Target, error) {
+	s := situation{spec: l.spec, memo: m, now: time.Now(), offer: r.ask(ctx, l.spec, true)}
+	s.memo.Suspended, s.memo.Hold, s.spec.Suspend = nil, nil, nil
+	if m.LastGood != 0 {
+		g, last, err := r.cfg.Store.generation(r.cfg.Name, m.LastGood)
+		if err != nil {
+			return decision{}, last, err
+		}
+		s.lastSpec, s.last = g.SpecHash, last
 	}
-	return nil
+	return decide(s), s.last, nil
 }
 
 func (r *Instance) readAt(ctx context.Context, snapshot *desired.Snapshot) (loaded, error) {
@@ -166,7 +188,11 @@ type PlanReport struct {
 	Revision desired.Revision `json:"revision"`
 	From     int              `json:"from"` // the applied generation; 0: none
 	Planned
-	Notes []string `json:"notes,omitempty"`
+	// Switches say what users of the application will notice of the plan.
+	Switches []SwitchReport `json:"switches,omitempty"`
+	// Deferred is why a newer release is not part of the plan.
+	Deferred *Deferral `json:"deferred,omitempty"`
+	Notes    []string  `json:"notes,omitempty"`
 }
 
 // History returns up to limit applies, newest first.
@@ -253,10 +279,10 @@ func actionsOn(actions []Action, name string) (mine []Action) {
 }
 
 func waiting(s Status) string {
-	if s.Phase == PhaseIdle || s.Phase == PhaseApplying {
+	if s.Phase == PhaseIdle || s.Phase == PhaseApplying || s.Phase == PhaseBaking {
 		return ""
 	}
-	for _, c := range []Condition{s.Condition(SourceReady), s.Condition(ContainersReady)} {
+	for _, c := range []Condition{s.Condition(SourceReady), s.Condition(ReleaseReady), s.Condition(ContainersReady)} {
 		if c.Status == "False" {
 			return fmt.Sprintf("%s: %s", c.Reason, c.Message)
 		}

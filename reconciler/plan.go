@@ -226,10 +226,15 @@ func (p *planner) fits(s desired.Service, c Container) bool {
 }
 
 // imageFits compares image IDs where the target knows them, else references:
-// an image that is not resolved yet is only as different as its name.
+// an image that is not resolved yet is only as different as its name. One that
+// was not fetched yet has no ID, and is compared by its digest.
 func (p *planner) imageFits(s desired.Service, c Container) bool {
-	if img, known := p.t.Images[s.Image]; known {
+	img, known := p.t.Images[s.Image]
+	switch {
+	case known && img.ID != "":
 		return img.ID == c.ImageID
+	case known:
+		return sameDigest(img.Digest, p.have.Digests[c.ImageID])
 	}
 	return s.Image == c.ImageRef
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // start reads, once, what an earlier run of the daemon left.
-func (r *Instance) start() error {
+func (r *Instance) start(ctx context.Context) error {
 	if r.ready {
 		return nil
 	}
@@ -25,9 +25,29 @@ func (r *Instance) start() error {
 	if err := r.recover(lastApply(entries)); err != nil {
 		return err
 	}
+	r.route(ctx)
+	r.routedOnce.Do(func() { close(r.routed) })
 	r.deep.Store(true)
 	r.ready = true
 	return nil
+}
+
+// route leads requests to what is applied before anything else is done: a pass
+// may begin with a pull that takes minutes. What an apply that was cut off left
+// unproved gets none. When the engine does not answer, requests are held.
+func (r *Instance) route(ctx context.Context) {
+	if r.good == nil || r.cfg.Traffic == nil {
+		return
+	}
+	have, err := r.cfg.Driver.Observe(ctx, r.cfg.Name, false)
+	if err != nil {
+		have = Observed{Containers: []Container{}}
+	}
+	t := r.good.target
+	r.routing.follow(t.Spec, have, func(c Container) bool {
+		s := t.Spec.Services[c.Service]
+		return r.broken == nil || c.Hash == s.Hash() && c.ImageID == t.Images[s.Image].ID
+	})
 }
 
 func (r *Instance) recallGood(m memo) error {

@@ -40,6 +40,8 @@ const (
 	PhasePending     Phase = "Pending"     // nothing was tried yet
 	PhaseIdle        Phase = "Idle"        // nothing to do
 	PhaseApplying    Phase = "Applying"    // actions run
+	PhaseBaking      Phase = "Baking"      // what was changed is ready and has to stay so
+	PhaseDeferred    Phase = "Deferred"    // a newer release waits for its time
 	PhaseRolledBack  Phase = "RolledBack"  // the last try failed, the one before is back
 	PhaseQuarantined Phase = "Quarantined" // the revision failed and is not tried again
 	PhaseRefused     Phase = "Refused"     // the revision does not validate
@@ -54,7 +56,7 @@ type ConditionStatus string
 
 // Condition is one aspect of an instance, with why and since when.
 type Condition struct {
-	Type    string          `json:"type"` // SourceReady, ContainersReady
+	Type    string          `json:"type"` // SourceReady, ReleaseReady, ContainersReady
 	Status  ConditionStatus `json:"status"`
 	Reason  string          `json:"reason"` // one word, stable: docs/operations.md explains each
 	Message string          `json:"message,omitempty"`
@@ -64,6 +66,7 @@ type Condition struct {
 // The kinds of conditions.
 const (
 	SourceReady     = "SourceReady"
+	ReleaseReady    = "ReleaseReady" // only where a release is followed
 	ContainersReady = "ContainersReady"
 )
 
@@ -80,6 +83,23 @@ type ContainerStatus struct {
 	Done    bool   `json:"done,omitempty"` // a one-shot that completed
 }
 
+// ReleaseStatus is what an instance follows, runs and could run.
+type ReleaseStatus struct {
+	Ref     string `json:"ref"`
+	Channel string `json:"channel,omitempty"` // empty: pinned
+	Running string `json:"running,omitempty"` // digest
+	// RunningRelease and NewestRelease are what people call the digests.
+	RunningRelease string    `json:"running_release,omitempty"`
+	Newest         string    `json:"newest,omitempty"` // digest that the reference means
+	NewestRelease  string    `json:"newest_release,omitempty"`
+	NewestSeen     time.Time `json:"newest_seen,omitzero"`
+	Deferred       *Deferral `json:"deferred,omitempty"`
+	Deprecated     string    `json:"deprecated,omitempty"` // the tag by which what runs was taken back
+	Asked          time.Time `json:"asked,omitzero"`       // when the registry answered last
+	Error          string    `json:"error,omitempty"`      // why it does not, since Since
+	Since          time.Time `json:"since,omitzero"`
+}
+
 // Status is everything there is to say about an instance.
 type Status struct {
 	Name        string            `json:"name"`
@@ -91,6 +111,7 @@ type Status struct {
 	Applied     desired.Revision  `json:"applied,omitzero"`
 	AppliedAt   time.Time         `json:"applied_at,omitzero"`
 	Generation  int               `json:"generation"`
+	Release     *ReleaseStatus    `json:"release,omitempty"`
 	Conditions  []Condition       `json:"conditions"`
 	Containers  []ContainerStatus `json:"containers"`
 	Pending     []Action          `json:"pending,omitempty"`
@@ -129,6 +150,11 @@ func (s *Status) set(now time.Time, kind string, status ConditionStatus, reason,
 		c.Since = old.Since
 	}
 	s.Conditions[i] = c
+}
+
+// drop forgets a condition of something that the instance does not have.
+func (s *Status) drop(kind string) {
+	s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c Condition) bool { return c.Type == kind })
 }
 
 // observe fills in the containers and what follows for health.

@@ -36,7 +36,10 @@ type Generation struct {
 	Revision desired.Revision `json:"revision"`
 	SpecHash string           `json:"spec_hash"`
 	Images   map[string]Image `json:"images,omitempty"`
-	Started  time.Time        `json:"started"`
+	// Release is what people call the digest that the followed reference
+	// meant; empty when nothing was followed.
+	Release string    `json:"release,omitempty"`
+	Started time.Time `json:"started"`
 	// Good says that it was applied whole and passed its checks.
 	Good bool `json:"good"`
 }
@@ -44,8 +47,11 @@ type Generation struct {
 // Quarantined is a generation that failed and is not tried again until its
 // specification changes (law 8). Images are what its references meant then.
 type Quarantined struct {
-	SpecHash   string           `json:"spec_hash"`
-	Images     map[string]Image `json:"images,omitempty"`
+	SpecHash string           `json:"spec_hash"`
+	Images   map[string]Image `json:"images,omitempty"`
+	// Release is the digest that was at fault: nothing else had changed. It is
+	// not taken again by whatever specification.
+	Release    string           `json:"release,omitempty"`
 	Generation int              `json:"generation"`
 	Revision   desired.Revision `json:"revision"`
 	Reason     string           `json:"reason"`
@@ -78,6 +84,15 @@ type memo struct {
 	Quarantined []Quarantined    `json:"quarantined,omitempty"`
 	Hold        *Hold            `json:"hold,omitempty"`
 	Suspended   *Suspension      `json:"suspended,omitempty"`
+	// Now is a digest that a person asked for without waiting for the gates.
+	Now  string     `json:"now,omitempty"`
+	Busy *busySince `json:"busy,omitempty"`
+}
+
+// busySince is since when the application holds a digest back.
+type busySince struct {
+	Digest string    `json:"digest"`
+	Since  time.Time `json:"since"`
 }
 
 var (

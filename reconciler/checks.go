@@ -1,0 +1,276 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// verify waits until everything that was touched is ready, asks the
+// application, leads requests to it, and sees that it stays so. Only what was
+// touched gates: a service that was sick before stays its own problem.
+func (x *executor) verify(ctx context.Context) error {
+	if err := x.write(Entry{Step: StepVerify, Generation: x.target.Generation}); err != nil {
+		return err
+	}
+	if err := x.allReady(ctx, leastStable); err != nil {
+		return err
+	}
+	if err := x.probeAndAdmit(ctx); err != nil {
+		return err
+	}
+	if x.target.Spec.Bake <= leastStable || len(x.touched) == 0 {
+		return nil
+	}
+	if x.baking != nil {
+		x.baking()
+	}
+	if err := x.allReady(ctx, x.target.Spec.Bake); err != nil {
+		return err
+	}
+	return x.checkHealth(ctx)
+}
+
+// allReady waits for every replica of what was touched.
+func (x *executor) allReady(ctx context.Context, stable time.Duration) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, name := range x.touched {
+		s, known := x.target.Spec.Services[name]
+		if !known {
+			continue
+		}
+		for replica := 1; replica <= s.Replicas; replica++ {
+			w := Wait{Service: name, Replica: replica, Condition: x.readiness(name), Stable: stable}
+			group.Go(func() error { return x.await(ctx, w) })
+		}
+	}
+	return group.Wait()
+}
+
+// probeAndAdmit makes the HTTP check and the smoke steps, and then leads
+// requests to what was touched. Requests that are held meanwhile are not kept
+// longer than their route allows: what is healthy by then gets them.
+func (x *executor) probeAndAdmit(ctx context.Context) error {
+	if err := x.checkHealth(ctx); err != nil {
+		return err
+	}
+	release := x.admitBeforeHoldEnds(ctx)
+	err := x.smoke(ctx)
+	release()
+	if err != nil {
+		return err
+	}
+	return x.admit(ctx, x.touched...)
+}
+
+// admit leads requests to the services, as they are found now.
+func (x *executor) admit(ctx context.Context, services ...string) error {
+	services = slices.DeleteFunc(slices.Clone(services), func(s string) bool { return !x.routed(s) })
+	if len(services) == 0 {
+		return nil
+	}
+	have, err := x.driver.Observe(ctx, x.target.Spec.Name, false)
+	if err != nil {
+		return err
+	}
+	for _, s := range services {
+		x.routing.admit(x.target.Spec, s, have)
+	}
+	return nil
+}
+
+// routed reports whether the target leads requests to a service.
+func (x *executor) routed(service string) bool {
+	return x.routing != nil && x.routing.traffic != nil &&
+		slices.ContainsFunc(x.target.Spec.Front, func(f desired.FrontRoute) bool { return f.Service == service })
+}
+
+// admitBeforeHoldEnds admits early when the smoke steps take longer than
+// requests are held. The function that it returns ends that.
+func (x *executor) admitBeforeHoldEnds(ctx context.Context) func() {
+	until, held := x.held.until()
+	if !held {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() {
+		timer := time.NewTimer(time.Until(until))
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+			if err := x.admit(ctx, x.touched...); err != nil {
+				x.log.WithError(err).Warn("Release held requests")
+			}
+		}
+	})
+	return func() { cancel(); done.Wait() }
+}
+
+// holds remembers when the first request may have begun to be held.
+type holds struct {
+	mu    sync.Mutex
+	first time.Time // when the earliest hold ends
+}
+
+// holdMargin is how long before the end of a hold requests are released to a
+// service that is healthy, though not every smoke step was made.
+const holdMargin = 2 * time.Second
+
+func (h *holds) began(hold time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if end := time.Now().Add(hold - min(holdMargin, hold/4)); h.first.IsZero() || end.Before(h.first) {
+		h.first = end
+	}
+}
+
+func (h *holds) until() (time.Time, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.first, !h.first.IsZero()
+}
+
+// Leave implements Switch.
+func (x *executor) Leave(ctx context.Context, _ Target, c Container) error {
+	if x.routing == nil || !x.routing.leads(c.Service) {
+		return nil
+	}
+	for _, f := range x.target.Spec.Front {
+		if f.Service == c.Service {
+			x.held.began(f.Hold)
+		}
+	}
+	if err := x.routing.leave(ctx, c.ID); err != nil {
+		return fmt.Errorf("drain %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// Ready implements Switch: the replacement of a start-first swap is asked
+// before requests are led to it.
+func (x *executor) Ready(ctx context.Context, _ Target, c Container) error {
+	if check := x.target.Spec.Check; check != nil && check.Service == c.Service && x.prober != nil {
+		if err := x.probe(ctx, c, true, len(x.target.Spec.Smoke) > 0); err != nil {
+			return err
+		}
+		x.smoked.Store(true)
+	}
+	if x.routed(c.Service) {
+		x.routing.add(x.target.Spec, c)
+	}
+	return nil
+}
+
+// checkHealth makes the HTTP check on every replica of its service, when that
+// service or something that it needs was touched.
+func (x *executor) checkHealth(ctx context.Context) error {
+	check := x.target.Spec.Check
+	if check == nil || check.Path == "" || x.prober == nil || !x.concerns(check.Service) {
+		return nil
+	}
+	return x.eachCurrent(ctx, check.Service, func(ctx context.Context, c Container) error { return x.probe(ctx, c, true, false) })
+}
+
+// smoke makes the smoke steps on the first replica, unless that was done when
+// it was switched to.
+func (x *executor) smoke(ctx context.Context) error {
+	check := x.target.Spec.Check
+	if check == nil || len(x.target.Spec.Smoke) == 0 || x.prober == nil || !x.concerns(check.Service) {
+		return nil
+	}
+	if x.smoked.Load() && len(x.touched) == 1 {
+		return nil
+	}
+	return x.eachCurrent(ctx, check.Service, func(ctx context.Context, c Container) error {
+		if c.Replica != 1 {
+			return nil
+		}
+		return x.probe(ctx, c, false, true)
+	})
+}
+
+// eachCurrent does something with each container of a service that runs now.
+func (x *executor) eachCurrent(ctx context.Context, service string, do func(context.Context, Container) error) error {
+	have, err := x.driver.Observe(ctx, x.target.Spec.Name, false)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	found := 0
+	for _, c := range have.Containers {
+		if c.Service == service && c.Slot == SlotCurrent && c.State == StateRunning {
+			found++
+			group.Go(func() error { return do(ctx, c) })
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if found == 0 && x.target.Spec.Services[service].Replicas > 0 {
+		return &NotReady{Container: x.target.Spec.ContainerName(service, 1), Phase: "health", Reason: "it does not run any more"}
+	}
+	return nil
+}
+
+// probe asks one container over HTTP, within the time that health.timeout gives.
+func (x *executor) probe(ctx context.Context, c Container, health, smoke bool) error {
+	check := *x.target.Spec.Check
+	e, ok := endpointOf(c, check.Port)
+	if !ok {
+		return &NotReady{Container: c.Name, Phase: "health", Reason: "it has no address that this host reaches (network_mode: none?)"}
+	}
+	base := "http://" + e.Address.String()
+	if health && check.Path != "" {
+		limited, cancel := context.WithTimeout(ctx, x.healthTimeout())
+		defer cancel()
+		if err := x.prober.Health(limited, base, check); err != nil {
+			return x.asked(ctx, c, err)
+		}
+	}
+	if !smoke {
+		return nil
+	}
+	return x.asked(ctx, c, x.prober.Smoke(ctx, base, x.target.Spec.Smoke))
+}
+
+// asked names the container in what a probe says; what took over goes first.
+func (x *executor) asked(ctx context.Context, c Container, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	var sick *NotReady
+	if errors.As(err, &sick) {
+		sick.Container = c.Name
+	}
+	return err
+}
+
+// concerns reports whether a service, or something that it needs, was touched.
+func (x *executor) concerns(service string) bool {
+	seen := map[string]bool{}
+	var reaches func(string) bool
+	reaches = func(name string) bool {
+		if seen[name] {
+			return false
+		}
+		seen[name] = true
+		return slices.Contains(x.touched, name) || slices.ContainsFunc(needs(x.target.Spec.Services[name]), reaches)
+	}
+	return reaches(service)
+}
+
+func (x *executor) healthTimeout() time.Duration {
+	if t := x.target.Spec.HealthTimeout; t > 0 {
+		return t
+	}
+	return defaultHealthTimeout
+}

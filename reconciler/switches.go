@@ -1,0 +1,62 @@
+package reconciler
+
+import (
+	"slices"
+	"time"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// SwitchReport says what users notice when a service that the front leads to is
+// replaced.
+type SwitchReport struct {
+	Service string   `json:"service"`
+	Hosts   []string `json:"hosts"`
+	// Held says that requests wait while the old one stops and the new one
+	// starts; otherwise both run for a while, and nobody waits.
+	Held bool `json:"held"`
+	// HoldFor is how long a request waits at most.
+	HoldFor time.Duration `json:"hold_ns,omitempty"`
+	// Last is how long the last replacement took, from the history; 0: unknown.
+	Last time.Duration `json:"last_ns,omitempty"`
+}
+
+// switches lists what a plan does to the services that the front leads to.
+func (r *Instance) switches(spec desired.Spec, p Planned) []SwitchReport {
+	if r.cfg.Traffic == nil {
+		return nil
+	}
+	var out []SwitchReport
+	for _, f := range spec.Front {
+		if !slices.ContainsFunc(p.Actions, func(a Action) bool { return a.Kind == KindContainer && a.Verb == Replace && a.Name == f.Service }) {
+			continue
+		}
+		if i := slices.IndexFunc(out, func(s SwitchReport) bool { return s.Service == f.Service }); i >= 0 {
+			out[i].Hosts = append(out[i].Hosts, f.Host)
+			out[i].HoldFor = min(out[i].HoldFor, f.Hold)
+			continue
+		}
+		svc := spec.Services[f.Service]
+		out = append(out, SwitchReport{Service: f.Service, Hosts: []string{f.Host}, HoldFor: f.Hold,
+			Held: svc.UpdateOrder != "start-first" && svc.Replicas == 1})
+	}
+	r.rememberGaps(out)
+	return out
+}
+
+// rememberGaps fills in how long the newest replacement of each service took.
+func (r *Instance) rememberGaps(switches []SwitchReport) {
+	records, err := r.History(maxRecords)
+	if err != nil {
+		return
+	}
+	for i := range switches {
+		for _, rec := range records {
+			j := slices.IndexFunc(rec.Gaps, func(g Gap) bool { return g.Service == switches[i].Service })
+			if j >= 0 && rec.Outcome == Applied {
+				switches[i].Last = rec.Gaps[j].For
+				break
+			}
+		}
+	}
+}
