@@ -79,9 +79,10 @@ func TestRoomsImportInward(t *testing.T) {
 		"reconciler/docker": {[]string{"desired", "reconciler", driverContract}, []string{"github.com/docker", "github.com/containerd/errdefs",
 			"github.com/sirupsen/logrus", "github.com/opencontainers", "github.com/moby", "golang.org/x/sync", "golang.org/x/sys",
 			"github.com/google/go-containerregistry/pkg/authn", "github.com/google/go-containerregistry/pkg/name"}}, // credentials of registries
-		driverContract: {[]string{"desired", "reconciler"}, nil},
-		"release":      {nil, nil},
-		"server":       {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys"}},
+		driverContract:      {[]string{"desired", "reconciler"}, nil},
+		"reconciler/verify": {[]string{"desired", "reconciler"}, nil},
+		"release":           {nil, nil},
+		"server":            {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys"}},
 	}
 	for name, rule := range rooms {
 		p, there := all[name]
