@@ -9,13 +9,6 @@ import (
 func (p *parsed) check() {
 	p.checkLists()
 	p.checkRelease()
-	if h := p.Health; h != nil && h.Service == "" {
-		for _, key := range []string{"path", "port"} {
-			if p.has("health." + key) {
-				p.add("health."+key, "has no service to ask", "add health.service")
-			}
-		}
-	}
 	p.checkSmoke()
 	for _, name := range sortedKeys(p.Certificates) {
 		p.checkCertificate("certificates."+name, p.Certificates[name])
@@ -29,6 +22,9 @@ func (p *parsed) check() {
 // checkLists refuses the same entry twice where that is a slip.
 func (p *parsed) checkLists() {
 	p.unique("notify", p.Notify)
+	if u := p.Upgrade; u != nil {
+		p.unique("upgrade.locks", u.Locks)
+	}
 	if c := p.Compose; c != nil {
 		p.unique("compose.files", c.Files)
 		p.unique("compose.profiles", c.Profiles)
@@ -64,66 +60,7 @@ func (p *parsed) checkRelease() {
 		return
 	}
 	if r.Version == "" && r.Digest == "" && r.Channel == "" {
-		p.add("release", "has neither version nor digest", "add version: YYYY.MM.N or digest: sha256:…")
-	}
-}
-
-func (p *parsed) checkSmoke() {
-	names, saved := map[string]bool{}, map[string]bool{}
-	for i, s := range p.Smoke {
-		at := fmt.Sprintf("smoke[%d]", i)
-		if names[s.Name] && s.Name != "" {
-			p.add(at+".name", fmt.Sprintf("a step %q stands above already", s.Name), "")
-		}
-		names[s.Name] = true
-		p.checkMethod(at, s)
-		if s.Bearer != "" && !saved[s.Bearer] && !p.bad(at+".bearer") {
-			p.add(at+".bearer", fmt.Sprintf("no step above saves %q", s.Bearer), didYouMean(s.Bearer, sortedKeys(saved)))
-		}
-		for name := range s.Save {
-			saved[name] = true
-		}
-		p.checkMatchers(at+".expect.json", s.Expect)
-	}
-}
-
-func (p *parsed) checkMethod(at string, s SmokeStep) {
-	var methods []string
-	for _, m := range []string{"get", "post", "put", "patch", "delete"} {
-		if p.has(at + "." + m) {
-			methods = append(methods, m)
-		}
-	}
-	switch {
-	case len(methods) == 0:
-		p.add(at, "has no method", "add one of get, post, put, patch, delete with a path")
-	case len(methods) > 1:
-		p.add(at+"."+methods[1], "is a second method beside "+methods[0], "make it a step of its own")
-	case s.Body != nil && (methods[0] == "get" || methods[0] == "delete"):
-		p.add(at+".body", "cannot be sent with "+methods[0], "use post, put or patch")
-	}
-}
-
-// checkMatchers looks at the wanted answer: a map is one of the matchers.
-func (p *parsed) checkMatchers(at string, e *Expect) {
-	if e == nil {
-		return
-	}
-	for _, field := range sortedKeys(e.JSON) {
-		matcher, ok := e.JSON[field].(map[string]any)
-		if !ok {
-			continue
-		}
-		for _, key := range sortedKeys(matcher) {
-			here := join(join(at, field), key)
-			if key == "minItems" {
-				if n, ok := matcher[key].(int); !ok || n < 0 {
-					p.add(here, "is not a count", "for example minItems: 1")
-				}
-			} else if key != "not" {
-				p.add(here, "unknown matcher", didYouMean(key, []string{"not", "minItems"}))
-			}
-		}
+		p.add("release", "has no channel, version or digest", "add channel: stable, version: YYYY.MM.N or digest: sha256:…")
 	}
 }
 
@@ -133,8 +70,8 @@ func (p *parsed) checkCertificate(at string, c Certificate) {
 		p.add(at+".acme", "stands beside fullchain", "a certificate is fetched or got by ACME, not both")
 	case c.ACME != nil && p.has(at+".privkey"):
 		p.add(at+".privkey", "stands beside acme", "with ACME the key is made on the host")
-	case c.ACME == nil && !p.has(at+".acme") && !p.has(at+".fullchain"):
-		p.add(at, "has no source", "add fullchain: URL or acme: {email: ADDRESS}")
+	case c.ACME == nil && p.has(at+".privkey") && !p.has(at+".fullchain"):
+		p.add(at+".privkey", "stands without fullchain", "add fullchain: URL, or remove both for a self-signed certificate")
 	}
 	if c.CSR != nil && p.has(at+".privkey") {
 		p.add(at+".csr", "stands beside privkey", "a signing request is only written for a key made on the host")

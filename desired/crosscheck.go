@@ -27,35 +27,3 @@ func (l *loader) service(field, name string, p Project) {
 	}
 	l.file.add(field, fmt.Sprintf("there is no service %q", clip(name)), didYouMean(name, sortedKeys(p.Services)))
 }
-
-// pin gives the services of the release their fixed image.
-func (l *loader) pin(p Project) {
-	r := l.file.Release
-	if r == nil || r.Image == "" || l.file.bad("release") || r.Version == "" && r.Digest == "" {
-		return
-	}
-	pinned := ImageRef{Repository: r.Image, Digest: r.Digest}
-	if r.Digest == "" {
-		pinned.Tag = "stable-" + r.Version
-	}
-	others := map[string]bool{}
-	found := false
-	for _, name := range sortedKeys(p.Services) {
-		s := p.Services[name]
-		ref, err := ParseImageRef(s.Image)
-		if err != nil {
-			continue // compose's own check speaks for it
-		}
-		if CanonicalRepository(ref.Repository) != CanonicalRepository(r.Image) {
-			others[ref.Repository] = true
-			continue
-		}
-		found = true
-		s.Image = pinned.String()
-		p.Services[name] = s
-	}
-	if !found && len(p.Services) > 0 {
-		hint := didYouMean(r.Image, sortedKeys(others))
-		l.file.add("release.image", "no service has an image of this repository", hint)
-	}
-}

@@ -10,6 +10,9 @@ type Input struct {
 	// RootName names an instance at the root of Tree that no file names: the
 	// name of the repository's directory. It may be empty.
 	RootName string
+	// AnyHost says that the load is for no host in particular, as a check
+	// before a commit is: secret references are checked and left as written.
+	AnyHost bool
 	// Compose reads the compose files (desired/compose.Load).
 	Compose ComposeLoader
 }
@@ -38,4 +41,7 @@ type Project struct {
 	Files     map[string]FileTree
 	Sensitive []string
 	Notes     []string
+	// HostEnv are the variables of the .env file when it is the host's own:
+	// the values of secret references.
+	HostEnv map[string]string
 }

@@ -8,7 +8,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Load reads an instance: instance.yaml, the compose files that it names, and
@@ -24,15 +23,15 @@ func Load(in Input) (Spec, error) {
 	if err != nil {
 		return Spec{}, fmt.Errorf("load instance %s: %w", l.dir, err)
 	}
+	var s Spec
 	if p != nil {
-		l.checkServices(*p)
-		l.pin(*p)
+		s = l.spec(*p)
 	}
 	l.file.checkSupported()
 	if err := append(l.problems, l.file.problems...).Err(); err != nil {
 		return Spec{}, err
 	}
-	return l.spec(*p), nil
+	return s, nil
 }
 
 // loader is one Load.
@@ -44,7 +43,14 @@ type loader struct {
 	name     string
 	local    []string
 	notes    []string
+	secrets  []string // that were filled in
 	problems Problems
+}
+
+// note tells of what is right and has no effect.
+func (l *loader) note(field, text, hint string) {
+	p := Problem{File: l.file.file, Line: l.file.line(field), Field: field, Text: text, Hint: hint}
+	l.notes = append(l.notes, p.String())
 }
 
 // read takes in everything but the compose files.
@@ -205,14 +211,19 @@ func (l *loader) nearFile(name string) (string, error) {
 	return didYouMean(name, names), nil
 }
 
-// spec puts together what was read.
+// spec puts together what was read. What the files do not say right together
+// is added to the problems.
 func (l *loader) spec(p Project) Spec {
+	l.checkServices(p)
+	l.lock(p)
 	s := Spec{
 		Name: l.name, Dir: l.dir,
 		Suspend: l.file.Suspend, AllowEmpty: l.file.AllowEmpty,
 		Services: p.Services, Networks: p.Networks, Volumes: p.Volumes, Files: p.Files,
 		HealthTimeout: DefaultHealthTimeout, Bake: DefaultBake, RetainGenerations: DefaultRetainGenerations,
-		Sensitive: slices.Concat(p.Sensitive, l.sensitive()), Notes: slices.Concat(l.notes, p.Notes), LocalFiles: l.local,
+		LocalFiles: l.local,
+		Follow:     l.follow(p), Check: l.check(p), Smoke: l.smoke(p),
+		Front: l.front(p), Certificates: l.certificates(),
 	}
 	if h := l.file.Health; h != nil {
 		s.HealthTimeout = orDefault(h.Timeout, DefaultHealthTimeout)
@@ -224,6 +235,8 @@ func (l *loader) spec(p Project) Spec {
 	if r := l.file.Retain; r != nil {
 		s.RetainGenerations = cmp.Or(r.Generations, DefaultRetainGenerations)
 	}
+	s.Sensitive = slices.Concat(p.Sensitive, l.sensitive(), l.secrets)
+	s.Notes = slices.Concat(l.notes, p.Notes)
 	return s
 }
 
@@ -239,11 +252,4 @@ func (l *loader) sensitive() []string {
 		}
 	}
 	return values
-}
-
-func orDefault(d *Duration, otherwise time.Duration) time.Duration {
-	if d == nil {
-		return otherwise
-	}
-	return time.Duration(*d)
 }

@@ -65,10 +65,14 @@ func (r *reader) text(n *yaml.Node, v reflect.Value, at spot) {
 		return
 	}
 	v.SetString(n.Value)
+	rule := syntaxes[at.is]
 	if r.secret(n, at) {
+		rule.quiet = true
+		if text := rule.text(secretUse.ReplaceAllString(n.Value, "x")); text != "" && secretPlaces.MatchString(at.field) {
+			r.add(n.Line, at.field, text, rule.advice(""))
+		}
 		return
 	}
-	rule := syntaxes[at.is]
 	if n.Value == "" && at.is != "envValue" {
 		r.add(n.Line, at.field, "is empty", rule.advice(""))
 		return

@@ -14,17 +14,10 @@ type unsupportedKey struct{ field, instead string }
 // are read and checked, and using one is a problem. Deleting a line is all it
 // takes to let a key through.
 var unsupported = []unsupportedKey{
-	{"release.channel", "pin release.version or release.digest"},
-	{"upgrade.every", "pin release.version and commit a new one to upgrade"},
-	{"upgrade.window", "commit when the change may be applied"},
-	{"upgrade.minAge", "commit the new version when it is old enough"},
-	{"upgrade.busy", "commit when the application is idle, or fairlead suspend until it is"},
-	{"health.service", "give the service a healthcheck in its compose file"},
-	{"health.path", "give the service a healthcheck in its compose file"},
-	{"health.port", "give the service a healthcheck in its compose file"},
-	{"smoke", "give the services healthchecks in the compose files"},
-	{"certificates", "mount the files of a certificate that you renew yourself"},
-	{"front", "run a proxy as a service, see examples/agnes"},
+	{"certificates.csr", "bring the pair of files to the host, and name them in fullchain and privkey"},
+	{"certificates.acme", "have an ACME client on the host write the files, and name them in fullchain and privkey"},
+	{"certificates.every", "remove it: it is for sources that are asked over the network"},
+	{"certificates.reload", "let front serve the certificate, or signal the service yourself"},
 	{"policy", "review commits before they reach the followed branch"},
 	{"notify", "watch fairlead events"},
 	{"retain.certificates", "remove it: there are no certificates to keep"},
@@ -34,23 +27,42 @@ const notYet = "not supported by this version of Fairlead"
 
 // checkSupported reports what is used of the above.
 func (p *parsed) checkSupported() {
-	pinned := p.Release != nil && (p.Release.Version != "" || p.Release.Digest != "")
 	for _, u := range unsupported {
-		if !p.has(u.field) || u.field == "release.channel" && pinned {
-			continue
+		for _, field := range p.places(u.field) {
+			if p.has(field) {
+				p.add(field, notYet, u.instead)
+			}
 		}
-		p.add(u.field, notYet, u.instead)
 	}
-	for _, field := range sortedKeys(p.secrets) {
-		line := p.secrets[field]
-		if slices.ContainsFunc(unsupported, func(u unsupportedKey) bool {
-			return strings.HasPrefix(field, u.field)
-		}) {
-			continue // said already, for the whole of it
-		}
-		p.problems.add(Problem{File: p.file, Line: line, Field: field,
-			Text: "a secret reference is " + notYet, Hint: "put the value into .env in the host's local/ directory"})
+	p.checkSchemes()
+	p.checkSecrets()
+}
+
+const ofCertificate = "certificates."
+
+// places are the fields that a key without names stands for.
+func (p *parsed) places(key string) []string {
+	rest, ok := strings.CutPrefix(key, ofCertificate)
+	if !ok {
+		return []string{key}
 	}
+	var fields []string
+	for _, name := range sortedKeys(p.Certificates) {
+		fields = append(fields, join(ofCertificate[:len(ofCertificate)-1], name)+"."+rest)
+	}
+	return fields
+}
+
+// refused says whether a field is, or is in, an unsupported one.
+func refused(field string) bool {
+	if rest, ok := strings.CutPrefix(field, ofCertificate); ok {
+		_, key, _ := strings.Cut(rest, ".")
+		field = ofCertificate + key
+	}
+	return slices.ContainsFunc(unsupported, func(u unsupportedKey) bool {
+		rest, ok := strings.CutPrefix(field, u.field)
+		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
 }
 
 // checkDirectory reports the files of an instance's directory whose machinery

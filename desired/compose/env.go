@@ -30,6 +30,9 @@ func (l *loader) projectEnv() environment {
 		l.problem(at{file: name}, "", err)
 	default:
 		l.parseEnv(f, name, "", env, environment(l.in.Env).lookup)
+		if f.local {
+			l.hostEnv = maps.Clone(env)
+		}
 	}
 	maps.Copy(env, l.in.Env)
 	env["COMPOSE_PROJECT_NAME"] = l.in.Name

@@ -40,6 +40,8 @@ type loader struct {
 	stage *stage
 	vars  *variables
 	env   environment
+	// hostEnv is what the .env file says when it is the host's own.
+	hostEnv environment
 
 	mainFiles []string
 	mains     []*source
@@ -94,6 +96,7 @@ func (l *loader) load() (desired.Project, error) {
 	for _, n := range l.redacted(l.notes) {
 		l.out.Notes = append(l.out.Notes, n.String())
 	}
+	l.out.HostEnv = l.hostEnv
 	l.out.Sensitive = slices.Sorted(maps.Keys(l.secret))
 	return l.out, nil
 }

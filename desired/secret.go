@@ -1,0 +1,139 @@
+package desired
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// secretPlaces are the fields in which a secret reference is filled in: what
+// is sent by a smoke step.
+var secretPlaces = regexp.MustCompile(`^smoke\[[0-9]+\]\.((get|post|put|patch|delete)$|headers\.|body($|[.\[]))`)
+
+// smoke are the steps with the host's secrets filled in.
+func (l *loader) smoke(p Project) []SmokeStep {
+	if len(l.file.Smoke) == 0 || l.file.bad("smoke") {
+		return nil
+	}
+	steps := slices.Clone(l.file.Smoke)
+	if l.in.AnyHost {
+		return steps
+	}
+	f := &filler{loader: l, env: p.HostEnv, told: map[string]bool{}}
+	for i := range steps {
+		f.step(fmt.Sprintf("smoke[%d]", i), &steps[i])
+	}
+	return steps
+}
+
+// filler puts the host's values in the place of secret references.
+type filler struct {
+	*loader
+	env  map[string]string
+	told map[string]bool // problems, by field and name
+}
+
+func (f *filler) step(at string, s *SmokeStep) {
+	for key, text := range map[string]*string{"get": &s.Get, "post": &s.Post, "put": &s.Put, "patch": &s.Patch, "delete": &s.Delete} {
+		*text = f.text(at+"."+key, *text, escapeSecret)
+	}
+	s.Body = f.free(at+".body", s.Body)
+	s.Headers = maps.Clone(s.Headers)
+	for _, name := range sortedKeys(s.Headers) {
+		field := join(at+".headers", name)
+		s.Headers[name] = f.text(field, s.Headers[name], strings.TrimSpace)
+		if text := syntaxes["headerValue"].text(s.Headers[name]); text != "" && !f.file.bad(field) {
+			f.file.add(field, text, "the value in local/.env has a line break or a control character")
+		}
+	}
+}
+
+// free fills in a value of any shape, in a copy.
+func (f *filler) free(at string, v any) any {
+	switch v := v.(type) {
+	case string:
+		return f.text(at, v, func(s string) string { return s })
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = f.free(fmt.Sprintf("%s[%d]", at, i), v[i])
+		}
+		return list
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for _, key := range sortedKeys(v) {
+			m[key] = f.free(join(at, key), v[key])
+		}
+		return m
+	}
+	return v
+}
+
+// text fills in one text; write is how a value is written at this place.
+func (f *filler) text(at, text string, write func(string) string) string {
+	return secretUse.ReplaceAllStringFunc(text, func(use string) string {
+		name := secretUse.FindStringSubmatch(use)[1]
+		value, ok := f.env[name]
+		if value == "" {
+			f.missing(at, name, ok)
+			return use
+		}
+		f.hide(value, write(value))
+		return write(value)
+	})
+}
+
+func (f *filler) missing(at, name string, empty bool) {
+	if f.told[at+" "+name] {
+		return
+	}
+	f.told[at+" "+name] = true
+	text := fmt.Sprintf("this host has no value for the secret %s", name)
+	if empty {
+		text = fmt.Sprintf("the secret %s is empty on this host", name)
+	}
+	f.file.problems.add(Problem{File: f.file.file, Line: f.file.secrets[at], Field: at, Text: text,
+		Hint: fmt.Sprintf("write %s=VALUE into instances/%s/local/.env of the host's data directory", name, f.name)})
+}
+
+// minSecret is the least length that is hidden: hiding a shorter text would
+// blot out half of every message and still not hide it.
+const minSecret = 4
+
+// hide has a value, in each form in which it can turn up, never shown.
+func (f *filler) hide(value, written string) {
+	forms := append(strings.Split(value, "\n"), written)
+	if b, err := json.Marshal(value); err == nil {
+		forms = append(forms, string(b[1:len(b)-1]))
+	}
+	for _, s := range forms {
+		if s = strings.TrimSpace(s); len(s) >= minSecret && !slices.Contains(f.secrets, s) {
+			f.secrets = append(f.secrets, s)
+		}
+	}
+}
+
+// escapeSecret writes a value so that it stays one piece of a path or a query:
+// everything but RFC 3986's unreserved characters is escaped.
+func escapeSecret(s string) string {
+	return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
+}
+
+// checkSecrets refuses references where nothing fills them in.
+func (p *parsed) checkSecrets() {
+	for _, field := range sortedKeys(p.secrets) {
+		if secretPlaces.MatchString(field) || refused(field) {
+			continue // filled in, or said already for the whole of it
+		}
+		hint := "put the value into .env in the host's local/ directory"
+		if strings.HasPrefix(field, "smoke[") && strings.HasSuffix(field, ".bearer") {
+			hint = "write headers: {Authorization: \"Bearer ${secret:NAME}\"}"
+		}
+		p.problems.add(Problem{File: p.file, Line: p.secrets[field], Field: field,
+			Text: "a secret reference is " + notYet, Hint: hint})
+	}
+}
