@@ -25,11 +25,13 @@ type turn struct {
 	want    swap.Want
 	notes   page
 
-	have  []swap.Container
-	found map[string]container.Summary // as listed, by ID
-	peers map[string]string            // service -> container that serves now
-	fresh map[string]config            // made in this turn: what from
-	unfit map[string]bool              // cannot be mended in place
+	have    []swap.Container
+	list    []container.Summary          // of the instance, as last seen
+	found   map[string]container.Summary // of the replica, by ID
+	peers   map[string]string            // service -> container that serves now
+	fresh   map[string]config            // made in this turn: what from
+	unfit   map[string]bool              // cannot be mended in place
+	changed map[string]bool              // since the list
 }
 
 // maxSteps ends a turn that other hands keep undoing.
@@ -95,7 +97,8 @@ func (tn *turn) look(ctx context.Context) error {
 	for _, c := range tn.have {
 		old[c.ID] = c
 	}
-	tn.have, tn.found = nil, map[string]container.Summary{}
+	tn.have, tn.list = nil, list
+	tn.found, tn.changed = map[string]container.Summary{}, map[string]bool{}
 	for _, c := range list {
 		if c.Labels[labelService] != tn.service.Name || c.Labels[labelReplica] != strconv.Itoa(tn.replica) {
 			continue
@@ -109,7 +112,8 @@ func (tn *turn) look(ctx context.Context) error {
 		tn.found[c.ID] = c
 		tn.have = append(tn.have, swap.Container{
 			ID: c.ID, Name: nameOf(c), Proper: c.Labels[labelName], State: reconciler.State(c.State),
-			Fits: c.State != container.StateDead && tn.fits(c), Mended: old[c.ID].Mended, Ready: old[c.ID].Ready,
+			Fits: c.State != container.StateDead && tn.fits(c), Mended: old[c.ID].Mended,
+			Ready: old[c.ID].Ready, Led: old[c.ID].Led, Left: old[c.ID].Left, Ended: old[c.ID].Ended,
 		})
 	}
 	return nil
@@ -158,7 +162,7 @@ func (tn *turn) run(ctx context.Context, next func() swap.Step) error {
 			tn.unfit[st.ID] = true
 			err = tn.look(ctx)
 		case err == nil:
-			tn.have = swap.Apply(tn.want, tn.have, st, made)
+			tn.have, tn.changed[st.ID] = swap.Apply(tn.want, tn.have, st, made), true
 		}
 		if err != nil {
 			return err
@@ -192,6 +196,12 @@ func (tn *turn) do(ctx context.Context, st swap.Step) (made string, err error) {
 		return "", tn.mend(ctx, st.ID, name)
 	case swap.Wait:
 		return "", tn.waitReady(ctx, st.ID, name)
+	case swap.Lead:
+		return "", tn.lead(ctx, st.ID, name)
+	case swap.Leave:
+		return "", tn.leave(ctx, st.ID)
+	case swap.Prove:
+		return "", tn.prove(ctx, st.ID, name)
 	case swap.Stop:
 		return "", tn.stop(ctx, st.ID, name)
 	case swap.Remove:
@@ -233,20 +243,6 @@ func (tn *turn) rename(ctx context.Context, id, from, to string) error {
 		return nil
 	}
 	return tn.e.fail(err, "rename container %s to %s", from, to)
-}
-
-// waitReady is the wait of a start-first replacement. One that does not get
-// ready is removed; the old one was not touched.
-func (tn *turn) waitReady(ctx context.Context, id, name string) error {
-	err := tn.e.waitStartFirst(ctx, tn.t, tn.service, id)
-	var nr *reconciler.NotReady
-	if !errors.As(err, &nr) {
-		return err
-	}
-	if serr := tn.stop(ctx, id, name); serr != nil {
-		return errors.Join(err, serr)
-	}
-	return errors.Join(err, tn.e.remove(ctx, id, name))
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -120,9 +120,9 @@ func TestReplacementCostsFewCalls(t *testing.T) {
 	two.Images = images
 	r.wire.reset()
 	r.check(r.engine.Ensure(t.Context(), two, reconciler.Action{Kind: reconciler.KindContainer, Name: "web", Replica: 1}))
-	// list, image, create, inspect for the grace, stop, rename, rename, start
-	if n, calls := r.wire.count(); n > 8 {
-		t.Errorf("%d calls, want at most 8:\n%s", n, calls)
+	// list, image, create, inspect for the grace, stop, inspect for its end, rename, rename, start
+	if n, calls := r.wire.count(); n > 9 {
+		t.Errorf("%d calls, want at most 9:\n%s", n, calls)
 	}
 }
 

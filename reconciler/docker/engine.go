@@ -59,6 +59,8 @@ type Engine struct {
 	lists  *batcher
 	notes  *notebook
 	wakers wakers
+	// lockLimit is how long a lock may outlive its container.
+	lockLimit time.Duration
 
 	mu  sync.Mutex
 	cli *client.Client
@@ -95,7 +97,7 @@ func New(opts Options) (*Engine, error) {
 		log = logrus.NewEntry(silent)
 	}
 	e := &Engine{
-		opts: opts, log: log, notes: newNotebook(opts.Memory),
+		opts: opts, log: log, notes: newNotebook(opts.Memory), lockLimit: lockLimit,
 		made: map[string]bool{}, making: map[string]bool{}, whose: map[string]string{},
 	}
 	e.lists = newBatcher(e.listOwned)

@@ -32,7 +32,7 @@ func (e *Engine) Ensure(ctx context.Context, t reconciler.Target, a reconciler.A
 func (e *Engine) Remove(ctx context.Context, t reconciler.Target, a reconciler.Action) error {
 	switch a.Kind {
 	case reconciler.KindNetwork:
-		return e.removeNetwork(ctx, t.Spec.Name, a.Object)
+		return e.removeNetwork(ctx, t, a.Object)
 	case reconciler.KindVolume:
 		return reconciler.Terminal(fmt.Errorf("remove volume %s: an apply never removes volumes; use docker volume rm when its data is not needed", a.Object))
 	case reconciler.KindContainer:
@@ -97,7 +97,7 @@ func (e *Engine) ensureNetwork(ctx context.Context, t reconciler.Target, a recon
 	case len(have) == 1 && have[0].Labels[labelHash] == n.Hash():
 		return nil
 	case len(have) > 0:
-		if err := e.removeNetwork(ctx, t.Spec.Name, n.Name); err != nil {
+		if err := e.removeNetwork(ctx, t, n.Name); err != nil {
 			return err
 		}
 	}
@@ -127,23 +127,23 @@ func (e *Engine) networksNamed(ctx context.Context, name string) (named []networ
 
 // removeNetwork takes a network of the instance away. Running containers of
 // the instance are taken off it first; a stranger's container keeps it.
-func (e *Engine) removeNetwork(ctx context.Context, instance, name string) error {
+func (e *Engine) removeNetwork(ctx context.Context, t reconciler.Target, name string) error {
 	named, err := e.networksNamed(ctx, name)
 	if err != nil {
 		return err
 	}
 	for _, n := range named {
-		if !e.owns(n.Labels, instance) {
+		if !e.owns(n.Labels, t.Spec.Name) {
 			continue
 		}
-		if err := e.removeNetworkID(ctx, instance, n.ID, name); err != nil {
+		if err := e.removeNetworkID(ctx, t, n.ID, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *Engine) removeNetworkID(ctx context.Context, instance, id, name string) error {
+func (e *Engine) removeNetworkID(ctx context.Context, t reconciler.Target, id, name string) error {
 	var have network.Inspect
 	err := call(ctx, readTimeout, func(ctx context.Context) (err error) {
 		have, err = e.api().NetworkInspect(ctx, id, network.InspectOptions{})
@@ -155,15 +155,20 @@ func (e *Engine) removeNetworkID(ctx context.Context, instance, id, name string)
 	if err != nil {
 		return e.fail(err, "inspect network %s", name)
 	}
-	ours, err := e.ownIDs(ctx, instance)
+	list, err := e.listInstance(ctx, t.Spec.Name)
 	if err != nil {
 		return err
 	}
 	attached := slices.Sorted(maps.Keys(have.Containers))
+	var ours []container.Summary
 	for _, c := range attached {
-		if !ours[c] {
+		s, own := summaryOf(list, c)
+		if ours = append(ours, s); !own {
 			return fmt.Errorf("remove network %s: container %s, which is not ours, is attached to it; disconnect it first", name, have.Containers[c].Name)
 		}
+	}
+	if err := e.takeAway(ctx, t, ours, list); err != nil {
+		return err
 	}
 	for _, c := range attached {
 		if err := e.disconnect(ctx, id, c); err != nil {
@@ -175,16 +180,6 @@ func (e *Engine) removeNetworkID(ctx context.Context, instance, id, name string)
 		return nil
 	}
 	return e.fail(err, "remove network %s", name)
-}
-
-// ownIDs are the containers of the instance.
-func (e *Engine) ownIDs(ctx context.Context, instance string) (map[string]bool, error) {
-	list, err := e.listInstance(ctx, instance)
-	ids := map[string]bool{}
-	for _, c := range list {
-		ids[c.ID] = true
-	}
-	return ids, err
 }
 
 func (e *Engine) listInstance(ctx context.Context, instance string) (list []container.Summary, err error) {

@@ -63,6 +63,9 @@ func (tn *turn) mendNamespace(ctx context.Context, in container.InspectResponse,
 		if !outlived(in, peer) {
 			continue
 		}
+		if err := tn.leave(ctx, in.ID); err != nil {
+			return err
+		}
 		if err := tn.stop(ctx, in.ID, name); err != nil {
 			return err
 		}

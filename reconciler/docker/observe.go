@@ -119,7 +119,7 @@ func (e *Engine) Observe(ctx context.Context, instance string, deep bool) (recon
 	o := reconciler.Observed{Containers: []reconciler.Container{}}
 	for _, c := range list {
 		if e.owns(c.Labels, instance) {
-			o.Containers = append(o.Containers, e.observed(c, notes))
+			o.Containers = append(o.Containers, e.observedIn(c, list, notes))
 		}
 	}
 	sortContainers(o.Containers)

@@ -40,7 +40,7 @@ func (e *Engine) observeDeep(ctx context.Context, instance string, notes page) (
 	for _, c := range list {
 		switch {
 		case e.owns(c.Labels, instance):
-			o.Containers = append(o.Containers, e.observed(c, notes))
+			o.Containers = append(o.Containers, e.observedIn(c, list, notes))
 		case c.Labels[labelInstance] == instance && c.Labels[labelOwner] != "":
 			return reconciler.Observed{}, e.otherOwner(instance, nameOf(c), c.Labels)
 		default:

@@ -34,9 +34,20 @@ func (e *Engine) Prepare(ctx context.Context, t reconciler.Target, p reconciler.
 	if err := checkGates(api, t.Spec); err != nil {
 		return nil, err
 	}
+	if err := checkLocks(t.Spec); err != nil {
+		return nil, err
+	}
 	if err := e.checkExternal(ctx, t.Spec); err != nil {
 		return nil, err
 	}
+	out, err := e.prepareImages(ctx, t, p)
+	if err != nil {
+		return nil, err
+	}
+	return out, e.checkReach(ctx, t, out)
+}
+
+func (e *Engine) prepareImages(ctx context.Context, t reconciler.Target, p reconciler.Progress) (map[string]reconciler.Image, error) {
 	var mu sync.Mutex
 	out := map[string]reconciler.Image{}
 	g, ctx := errgroup.WithContext(ctx)
@@ -90,8 +101,11 @@ func needs(spec desired.Spec) []need {
 }
 
 func (e *Engine) prepareImage(ctx context.Context, t reconciler.Target, n need, p reconciler.Progress) (reconciler.Image, error) {
-	if fixed, ok := t.Images[n.ref]; ok && fixed.ID != "" {
+	switch fixed := t.Images[n.ref]; {
+	case fixed.ID != "":
 		return e.fetchFixed(ctx, n, fixed, p)
+	case fixed.Digest != "":
+		return e.fetchDigest(ctx, n, fixed.Digest, p)
 	}
 	if !n.always {
 		img, found, err := e.inspectImage(ctx, n.ref)
@@ -135,6 +149,31 @@ func (e *Engine) fetchFixed(ctx context.Context, n need, fixed reconciler.Image,
 		return fixed, fmt.Errorf("prepare image %s: %s is image %s, not %s as before", n.ref, fixed.Digest, shortImage(got.ID), shortImage(fixed.ID))
 	}
 	return fixed, e.notes.notePull(fixed.ID, fixed.Digest)
+}
+
+// fetchDigest makes sure that what a registry resolved is there. The reference
+// is not asked for: it may mean something else by now.
+func (e *Engine) fetchDigest(ctx context.Context, n need, digest string, p reconciler.Progress) (reconciler.Image, error) {
+	img, found, err := e.inspectImage(ctx, digest)
+	switch {
+	case err != nil:
+		return img, err
+	case found:
+		return reconciler.Image{ID: img.ID, Digest: digest}, nil
+	case n.never:
+		return img, reconciler.Terminal(fmt.Errorf("prepare image %s: %s is not on the engine and pull_policy is never; load it, or change the policy", n.ref, digest))
+	}
+	if err := e.pull(ctx, digest, n, p); err != nil {
+		return img, err
+	}
+	img, found, err = e.inspectImage(ctx, digest)
+	if err == nil && !found {
+		err = fmt.Errorf("prepare image %s: %s was pulled but is not on the engine; was it removed meanwhile?", n.ref, digest)
+	}
+	if err != nil {
+		return img, err
+	}
+	return reconciler.Image{ID: img.ID, Digest: digest}, e.notes.notePull(img.ID, digest)
 }
 
 func shortImage(id string) string { return short(strings.TrimPrefix(id, "sha256:")) }

@@ -28,6 +28,9 @@ func (e *Engine) Settle(ctx context.Context, t reconciler.Target) error {
 			leftover = append(leftover, c)
 		}
 	}
+	if err := e.takeAway(ctx, t, leftover, list); err != nil {
+		return err
+	}
 	if err := e.clear(ctx, leftover); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/docker/swap"
 )
 
 const (
@@ -131,6 +132,14 @@ func (e *Engine) Settle(ctx context.Context, t reconciler.Target) error {
 		return err
 	}
 	for _, b := range e.leftovers(t.Spec.Name) {
+		e.mu.Lock()
+		active := swap.Container{State: e.status(b).state}.Active()
+		e.mu.Unlock()
+		if active {
+			if err := e.leave(ctx, t, b); err != nil {
+				return err
+			}
+		}
 		if err := e.take(ctx, "remove %s", b.name); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/fairlead/fairlead/reconciler"
@@ -20,6 +21,17 @@ type Behaviour struct {
 	Exits     bool
 	ExitAfter time.Duration
 	ExitCode  int
+
+	// Serve answers HTTP requests on Port of the container's address while it
+	// runs; zero is DefaultPort. A real server is started for it: Close the
+	// engine at the end of the test, and use it in no synctest bubble.
+	Serve http.Handler
+	Port  int
+	// LocksFor is how long after a stop something still holds the Locks of the
+	// service.
+	LocksFor time.Duration
+	// Survives says that the process outlives every stop.
+	Survives bool
 }
 
 // Healthy is a process that runs and whose check passes at once.

@@ -74,6 +74,9 @@ func (e *Engine) Prepare(ctx context.Context, t reconciler.Target, p reconciler.
 	if err := e.checkExternal(t.Spec); err != nil {
 		return nil, err
 	}
+	if err := checkLocks(t.Spec); err != nil {
+		return nil, err
+	}
 	out := map[string]reconciler.Image{}
 	for _, name := range t.Spec.ServiceNames() {
 		s := t.Spec.Services[name]
@@ -105,9 +108,23 @@ func (e *Engine) checkExternal(s desired.Spec) error {
 	return nil
 }
 
+// checkLocks refuses to run a single writer twice.
+func checkLocks(s desired.Spec) error {
+	for _, name := range s.ServiceNames() {
+		svc := s.Services[name]
+		if len(svc.Locks) > 0 && (svc.UpdateOrder == "start-first" || svc.Replicas > 1) {
+			return reconciler.Terminal(fmt.Errorf("service %s: it has locks and would run twice", name))
+		}
+	}
+	return nil
+}
+
 func (e *Engine) prepareImage(ctx context.Context, t reconciler.Target, s desired.Service, p reconciler.Progress) (reconciler.Image, error) {
-	if fixed, ok := t.Images[s.Image]; ok {
-		return e.fetchFixed(ctx, s.Image, fixed, p)
+	switch fixed := t.Images[s.Image]; {
+	case fixed.ID != "":
+		return e.fetchFixed(ctx, t, s, fixed, p)
+	case fixed.Digest != "":
+		return e.fetchDigest(ctx, s, fixed.Digest, p)
 	}
 	e.mu.Lock()
 	img, have := e.images[e.local[s.Image]]
@@ -121,18 +138,52 @@ func (e *Engine) prepareImage(ctx context.Context, t reconciler.Target, s desire
 	return e.pull(ctx, s.Image, p)
 }
 
-func (e *Engine) fetchFixed(ctx context.Context, ref string, fixed reconciler.Image, p reconciler.Progress) (reconciler.Image, error) {
+// fetchDigest makes sure that what a registry resolved is there, and never
+// asks for the reference.
+func (e *Engine) fetchDigest(ctx context.Context, s desired.Service, digest string, p reconciler.Progress) (reconciler.Image, error) {
+	e.mu.Lock()
+	for _, img := range e.images {
+		if img.Digest == digest {
+			e.mu.Unlock()
+			return img, nil
+		}
+	}
+	e.mu.Unlock()
+	if s.PullPolicy == "never" {
+		return reconciler.Image{}, reconciler.Terminal(fmt.Errorf("prepare image %s: it is not on the engine and pull_policy is never", digest))
+	}
+	return e.pull(ctx, digest, p)
+}
+
+func (e *Engine) fetchFixed(ctx context.Context, t reconciler.Target, s desired.Service, fixed reconciler.Image, p reconciler.Progress) (reconciler.Image, error) {
 	e.mu.Lock()
 	_, have := e.images[fixed.ID]
+	have = have || e.complete(t, fixed.ID)
 	e.mu.Unlock()
 	if have {
 		return fixed, nil
 	}
 	if fixed.Digest == "" {
-		return fixed, reconciler.Terminal(fmt.Errorf("prepare image %s: it is gone from the engine and has no digest to fetch it by", ref))
+		return fixed, reconciler.Terminal(fmt.Errorf("prepare image %s: it is gone from the engine and has no digest to fetch it by", s.Image))
 	}
 	_, err := e.pull(ctx, fixed.Digest, p)
 	return fixed, err
+}
+
+// complete says that there is a container for every replica that the target
+// has of an image: nothing has to be made from it.
+func (e *Engine) complete(t reconciler.Target, image string) bool {
+	for name, s := range t.Spec.Services {
+		if t.Images[s.Image].ID != image {
+			continue
+		}
+		for n := 1; n <= s.Replicas; n++ {
+			if !slices.ContainsFunc(e.replica(t.Spec.Name, name, n), func(b *box) bool { return e.fits(t, b) }) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (e *Engine) pull(ctx context.Context, ref string, p reconciler.Progress) (reconciler.Image, error) {
@@ -220,7 +271,7 @@ func (e *Engine) ensureNetwork(ctx context.Context, t reconciler.Target, a recon
 	case have != nil && have.hash == n.Hash():
 		return nil
 	case have != nil:
-		if err := e.removeNetwork(ctx, t.Spec.Name, n.Name); err != nil {
+		if err := e.removeNetwork(ctx, t, n.Name); err != nil {
 			return err
 		}
 	}
@@ -233,7 +284,28 @@ func (e *Engine) ensureNetwork(ctx context.Context, t reconciler.Target, a recon
 	return nil
 }
 
-func (e *Engine) removeNetwork(ctx context.Context, instance, name string) error {
+// attached are the running containers of the instance on its own network.
+func (e *Engine) attached(instance, name string) (out []*box) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n := e.networks[name]; n == nil || n.instance != instance {
+		return nil
+	}
+	for _, b := range e.containers {
+		if _, on := b.networks[name]; on && b.instance == instance && b.phase == reconciler.StateRunning {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+func (e *Engine) removeNetwork(ctx context.Context, t reconciler.Target, name string) error {
+	instance := t.Spec.Name
+	for _, b := range e.attached(instance, name) {
+		if err := e.leave(ctx, t, b); err != nil {
+			return err
+		}
+	}
 	if err := e.take(ctx, "remove-network %s", name); err != nil {
 		return err
 	}
@@ -263,7 +335,7 @@ func (e *Engine) Remove(ctx context.Context, t reconciler.Target, a reconciler.A
 	case reconciler.KindVolume:
 		return reconciler.Terminal(fmt.Errorf("remove volume %s: volumes are never removed by an apply", a.Object))
 	case reconciler.KindNetwork:
-		return e.removeNetwork(ctx, t.Spec.Name, a.Object)
+		return e.removeNetwork(ctx, t, a.Object)
 	}
 	return e.run(ctx, t, a, func(have []swap.Container) swap.Step { return swap.NextRemoval(a.Object, have) })
 }

@@ -7,6 +7,8 @@ package drivertest
 
 import (
 	"fmt"
+	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -22,7 +24,7 @@ type Engine struct {
 	// Hook is called before each primitive step, outside every lock, with what
 	// is about to happen: "create NAME", "rename OLD NEW", "stop NAME",
 	// "start NAME", "unpause NAME", "remove NAME", "mend NAME", "wait NAME",
-	// "pull REF", "create-network NAME", "remove-network NAME",
+	// "prove NAME", with a Switch "leave NAME" and "lead NAME", "pull REF", "create-network NAME", "remove-network NAME",
 	// "create-volume NAME", "observe INSTANCE", "settle INSTANCE". An error
 	// makes the step fail without effect. It may tamper with the engine,
 	// cancel a context or panic. Set it before the engine is used.
@@ -58,8 +60,14 @@ type box struct {
 	changed           []reconciler.Change
 	completed         bool
 
+	mode      string // network_mode as written
+	networked bool   // was made on a network
+	addr      netip.Addr
+	server    *http.Server // nil: it serves nothing, or does not run
+
 	phase   reconciler.State // created, running (from started on), paused, exited
 	started time.Time
+	stopped time.Time
 	ended   int // exit code of a container that was stopped or killed
 }
 
@@ -157,7 +165,16 @@ func (e *Engine) replica(instance, service string, n int) []*box {
 }
 
 func (e *Engine) drop(id string) {
+	if b := e.byID(id); b != nil {
+		e.hangUp(b)
+	}
 	e.containers = slices.DeleteFunc(e.containers, func(b *box) bool { return b.id == id })
+}
+
+// halt ends the process of a container.
+func (e *Engine) halt(b *box, code int) {
+	e.hangUp(b)
+	b.phase, b.ended, b.stopped = reconciler.StateExited, code, time.Now()
 }
 
 func (e *Engine) observed(b *box) reconciler.Container {
@@ -166,7 +183,7 @@ func (e *Engine) observed(b *box) reconciler.Container {
 		ID: b.id, Name: b.name, Service: b.service, Replica: b.replica,
 		Slot: swap.SlotOf(b.name, b.proper), Hash: b.hash, ImageRef: b.ref, ImageID: b.image,
 		State: st.state, ExitCode: st.exit, Health: st.health,
-		Peers: b.peers, Completed: b.completed,
+		Peers: b.peers, Completed: b.completed, Addresses: e.addresses(b),
 	}
 	for n := range b.networks {
 		c.Networks = append(c.Networks, n)

@@ -40,29 +40,32 @@ func (e *Engine) isCompleted(id string) bool {
 
 // run asks for one step after the other until there is none left.
 func (e *Engine) run(ctx context.Context, t reconciler.Target, a reconciler.Action, next func([]swap.Container) swap.Step) error {
-	mended, ready := map[string]bool{}, map[string]bool{}
-	for range 50 {
-		st := next(e.have(t, a, mended, ready))
+	known := map[string]swap.Container{} // what was done in this run
+	for range 60 {
+		have := e.have(t, a, known)
+		st := next(have)
 		if st.Op == swap.Done {
 			return nil
 		}
 		if err := e.do(ctx, t, a, st); err != nil {
 			return err
 		}
-		mended[st.ID] = mended[st.ID] || st.Op == swap.Mend
-		ready[st.ID] = ready[st.ID] || st.Op == swap.Wait
+		for _, c := range swap.Apply(swap.Want{}, have, st, "") {
+			known[c.ID] = c
+		}
 	}
 	return fmt.Errorf("%s container %s: it does not come to an end", a.Verb, a.Object)
 }
 
-func (e *Engine) have(t reconciler.Target, a reconciler.Action, mended, ready map[string]bool) []swap.Container {
+func (e *Engine) have(t reconciler.Target, a reconciler.Action, known map[string]swap.Container) []swap.Container {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var out []swap.Container
 	for _, b := range e.replica(t.Spec.Name, a.Name, a.Replica) {
 		out = append(out, swap.Container{
 			ID: b.id, Name: b.name, Proper: b.proper, State: e.status(b).state,
-			Fits: e.fits(t, b), Mended: mended[b.id], Ready: ready[b.id],
+			Fits: e.fits(t, b), Mended: known[b.id].Mended, Ready: known[b.id].Ready,
+			Led: known[b.id].Led, Left: known[b.id].Left, Ended: known[b.id].Ended,
 		})
 	}
 	return out
@@ -118,17 +121,26 @@ func (e *Engine) do(ctx context.Context, t reconciler.Target, a reconciler.Actio
 		}
 		return e.rename(b, st.Name)
 	}
+	switch st.Op {
+	case swap.Leave:
+		return e.leave(ctx, t, b)
+	case swap.Lead:
+		return e.lead(ctx, t, b)
+	}
 	if err := e.take(ctx, "%s %s", st.Op, b.name); err != nil {
 		return err
 	}
-	if st.Op == swap.Wait {
+	switch st.Op {
+	case swap.Wait:
 		return e.waitReady(ctx, t, b)
+	case swap.Prove:
+		return e.prove(ctx, t, b)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch st.Op {
 	case swap.Stop:
-		b.phase, b.ended = reconciler.StateExited, 0
+		e.halt(b, 0)
 	case swap.Remove:
 		e.drop(b.id)
 	case swap.Unpause:
@@ -161,6 +173,7 @@ func (e *Engine) create(t reconciler.Target, a reconciler.Action, name string) e
 		id: e.newID("c"), name: name, proper: t.Spec.ContainerName(a.Name, a.Replica),
 		instance: t.Spec.Name, service: a.Name, replica: a.Replica,
 		hash: s.Hash(), ref: s.Image, image: img.ID, generation: t.Generation,
+		mode: s.NetworkMode, networked: len(s.Networks) > 0,
 		networks: map[string]string{}, restart: s.Restart, peers: map[string]string{},
 		checked: s.Healthcheck != nil && !s.Healthcheck.Disable,
 		phase:   reconciler.StateCreated,
@@ -234,6 +247,9 @@ func (e *Engine) start(b *box) error {
 				return fmt.Errorf("start container %s: port %s is already allocated", b.name, p)
 			}
 		}
+	}
+	if err := e.listen(b); err != nil {
+		return err
 	}
 	b.phase, b.started = reconciler.StateRunning, time.Now()
 	return nil

@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"time"
@@ -24,12 +25,12 @@ func (e *Engine) tamper(name string, f func(b *box)) {
 
 // Kill ends the process with 137; the engine does not start it again.
 func (e *Engine) Kill(name string) {
-	e.tamper(name, func(b *box) { b.phase, b.ended = reconciler.StateExited, 137 })
+	e.tamper(name, func(b *box) { e.halt(b, 137) })
 }
 
 // Stop ends the process as docker stop does.
 func (e *Engine) Stop(name string) {
-	e.tamper(name, func(b *box) { b.phase, b.ended = reconciler.StateExited, 0 })
+	e.tamper(name, func(b *box) { e.halt(b, 0) })
 }
 
 // Pause freezes the process.
@@ -71,8 +72,12 @@ func (e *Engine) Recreate(name string) {
 		n.id, n.networks = e.newID("c"), maps.Clone(b.networks)
 		n.changed = []reconciler.Change{{Field: "container", Old: b.id, New: n.id}}
 		n.phase, n.started, n.completed = reconciler.StateRunning, time.Now(), false
+		n.server = nil
 		e.drop(b.id)
 		e.containers = append(e.containers, &n)
+		if err := e.listen(&n); err != nil {
+			panic("drivertest: " + err.Error())
+		}
 	})
 }
 
@@ -121,7 +126,7 @@ func (e *Engine) Push(ref string, b Behaviour) reconciler.Image {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	id := e.newID("sha256:i")
-	img := reconciler.Image{ID: id, Digest: fmt.Sprintf("%s@sha256:%s", repository(ref), id[7:])}
+	img := reconciler.Image{ID: id, Digest: fmt.Sprintf("%s@sha256:%x", repository(ref), sha256.Sum256([]byte(id)))}
 	e.registry[ref] = img
 	e.registry[img.Digest] = img
 	e.behaviours[id] = b
@@ -181,7 +186,7 @@ func (e *Engine) boot(b *box) {
 		b.started = time.Now()
 		return
 	}
-	b.phase, b.ended = reconciler.StateExited, 255
+	e.halt(b, 255)
 }
 
 func repository(ref string) string {

@@ -21,13 +21,19 @@ func Apply(w Want, have []Container, s Step, made string) []Container {
 	case Rename:
 		out[i].Name = s.Name
 	case Stop:
-		out[i].State = reconciler.StateExited
+		out[i].State, out[i].Ended = reconciler.StateExited, false
 	case Start, Unpause:
-		out[i].State = reconciler.StateRunning
+		out[i].State, out[i].Left, out[i].Ended = reconciler.StateRunning, false, false
 	case Mend:
 		out[i].Mended = true
 	case Wait:
 		out[i].Ready = true
+	case Lead:
+		out[i].Led = true
+	case Leave:
+		out[i].Left = true
+	case Prove:
+		out[i].Ended = true
 	case Remove:
 		out = slices.Delete(out, i, i+1)
 	}

@@ -29,8 +29,13 @@ type Container struct {
 	Fits bool
 	// Mended says that its networks and limits were compared with the target.
 	Mended bool
-	// Ready says that the wait of a start-first replacement was fulfilled.
-	Ready bool
+	// Ready says that the wait of a start-first replacement was fulfilled, and
+	// Led that requests are led to it.
+	Ready, Led bool
+	// Left says that no request is led to it any more.
+	Left bool
+	// Ended says that its process was proved to have ended.
+	Ended bool
 }
 
 // Slot tells the part of a container from its name.
@@ -57,11 +62,17 @@ func (c Container) Active() bool {
 	return false
 }
 
+// unproved says that the container ran once and nobody looked whether its
+// process is gone.
+func (c Container) unproved() bool { return c.State == reconciler.StateExited && !c.Ended }
+
 // Op is a primitive step.
 type Op string
 
-// The steps. Each is one change of the engine, but Wait, which waits for the
-// container to be ready, and Mend, which connects networks and sets limits.
+// The steps. Each is one change of the engine, but for Mend, which connects
+// networks and sets limits, and those that only look or ask: Wait waits for the
+// container to be ready, Lead asks that requests are led to it, Leave that none
+// are any more, and Prove makes sure that its process has ended.
 const (
 	Done    Op = "done"
 	Create  Op = "create"
@@ -72,6 +83,9 @@ const (
 	Remove  Op = "remove"
 	Mend    Op = "mend"
 	Wait    Op = "wait"
+	Lead    Op = "lead"
+	Leave   Op = "leave"
+	Prove   Op = "prove"
 )
 
 // Step is what to do next: Op on the container ID. Name is the new name of a
@@ -97,7 +111,9 @@ type parts struct {
 
 // Next returns the step that brings the replica nearer to w. The old container
 // is stopped only once its replacement exists, and removed only when an older
-// one is kept already: then it is a candidate that failed.
+// one is kept already: then it is a candidate that failed. Nothing is stopped
+// to which requests are led, and unless StartFirst nothing is started while
+// another one of the replica may still run.
 func Next(w Want, have []Container) Step {
 	p := sort(w.Name, have)
 	if p.cur != nil && p.cur.State == reconciler.StateDead {
@@ -132,12 +148,17 @@ func keep(w Want, p parts) Step {
 		return Step{Op: Rename, ID: c.ID, Name: w.Name}
 	case c.State == reconciler.StatePaused:
 		return Step{Op: Unpause, ID: c.ID}
+	case p.prev != nil && p.prev.Active():
+		// Other hands started it, or an engine that was started again did.
+		return end(p.prev)
 	case !c.Mended:
 		return Step{Op: Mend, ID: c.ID}
-	case !c.Active() && !w.Rest:
-		return Step{Op: Start, ID: c.ID}
+	case c.Active() || w.Rest:
+		return Step{Op: Done}
+	case p.prev != nil && p.prev.unproved():
+		return Step{Op: Prove, ID: p.prev.ID}
 	}
-	return Step{Op: Done}
+	return Step{Op: Start, ID: c.ID}
 }
 
 // restore puts the kept container back in place of one that failed.
@@ -153,7 +174,7 @@ func restore(w Want, p parts) Step {
 
 // takeOver puts the next container in the current one's place.
 func takeOver(w Want, p parts) Step {
-	if w.StartFirst && p.cur != nil && p.cur.Active() && !p.next.Ready {
+	if w.StartFirst && p.cur != nil && p.cur.Active() && !p.next.Led {
 		switch {
 		case p.next.State == reconciler.StatePaused:
 			return Step{Op: Unpause, ID: p.next.ID}
@@ -161,8 +182,10 @@ func takeOver(w Want, p parts) Step {
 			return Step{Op: Mend, ID: p.next.ID}
 		case !p.next.Active():
 			return Step{Op: Start, ID: p.next.ID}
+		case !p.next.Ready:
+			return Step{Op: Wait, ID: p.next.ID}
 		}
-		return Step{Op: Wait, ID: p.next.ID}
+		return Step{Op: Lead, ID: p.next.ID}
 	}
 	if p.cur != nil {
 		return aside(p.cur, p.prev != nil)
@@ -191,17 +214,28 @@ func NextRemoval(object string, have []Container) Step {
 	return aside(p.cur, p.prev != nil || stray)
 }
 
-// away stops and removes.
+// end stops a container once no request is led to it.
+func end(c *Container) Step {
+	if !c.Left {
+		return Step{Op: Leave, ID: c.ID}
+	}
+	return Step{Op: Stop, ID: c.ID}
+}
+
+// away stops and removes. That it ended is proved while it is there to ask.
 func away(c *Container) Step {
-	if c.Active() {
-		return Step{Op: Stop, ID: c.ID}
+	switch {
+	case c.Active():
+		return end(c)
+	case c.unproved():
+		return Step{Op: Prove, ID: c.ID}
 	}
 	return Step{Op: Remove, ID: c.ID}
 }
 
 // aside stops and keeps; a container that would hide a kept one is removed.
 func aside(c *Container, kept bool) Step {
-	if kept || c.Active() {
+	if kept || c.Active() || c.unproved() {
 		return away(c)
 	}
 	return Step{Op: Rename, ID: c.ID, Name: c.Proper + PreviousSuffix}

@@ -58,18 +58,18 @@ func TestNextLeadsToTheTarget(t *testing.T) {
 		have := anyContainers(t)
 		w := swap.Want{Name: name, StartFirst: rapid.Bool().Draw(t, "first"), Rest: rapid.Bool().Draw(t, "rest")}
 		for i := 0; ; i++ {
-			if i > 40 {
+			if i > 60 {
 				t.Fatalf("no end: %+v", have)
 			}
 			s := swap.Next(w, have)
 			if s.Op == swap.Done {
 				break
 			}
-			check(t, have, s)
+			check(t, w, have, s)
 			have = swap.Apply(w, have, s, fmt.Sprint("new", i))
 			if i < 20 && rapid.Bool().Draw(t, "crash") { // what a driver knows beyond the engine is lost
 				for j := range have {
-					have[j].Mended, have[j].Ready = false, false
+					have[j].Mended, have[j].Ready, have[j].Led, have[j].Left, have[j].Ended = false, false, false, false, false
 				}
 			}
 		}
@@ -91,7 +91,7 @@ func TestNextLeadsToTheTarget(t *testing.T) {
 	})
 }
 
-func check(t *rapid.T, have []swap.Container, s swap.Step) {
+func check(t *rapid.T, w swap.Want, have []swap.Container, s swap.Step) {
 	if s.Op == swap.Create || s.Op == swap.Rename {
 		for _, c := range have {
 			if c.Name == s.Name {
@@ -100,6 +100,12 @@ func check(t *rapid.T, have []swap.Container, s swap.Step) {
 		}
 	}
 	c, _ := find(have, s.ID)
+	if s.Op == swap.Stop && !c.Left {
+		t.Fatalf("stops %+v to which requests may be led", c)
+	}
+	if s.Op == swap.Start {
+		checkAlone(t, w, have, c)
+	}
 	if s.Op != swap.Stop || c.Slot() != reconciler.SlotCurrent {
 		return
 	}
@@ -109,6 +115,17 @@ func check(t *rapid.T, have []swap.Container, s swap.Step) {
 		}
 	}
 	t.Fatalf("stops %+v with nothing to take its place: %+v", c, have)
+}
+
+// checkAlone holds that no two containers of the replica write at a time, but
+// for the two of a start-first swap.
+func checkAlone(t *rapid.T, w swap.Want, have []swap.Container, c swap.Container) {
+	for _, o := range have {
+		beside := w.StartFirst && c.Slot() == reconciler.SlotNext
+		if o.ID != c.ID && !beside && (o.Active() || o.State == reconciler.StateExited && !o.Ended) {
+			t.Fatalf("starts %+v while %+v may still run: %+v", c, o, have)
+		}
+	}
 }
 
 func TestNextRemovalEnds(t *testing.T) {
@@ -122,15 +139,19 @@ func TestNextRemovalEnds(t *testing.T) {
 			}
 		}
 		for i := 0; ; i++ {
-			if i > 40 {
+			if i > 60 {
 				t.Fatalf("no end: %+v", have)
 			}
 			s := swap.NextRemoval(object, have)
 			if s.Op == swap.Done {
 				break
 			}
-			if c, _ := find(have, s.ID); c.Slot() == reconciler.SlotPrevious {
+			c, _ := find(have, s.ID)
+			if c.Slot() == reconciler.SlotPrevious {
 				t.Fatalf("%s of a kept container: %+v", s.Op, c)
+			}
+			if s.Op == swap.Stop && !c.Left || s.Op == swap.Rename && c.State == reconciler.StateExited && !c.Ended {
+				t.Fatalf("%s of %+v", s.Op, c)
 			}
 			have = swap.Apply(swap.Want{Name: object}, have, s, "")
 		}
@@ -155,8 +176,8 @@ func TestReplacementOrder(t *testing.T) {
 		first bool
 		want  string
 	}{
-		{false, "create acme-web-1.next, stop old, rename old acme-web-1.previous, rename new acme-web-1, mend new, start new, "},
-		{true, "create acme-web-1.next, mend new, start new, wait new, stop old, rename old acme-web-1.previous, rename new acme-web-1, "},
+		{false, "create acme-web-1.next, leave old, stop old, prove old, rename old acme-web-1.previous, rename new acme-web-1, mend new, start new, "},
+		{true, "create acme-web-1.next, mend new, start new, wait new, lead new, leave old, stop old, prove old, rename old acme-web-1.previous, rename new acme-web-1, "},
 	} {
 		w, have, got := swap.Want{Name: name, StartFirst: c.first}, []swap.Container{old}, ""
 		for {
