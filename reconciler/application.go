@@ -338,6 +338,21 @@ func (r *Instance) redactLogs(t Target, lines []string) []string {
 // applied is no longer what counts: the newest commit wins (law 8), and so does
 // a newer release.
 func (r *Instance) cancelWhenNewer(ctx context.Context, doing, digest string) (context.Context, func()) {
+	return r.watch(ctx, doing, digest, nil)
+}
+
+// watchPull is cancelWhenNewer for the time in which images are fetched. It may
+// be long: containers that come back with other addresses meanwhile are found.
+func (r *Instance) watchPull(ctx context.Context, doing, digest string) (context.Context, func()) {
+	t := r.lastTarget()
+	return r.watch(ctx, doing, digest, func() {
+		if have, err := r.cfg.Driver.Observe(ctx, r.cfg.Name, false); err == nil && r.cfg.Traffic != nil {
+			r.routing.follow(t.Spec, have, nil)
+		}
+	})
+}
+
+func (r *Instance) watch(ctx context.Context, doing, digest string, happened func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := watch{current: r.loaded, picked: r.picked, doing: doing,
 		s: situation{lastSpec: r.lastSpec(), last: r.lastTarget(), going: digest}}
@@ -352,6 +367,8 @@ func (r *Instance) cancelWhenNewer(ctx context.Context, doing, digest string) (c
 			}
 			if r.outdated(ctx, w) {
 				cancel(errSuperseded)
+			} else if happened != nil {
+				happened()
 			}
 		}
 	}()

@@ -102,7 +102,7 @@ func (r *Instance) deploy(ctx context.Context, l loaded, m memo, d decision) err
 	r.going.Store(true)
 	defer r.going.Store(false)
 	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
-	watched, stop := r.cancelWhenNewer(ctx, "new "+key, d.digest)
+	watched, stop := r.watchPull(ctx, "new "+key, d.digest)
 	g, t, planned, err := r.prepare(watched, l, m, d.digest)
 	cause := context.Cause(watched)
 	stop()
@@ -295,7 +295,7 @@ func (r *Instance) holdTo(ctx context.Context, m memo, number int) error {
 		return r.instead(ctx, r.try.err)
 	}
 	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
-	watched, stop := r.cancelWhenNewer(ctx, doing, "")
+	watched, stop := r.watchPull(ctx, doing, "")
 	g, t, planned, err := r.prepareHeld(watched, number)
 	cause := context.Cause(watched)
 	stop()
