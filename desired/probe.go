@@ -46,7 +46,7 @@ func (l *loader) onlyService(p Project) string {
 
 // frontCheck sends the smoke steps where the first route goes.
 func (l *loader) frontCheck(p Project) *HTTPCheck {
-	if l.file.bad("front") || l.file.bad("smoke") {
+	if l.file.bad("front") {
 		return nil
 	}
 	if len(l.file.Front) == 0 {

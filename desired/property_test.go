@@ -63,6 +63,8 @@ func drawInstance(r *rapid.T) *written {
 			w.lines = append(w.lines, "upgrade:")
 			w.add("  every: %dm", number(1, 1000))
 			w.add("  window: %q", fmt.Sprintf("Mon-%s 0%d:00-1%d:30 Europe/Prague", text(`Tue|Fri|Sun`), number(0, 9), number(0, 9)))
+			w.add("  minAge: %dm", number(0, 1000))
+			w.add("  locks: [%q]", text(`[a-z]{1,9}(:/)[a-z]{1,9}(/[a-z0-9]{1,9}){0,3}`))
 			w.add("  rollback: %s", text(`auto|notify|off`))
 		},
 		func() {
@@ -74,6 +76,18 @@ func drawInstance(r *rapid.T) *written {
 		func() {
 			w.lines = append(w.lines, "smoke:", "  - name: health")
 			w.add("    get: %q", text(`(/[a-z0-9]{1,9}){1,4}`))
+			w.add("    wait: %ds", number(0, 600))
+			w.add("    retries: %d", number(0, 20))
+			w.lines = append(w.lines, "    headers:")
+			w.freeKeys = append(w.freeKeys, len(w.lines))
+			w.add("      %s: %q", text(`X-[A-Za-z]{1,9}`), text(`[a-zA-Z0-9 #:{}&*-]{1,20}`))
+		},
+		func() {
+			w.lines = append(w.lines, "front:", "  - host: a.example.com")
+			w.add("    to: %q", text(`[a-z]{1,9}(:8)[0-9]{1,3}`))
+			w.add("    hsts: %d", number(0, 31536000))
+			w.add("    drain: %ds", number(0, 3600))
+			w.add("    hold: %ds", number(0, 3600))
 		},
 		func() { w.lines = append(w.lines, "retain:"); w.add("  generations: %d", number(1, 1000)) },
 	}

@@ -120,6 +120,9 @@ func TestSchemaRejectsWhatTheReaderRejects(t *testing.T) {
 		head + "upgrade: {every: 5}", head + "upgrade: {window: always}", head + "upgrade: {busy: {url: 'http://a'}}",
 		head + "compose: {files: compose.yaml}", head + "compose: {files: []}", head + "compose: {files: [a, a]}", head + "compose: {env: {1: a}}",
 		head + "compose: {env: {A: [1]}}", head + "compose: {env: {'a b': x}}", head + "health: {timeout: 5 minutes}", head + "health: {port: 0}", head + "health: {service: ''}",
+		head + "smoke: [{name: a, get: /, retries: -1}]", head + "smoke: [{name: a, get: /, retries: 21}]", head + "smoke: [{name: a, get: /, wait: 5}]",
+		head + "smoke: [{name: a, get: /, headers: {'a b': c}}]", head + "smoke: [{name: a, get: /, headers: [a]}]", head + "smoke: [{name: a, get: /, expect: {statusIn: [99]}}]",
+		head + "upgrade: {locks: ['app:data']}", head + "upgrade: {locks: app:/data}", head + "upgrade: {locks: ['a:/b', 'a:/b']}",
 		head + "smoke: [{get: /}]", head + "certificates: {a: {}}", head + "certificates: {A: {domains: [a.b]}}", head + "certificates: {a: {domains: [a.b], fullchain: 'ftp://x'}}",
 		head + "front: [{host: a}]", head + "policy: {hostMounts: [data]}", head + "notify: [x]", head + "retain: {generations: 0}", head + "retain: {generations: ten}",
 	} {
@@ -149,7 +152,7 @@ func TestSyntaxSamples(t *testing.T) {
 func TestSchemaOnInvalidExamples(t *testing.T) {
 	s := compileSchema(t)
 	takes := map[string]bool{"missing-file": true, "no-compose-file": true, "outside-repository": true, "not-supported-yet": true,
-		"secret-reference": true, "release-of-nothing": true}
+		"release-of-nothing": true, "bad-front": true, "bad-health": true, "certificate-sources": true, "missing-secret": true}
 	files, err := filepath.Glob("../examples/invalid/*/instance.yaml")
 	if err != nil || len(files) < 10 {
 		t.Fatalf("%d files, %v", len(files), err)

@@ -106,6 +106,9 @@ const minSecret = 4
 
 // hide has a value, in each form in which it can turn up, never shown.
 func (f *filler) hide(value, written string) {
+	if len(strings.TrimSpace(value)) < minSecret {
+		return
+	}
 	forms := append(strings.Split(value, "\n"), written)
 	if b, err := json.Marshal(value); err == nil {
 		forms = append(forms, string(b[1:len(b)-1]))

@@ -102,7 +102,7 @@ func (l *loader) setImage(p Project, image string) {
 // busy is the question that holds an upgrade back.
 func (l *loader) busy(p Project) *BusyCheck {
 	const field = "upgrade.busy.url"
-	if l.file.Upgrade == nil || l.file.Upgrade.Busy == nil || l.file.bad("upgrade.busy") {
+	if l.file.Upgrade == nil || l.file.Upgrade.Busy == nil || l.file.bad(field) {
 		return nil
 	}
 	b := l.file.Upgrade.Busy

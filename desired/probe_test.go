@@ -1,0 +1,168 @@
+package desired
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+)
+
+func TestCheck(t *testing.T) {
+	const smoke = "\nsmoke: [{name: a, get: /}]\n"
+	one := "services: {app: {image: a}}"
+	tests := map[string]struct {
+		in, compose string
+		want        *HTTPCheck
+		problem     string
+	}{
+		"nothing":             {"", one, nil, ""},
+		"path":                {"health: {service: app, path: /readyz, port: 8000}", "", &HTTPCheck{"app", "/readyz", 8000}, ""},
+		"the only service":    {"health: {path: /readyz, port: 8000}", one, &HTTPCheck{"app", "/readyz", 8000}, ""},
+		"which service":       {"health: {path: /readyz, port: 8000}", "", nil, "health.service: is required (the services are app, db)"},
+		"no port":             {"health: {service: app, path: /readyz}", "", nil, "health.port: is required"},
+		"smoke by health":     {"health: {service: db, port: 1}" + smoke + toApp, "", &HTTPCheck{"db", "", 1}, ""},
+		"smoke by port":       {"health: {port: 1}" + smoke, one, &HTTPCheck{"app", "", 1}, ""},
+		"smoke without port":  {"health: {service: app}" + smoke + toApp, "", nil, "health.port: is required"},
+		"smoke by front":      {smoke + toApp, "", &HTTPCheck{"app", "", 8000}, ""},
+		"smoke and timeout":   {"health: {timeout: 9s}" + smoke + toApp, "", &HTTPCheck{"app", "", 8000}, ""},
+		"smoke of nobody":     {smoke, one, nil, "smoke: has no service to ask (add health.service and health.port, or a route under front)"},
+		"no container":        {"health: {path: /, port: 1}", "services: {app: {image: a, scale: 0}}", nil, "asks app, which has no container"},
+		"no network":          {"health: {path: /, port: 1}", "services: {app: {image: a, network_mode: none}}", nil, "asks app, which has no network"},
+		"front to no network": {toApp, "services: {app: {image: a, network_mode: none}}", nil, "front[0].to: app has no network"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if tt.compose == "" {
+				tt.compose = twoServices
+			}
+			files := tree(map[string]string{"instance.yaml": "apiVersion: fairlead/v1\nname: a\n" + tt.in, "compose.yaml": tt.compose})
+			s, err := Load(Input{Tree: files, Dir: ".", Compose: composeForTest})
+			if tt.problem != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.problem) || len(err.(Problems)) != 1 {
+					t.Errorf("got %v, want %s", err, tt.problem)
+				}
+				return
+			}
+			if err != nil || !reflect.DeepEqual(s.Check, tt.want) {
+				t.Errorf("got %+v, %v", s.Check, err)
+			}
+		})
+	}
+	s, err := loadText("health: {service: app, port: 1}")
+	if err != nil || s.Check != nil || len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "have no effect without path or smoke") {
+		t.Errorf("got %+v, %q, %v", s.Check, s.Notes, err)
+	}
+}
+
+func TestRoutesAndCertificates(t *testing.T) {
+	s, err := loadText("front: [{host: a.b, to: 'app:8000'}, {host: c.b, to: 'db:1', certificate: c, hsts: 5, redirectHTTP: true, drain: 0s, hold: 1h}]\n" +
+		"certificates: {c: {domains: ['*.b']}, d: {domains: [d.b], fullchain: 'file:///x%20y/c.pem', privkey: 'file:///k', fallback: self-signed}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := []FrontRoute{{Host: "a.b", Service: "app", Port: 8000, Drain: 10 * time.Second, Hold: 30 * time.Second},
+		{Host: "c.b", Service: "db", Port: 1, Certificate: "c", HSTS: 5, RedirectHTTP: true, Hold: time.Hour}}
+	if !reflect.DeepEqual(s.Front, front) {
+		t.Errorf("front %+v", s.Front)
+	}
+	pairs := map[string]CertificateSpec{"c": {Domains: []string{"*.b"}},
+		"d": {Domains: []string{"d.b"}, Fullchain: "/x y/c.pem", Privkey: "/k", Fallback: "self-signed"}}
+	if !reflect.DeepEqual(s.Certificates, pairs) {
+		t.Errorf("certificates %+v", s.Certificates)
+	}
+	for _, bad := range []string{"file:///a?b", "file:///a/../b", "file:////a", "file:///a?", "file:///%00", "file:///a/"} {
+		_, err := loadText("certificates: {c: {domains: [a], fullchain: '" + bad + "', privkey: 'file:///k'}}")
+		if err == nil || !strings.Contains(err.Error(), "certificates.c.fullchain: is not") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+const withSecrets = "apiVersion: fairlead/v1\nname: a\n" + toApp + `smoke:
+  - name: one
+    post: "/hook/${secret:KEY}?a=${secret:KEY}&b=${secret:SHORT}"
+    headers: {Authorization: "Bearer ${secret:KEY}"}
+    body: {plain: x, list: [1, {deep: "${secret:KEY}${secret:SHORT}"}]}
+  - {name: two, put: /, body: "${secret:LINES}"}
+`
+
+func loadSecrets(text, env string, anyHost bool) (Spec, error) {
+	local := fstest.MapFS{}
+	if env != "" {
+		local[".env"] = &fstest.MapFile{Data: []byte(env)}
+	}
+	files := tree(map[string]string{"instance.yaml": text, "compose.yaml": twoServices, ".env": "KEY=git\nSHORT=git\nLINES=git"})
+	return Load(Input{Tree: files, Dir: ".", Local: local, Compose: composeForTest, AnyHost: anyHost})
+}
+
+func TestSecretsAreFilledIn(t *testing.T) {
+	s, err := loadSecrets(withSecrets, "KEY=a b/\"ö&\nSHORT=x+\nLINES=first\\n2nd line\n", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := s.Smoke[0]
+	if want := "/hook/a%20b%2F%22%C3%B6%26?a=a%20b%2F%22%C3%B6%26&b=x%2B"; one.Post != want {
+		t.Errorf("path %s", one.Post)
+	}
+	body := map[string]any{"plain": "x", "list": []any{1, map[string]any{"deep": `a b/"ö&x+`}}}
+	if one.Headers["Authorization"] != `Bearer a b/"ö&` || !reflect.DeepEqual(one.Body, body) || s.Smoke[1].Body != "first\n2nd line" {
+		t.Errorf("got %+v", s.Smoke)
+	}
+	hidden := []string{`a b/"ö&`, "a%20b%2F%22%C3%B6%26", `a b/\"ö\u0026`, "first", "2nd line", "first\n2nd line", `first\n2nd line`}
+	for _, want := range hidden {
+		if !contains(s.Sensitive, want) {
+			t.Errorf("%q is not hidden", want)
+		}
+	}
+	if len(s.Sensitive) != len(hidden) {
+		t.Errorf("hidden are %q", s.Sensitive)
+	}
+	other, err := loadSecrets(withSecrets, "KEY=other\nSHORT=x+\nLINES=first\\n2nd line\n", false)
+	if err != nil || other.Hash() == s.Hash() {
+		t.Errorf("another secret is the same spec: %v", err)
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+func TestMissingSecrets(t *testing.T) {
+	_, err := loadSecrets(withSecrets, "SHORT=\nLINES=x\n", false)
+	const fill = "=VALUE into instances/a/local/.env of the host's data directory)"
+	want := strings.Join([]string{
+		"instance.yaml:6: smoke[0].post: this host has no value for the secret KEY (write KEY" + fill,
+		"instance.yaml:6: smoke[0].post: the secret SHORT is empty on this host (write SHORT" + fill,
+		"instance.yaml:7: smoke[0].headers.Authorization: this host has no value for the secret KEY (write KEY" + fill,
+		"instance.yaml:8: smoke[0].body.list[1].deep: this host has no value for the secret KEY (write KEY" + fill,
+		"instance.yaml:8: smoke[0].body.list[1].deep: the secret SHORT is empty on this host (write SHORT" + fill,
+	}, "\n")
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+	if _, err := loadSecrets(withSecrets, "", false); err == nil || len(err.(Problems)) != 6 {
+		t.Errorf("without a file: %v", err)
+	}
+	s, err := loadSecrets(withSecrets, "", true)
+	if err != nil || s.Smoke[0].Headers["Authorization"] != "Bearer ${secret:KEY}" {
+		t.Errorf("for any host: %+v, %v", s.Smoke, err)
+	}
+}
+
+// What a secret makes of a request is checked, and not repeated.
+func TestSecretsThatDoNotFit(t *testing.T) {
+	_, err := loadSecrets(withSecrets, "KEY=hunter2\\nX: y\nSHORT=x\nLINES=x\n", false)
+	if err == nil || !strings.Contains(err.Error(), "smoke[0].headers.Authorization: is not a header's value") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+	_, err = loadSecrets(strings.Replace(withSecrets, "/hook/", "hook /", 1), "KEY=hunter2\nSHORT=x\nLINES=x\n", false)
+	if err == nil || !strings.Contains(err.Error(), "smoke[0].post: is not a path") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+}
