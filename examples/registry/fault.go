@@ -2,14 +2,15 @@ package registry
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// Fault is one way in which a registry fails. Delay comes first, then Status or CutAfter; with neither, the request is
-// served after the delay.
+// Fault is one way in which a registry fails. Delay comes first, then Status, Garbage or CutAfter; with none of them,
+// the request is served after the delay, as Header and Corrupt change it.
 type Fault struct {
 	Match      func(*http.Request) bool // nil matches every request
 	Times      int                      // how many requests it hits; 0 means all
@@ -18,6 +19,10 @@ type Fault struct {
 	RetryAfter time.Duration            // header of a 429 or 503, rounded up to seconds
 	Cut        bool                     // breaks the connection after CutAfter bytes of the body
 	CutAfter   int64                    //
+	DateForm   bool                     // writes RetryAfter as a date
+	Garbage    string                   // answers 200 with this as a web page instead, as a login page on the way does
+	Header     func(http.Header)        // changes the header of the real answer: another digest, no digest
+	Corrupt    bool                     // changes one byte in the middle of the real answer
 }
 
 // Blobs matches downloads of layers and configurations.
@@ -108,12 +113,33 @@ func (f Fault) serve(w http.ResponseWriter, req *http.Request, next http.Handler
 	}
 	switch {
 	case f.Status != 0:
+		if f.DateForm && f.RetryAfter > 0 {
+			w.Header().Set("Retry-After", time.Now().Add(f.RetryAfter).UTC().Format(http.TimeFormat))
+		}
 		writeStatus(w, f.Status, f.RetryAfter)
+	case f.Garbage != "":
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte(f.Garbage)) // the client is gone when this fails
+	case f.Header != nil || f.Corrupt:
+		f.change(w, req, next)
 	case f.Cut:
 		next.ServeHTTP(&cutWriter{ResponseWriter: w, left: f.CutAfter}, req)
 	default:
 		next.ServeHTTP(w, req)
 	}
+}
+
+// change serves the request and lies about the answer.
+func (f Fault) change(w http.ResponseWriter, req *http.Request, next http.Handler) {
+	answer := httptest.NewRecorder()
+	next.ServeHTTP(answer, req)
+	if f.Header != nil {
+		f.Header(answer.Header())
+	}
+	if body := answer.Body.Bytes(); f.Corrupt && len(body) > 0 {
+		body[len(body)/2] ^= 1
+	}
+	copyAnswer(w, answer)
 }
 
 // writeStatus answers in the error format of the OCI distribution specification.
@@ -128,7 +154,7 @@ func writeStatus(w http.ResponseWriter, status int, retryAfter time.Duration) {
 	case http.StatusTooManyRequests:
 		code = "TOOMANYREQUESTS"
 	}
-	if retryAfter > 0 {
+	if retryAfter > 0 && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((retryAfter+time.Second-1)/time.Second), 10))
 	}
 	w.Header().Set("Content-Type", "application/json")

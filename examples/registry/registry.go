@@ -6,6 +6,7 @@ package registry
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,8 @@ type Options struct {
 	Log        io.Writer                       // one line a request; discarded when nil
 	Username   string                          // with Password: basic authentication is required when set
 	Password   string                          //
+	Token      bool                            // bearer tokens from /token in place of basic authentication
+	TLS        bool                            // serves HTTPS with a certificate of an authority of its own, see CA
 	Middleware func(http.Handler) http.Handler // outermost, sees every request; for faults that Fault cannot say
 }
 
@@ -45,6 +48,9 @@ type Registry struct {
 	faults  faults
 	log     requestLog
 
+	ca    []byte // PEM; nil without TLS
+	token string // what Token hands out
+
 	layerMu sync.Mutex
 	layer   v1.Layer // every image's first layer; nil until the first image, or when building it failed
 }
@@ -54,7 +60,7 @@ func Start(opts Options) (*Registry, error) {
 	if opts.Addr == "" {
 		opts.Addr = "127.0.0.1:0"
 	}
-	r := &Registry{opts: opts, served: make(chan struct{})}
+	r := &Registry{opts: opts, served: make(chan struct{}), token: "token-" + rand.Text()}
 	if err := r.open(); err != nil {
 		return nil, err
 	}
@@ -64,6 +70,11 @@ func Start(opts Options) (*Registry, error) {
 	}
 	r.addr = ln.Addr().String()
 	r.server = &http.Server{Handler: r.outer(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: r.logger()}
+	if opts.TLS {
+		if ln, err = r.secure(ln); err != nil {
+			return nil, err
+		}
+	}
 	go func() {
 		defer close(r.served)
 		_ = r.server.Serve(ln) // always ErrServerClosed once Close has run
@@ -105,12 +116,16 @@ func (r *Registry) authenticate(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		user, password, _ := req.BasicAuth()
-		if user != r.opts.Username || password != r.opts.Password {
+		switch {
+		case r.opts.Token && req.URL.Path == "/token":
+			r.serveToken(w, req)
+		case r.opts.Token && req.Header.Get("Authorization") != "Bearer "+r.token && !r.isLogin(req):
+			r.demandToken(w, req)
+		case !r.opts.Token && !r.isLogin(req):
 			writeStatus(w, http.StatusUnauthorized, 0)
-			return
+		default:
+			next.ServeHTTP(w, req)
 		}
-		next.ServeHTTP(w, req)
 	})
 }
 
