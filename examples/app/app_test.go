@@ -44,7 +44,7 @@ func TestEndpoints(t *testing.T) {
 		"APP_VERSION": "1.2.3", "APP_BUILD": "abc", "APP_CONFIG_DIR": dir, "APP_SLOW": "1ms",
 		"GREETING": "hi", "APP_SECRET": "s3cret", "DB_PASSWORD": "s3cret", "HOME": "/root",
 	}
-	h := newHandler(mustConfig(t, env), time.Now())
+	h := newHandler(t.Context(), mustConfig(t, env), time.Now())
 	tests := []struct {
 		url  string
 		code int
@@ -257,7 +257,7 @@ func TestHealthcheck(t *testing.T) {
 		"sick":    {map[string]string{"APP_SICK": "1"}, "503"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(newHandler(mustConfig(t, tt.env), time.Now()))
+			server := httptest.NewServer(newHandler(t.Context(), mustConfig(t, tt.env), time.Now()))
 			defer server.Close()
 			_, port, _ := strings.Cut(strings.TrimPrefix(server.URL, "http://"), ":")
 			err := run(t.Context(), []string{"healthcheck"}, environment(map[string]string{"PORT": port}), io.Discard)

@@ -19,7 +19,23 @@ type config struct {
 	exit       int           // exit at once with this status; 0 means serve
 	exitAfter  time.Duration // crash while serving; 0 means never
 	startDelay time.Duration // listens only after this time
+	stopDelay  time.Duration // takes this long to end after it was told to, holding its lock
 	slow       time.Duration // how long /slow takes
+
+	lock, lockKind string // a file to hold an exclusive lock on: a single writer
+
+	channel       string // of /api/health
+	schema        int
+	adminEmail    string // an administrator who exists from the start
+	adminPassword string
+	queryEmpty    bool // healthy, but queries have no rows: only a smoke test notices
+	busy          bool // /api/sync/status is locked for ever
+	syncTime      time.Duration
+}
+
+// isSick says whether a build that has been up so long is unhealthy.
+func (c config) isSick(up time.Duration) bool {
+	return c.sick || (c.sickAfter > 0 && up >= c.sickAfter)
 }
 
 // version and build may be set at link time; the environment wins.
@@ -41,7 +57,18 @@ func readConfig(getenv func(string) string) (config, error) {
 		exit:       e.integer("APP_EXIT", 0),
 		exitAfter:  e.duration("APP_EXIT_AFTER", 0),
 		startDelay: e.duration("APP_START_DELAY", 0),
+		stopDelay:  e.duration("APP_STOP_DELAY", 0),
 		slow:       e.duration("APP_SLOW", 5*time.Second),
+		lock:       e.text("APP_LOCK", ""),
+		lockKind:   e.text("APP_LOCK_KIND", "fcntl"),
+
+		channel:       e.text("APP_CHANNEL", "dev"),
+		schema:        e.integer("APP_SCHEMA_VERSION", 1),
+		adminEmail:    e.text("APP_ADMIN_EMAIL", ""),
+		adminPassword: e.text("APP_ADMIN_PASSWORD", ""),
+		queryEmpty:    e.flag("APP_QUERY_EMPTY"),
+		busy:          e.flag("APP_BUSY"),
+		syncTime:      e.duration("APP_SYNC_TIME", time.Second),
 	}
 	return cfg, e.err
 }

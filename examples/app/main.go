@@ -1,8 +1,9 @@
 // Command app is the small real program that the examples, the demo and the tests deploy: an HTTP server with a health
-// endpoint and a version, a health check that works in an image without a shell, a one-shot job and a file writer.
+// endpoint and a version, the part of the data application's API that a smoke test speaks, streams of every kind that a
+// proxy must pass on, a health check that works in an image without a shell, a one-shot job and a file writer.
 // One static binary serves every image; what makes a build sick, slow or crashing is environment baked into the
-// image, so compose can override it as well. Only the standard library may be imported: the binary runs FROM scratch
-// and its cached build is keyed by the sources of this directory alone.
+// image, so compose can override it as well; config.go lists it. Only the standard library may be imported: the binary
+// runs FROM scratch and its cached build is keyed by the sources of this directory alone.
 package main
 
 import (

@@ -28,6 +28,14 @@ func serve(ctx context.Context, cfg config, out io.Writer) error {
 	if cfg.exit != 0 {
 		return exitError{code: cfg.exit, reason: fmt.Sprintf("this build exits with %d (APP_EXIT)", cfg.exit)}
 	}
+	if cfg.lock != "" {
+		held, err := takeLock(cfg.lock, cfg.lockKind)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = held.Close() }() // the kernel would do it in a moment
+		logger.Printf("locked path=%s kind=%s", cfg.lock, cfg.lockKind)
+	}
 	if !pause(ctx, cfg.startDelay) {
 		logger.Printf("stop before ready version=%s", cfg.version)
 		return nil
@@ -38,12 +46,15 @@ func serve(ctx context.Context, cfg config, out io.Writer) error {
 	}
 	logger.Printf("ready address=%s", ln.Addr())
 	err = serveOn(ctx, ln, cfg)
-	logger.Printf("stop version=%s", cfg.version)
+	logger.Printf("stop version=%s delay=%s", cfg.version, cfg.stopDelay)
+	pause(context.WithoutCancel(ctx), cfg.stopDelay)
 	return err
 }
 
 func serveOn(ctx context.Context, ln net.Listener, cfg config) error {
-	srv := &http.Server{Handler: newHandler(cfg, time.Now()), ReadHeaderTimeout: 5 * time.Second}
+	streaming, endStreams := context.WithCancel(ctx)
+	defer endStreams()
+	srv := &http.Server{Handler: newHandler(streaming, cfg, time.Now()), ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
 	crash := make(<-chan time.Time)
@@ -66,26 +77,22 @@ func serveOn(ctx context.Context, ln net.Listener, cfg config) error {
 }
 
 // newHandler routes requests. started is when the build counts as up, which APP_SICK_AFTER is measured from.
-func newHandler(cfg config, started time.Time) http.Handler {
+// ctx ends what would go on without end.
+func newHandler(ctx context.Context, cfg config, started time.Time) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "app %s (build %s)\n", cfg.version, cfg.build)
 	})
-	health := func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, cfg, time.Since(started)) }
-	mux.HandleFunc("GET /health", health)
-	mux.HandleFunc("GET /api/health", health)
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, cfg, time.Since(started)) })
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, cfg.version) })
 	mux.HandleFunc("GET /env", func(w http.ResponseWriter, r *http.Request) { writeEnv(w, r, cfg.getenv) })
 	mux.HandleFunc("GET /file", func(w http.ResponseWriter, r *http.Request) { writeFile(w, r, cfg.configDir) })
-	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
-		if pause(r.Context(), cfg.slow) {
-			fmt.Fprintln(w, "done")
-		}
-	})
+	newAPI(ctx, cfg, started).routes(mux)
+	streams(ctx, mux, cfg)
 	return mux
 }
 
-// healthReport is the body of /health and /api/health.
+// healthReport is the body of /health.
 type healthReport struct {
 	Status  string `json:"status"`
 	Version string `json:"version"`
@@ -95,7 +102,7 @@ type healthReport struct {
 func writeHealth(w http.ResponseWriter, cfg config, up time.Duration) {
 	report := healthReport{Status: "healthy", Version: cfg.version, Build: cfg.build}
 	w.Header().Set("Content-Type", "application/json")
-	if cfg.sick || (cfg.sickAfter > 0 && up >= cfg.sickAfter) {
+	if cfg.isSick(up) {
 		report.Status = "unhealthy"
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
