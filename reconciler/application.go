@@ -125,6 +125,9 @@ func (r *Instance) commit(ctx context.Context, a application, log *logrus.Entry)
 	}
 	r.held = a.planned.Held
 	r.settled(a.target, have)
+	if a.kind != "heal" {
+		r.reshowRelease(ctx)
+	}
 	return nil
 }
 
@@ -242,6 +245,7 @@ func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in i
 	r.event("RolledBack", fmt.Sprintf("generation %d failed and generation %d is back: %s", rec.Generation, r.good.Number, rec.Reason),
 		rec.Revision, rec.Generation)
 	r.setStatus(func(s *Status) { s.Outcome, s.Phase, s.Sync, s.Pending = RolledBack, PhaseRolledBack, OutOfSync, nil })
+	r.reshowRelease(ctx)
 	if !own {
 		return cause
 	}
@@ -344,9 +348,12 @@ func (r *Instance) cancelWhenNewer(ctx context.Context, doing, digest string) (c
 // watchPull is cancelWhenNewer for the time in which images are fetched. It may
 // be long: containers that come back with other addresses meanwhile are found.
 func (r *Instance) watchPull(ctx context.Context, doing, digest string) (context.Context, func()) {
+	if r.cfg.Traffic == nil {
+		return r.watch(ctx, doing, digest, nil)
+	}
 	t := r.lastTarget()
 	return r.watch(ctx, doing, digest, func() {
-		if have, err := r.cfg.Driver.Observe(ctx, r.cfg.Name, false); err == nil && r.cfg.Traffic != nil {
+		if have, err := r.cfg.Driver.Observe(ctx, r.cfg.Name, false); err == nil {
 			r.routing.follow(t.Spec, have, nil)
 		}
 	})

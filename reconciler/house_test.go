@@ -31,6 +31,10 @@ type house struct {
 	key    []byte
 	inst   *reconciler.Instance
 	passes int
+
+	releases reconciler.Releases
+	traffic  reconciler.Traffic
+	prober   reconciler.Prober
 }
 
 // repo is a Source whose revisions are specs.
@@ -117,6 +121,7 @@ func (h *house) start() {
 	h.inst = reconciler.NewInstance(reconciler.Config{
 		Name: "acme", Dir: "instances/acme", Home: filepath.Join(h.dir, "instances", "acme"), Journals: filepath.Join(h.dir, "journal"),
 		Driver: h.engine, Store: h.store, Events: reconciler.NewEvents(h.store), Source: h.repo, Load: h.repo.load,
+		Releases: h.releases, Traffic: h.traffic, Prober: h.prober,
 		Interval: time.Minute, DeepEvery: 10 * time.Minute, Log: log.WithField("test", h.t.Name()),
 	})
 }

@@ -36,6 +36,18 @@ func (r *Instance) decideNow(ctx context.Context, l loaded, m memo) (decision, m
 	return d, s.memo, nil
 }
 
+// reshowRelease shows what is followed after an apply changed what runs.
+func (r *Instance) reshowRelease(ctx context.Context) {
+	m, err := r.cfg.Store.memo(r.cfg.Name)
+	if err != nil || r.loaded.err != nil {
+		return
+	}
+	idle := false
+	s := situation{spec: r.loaded.spec, memo: m, lastSpec: r.lastSpec(), last: r.lastTarget(), now: time.Now(),
+		busy: &idle, offer: r.ask(ctx, r.loaded.spec, false)}
+	r.showRelease(r.loaded, s, decide(s))
+}
+
 // ask returns what the registry says of what a specification follows.
 func (r *Instance) ask(ctx context.Context, spec desired.Spec, fresh bool) *offer {
 	f := spec.Follow

@@ -1,0 +1,382 @@
+package reconciler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/drivertest"
+)
+
+// channels says what references mean in the registry of the engine in memory.
+type channels struct {
+	engine *drivertest.Engine
+
+	mu    sync.Mutex
+	known map[string]reconciler.Release
+	down  error
+	asked int
+}
+
+func (c *channels) Release(_ context.Context, ref string, _ reconciler.Ask) (reconciler.Release, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked++
+	known, have := c.known[ref]
+	digest, err := c.engine.Digest(ref)
+	if c.down != nil {
+		err = c.down
+	}
+	if err != nil && !have {
+		return known, err
+	}
+	if err != nil {
+		if known.Err == nil {
+			known.Since = time.Now()
+		}
+		known.Err = err
+	} else {
+		if known.Digest != digest {
+			known.Seen = time.Now()
+		}
+		known.Ref, known.Digest, known.Err, known.Since, known.Asked = ref, digest, nil, time.Time{}, time.Now()
+	}
+	c.known[ref] = known
+	return known, nil
+}
+
+// channelTest is a house whose instance follows app:stable.
+func channelTest(t *testing.T, f func(t *testing.T, h *house, c *channels)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.engine.Push("app:stable", drivertest.Healthy())
+		c := &channels{engine: h.engine, known: map[string]reconciler.Release{}}
+		h.releases = c
+		h.restart()
+		f(t, h, c)
+	})
+}
+
+func channelSpec() desired.Spec {
+	s := acme(service("app", "app:stable"))
+	s.Follow = &desired.Follow{Ref: "app:stable", Channel: "stable", Every: 5 * time.Minute}
+	return s
+}
+
+func (h *house) digest(ref string) string {
+	h.t.Helper()
+	d, err := h.engine.Digest(ref)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return d
+}
+
+// runs fails the test unless every container of the service is made from the
+// image that has the digest.
+func (h *house) runs(digest string) {
+	h.t.Helper()
+	img, err := h.engine.Prepare(h.t.Context(), reconciler.Target{Spec: acme(service("x", "app:stable")),
+		Images: map[string]reconciler.Image{"app:stable": {Digest: digest}}}, nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, c := range h.observed().Containers {
+		if c.Service == "app" && (c.ImageID != img["app:stable"].ID || c.State != reconciler.StateRunning || c.Slot != reconciler.SlotCurrent) {
+			h.t.Errorf("%s runs %s (%s), want %s", c.Name, c.ImageID, c.State, img["app:stable"].ID)
+		}
+	}
+}
+
+func TestChannelUpgradesByItself(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		spec := channelSpec()
+		spec.Services["worker"] = service("worker", "app:stable")
+		h.apply(spec)
+		before := h.digest("app:stable")
+		h.runs(before)
+		h.engine.Push("app:stable", drivertest.Healthy())
+		s := h.once()
+		h.runs(h.digest("app:stable"))
+		if s.Generation != 2 || s.Sync != reconciler.Synced || s.Release.Running != h.digest("app:stable") {
+			t.Errorf("generation %d, %s, runs %s", s.Generation, s.Sync, s.Release.Running)
+		}
+		if rec := h.history()[0]; rec.Who != "channel stable" || len(rec.Actions) != 2 || !strings.Contains(rec.Actions[0].Changes[0].New, "sha256:") {
+			t.Errorf("record = %+v", rec)
+		}
+		steps := len(h.engine.Steps())
+		h.once()
+		if extra := changing(h.engine.Steps()[steps:]); len(extra) > 0 {
+			t.Errorf("the pass after the upgrade did %v", extra)
+		}
+	})
+}
+
+// What runs is compared with what is wanted, each container of its own: an
+// upgrade that somebody undid by hand on one of two services is made again,
+// though the registry has nothing new (incident 1, agnes-facts 4.3).
+func TestDriftOfOneServiceIsFoundWithoutNews(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		spec := channelSpec()
+		spec.Services["worker"] = service("worker", "app:stable")
+		h.apply(spec)
+		h.engine.Push("app:stable", drivertest.Healthy())
+		h.once()
+		c.down = errors.New("registry is down")
+		h.engine.RemoveContainer("acme-worker-1")
+		s := h.once()
+		h.runs(h.digest("app:stable"))
+		if len(s.Containers) != 2 || s.Generation != 2 {
+			t.Errorf("%d containers, generation %d", len(s.Containers), s.Generation)
+		}
+	})
+}
+
+func TestSickReleaseIsUndoneAndNotTriedAgain(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		h.apply(channelSpec())
+		good := h.digest("app:stable")
+		h.engine.Push("app:stable", drivertest.Unhealthy())
+		s := h.once()
+		h.runs(good)
+		if s.Outcome != reconciler.RolledBack || len(s.Quarantined) != 1 || s.Quarantined[0].Release != h.digest("app:stable") {
+			t.Errorf("%s, quarantined %+v", s.Outcome, s.Quarantined)
+		}
+		records := len(h.history())
+		for range 3 {
+			time.Sleep(10 * time.Minute)
+			h.restart()
+			s = h.once()
+		}
+		if len(h.history()) != records || s.Phase != reconciler.PhaseQuarantined || s.Condition(reconciler.ReleaseReady).Reason != "Quarantined" {
+			t.Errorf("tried again: %d records, was %d; phase %s", len(h.history()), records, s.Phase)
+		}
+		h.runs(good)
+		h.engine.Push("app:stable", drivertest.Healthy())
+		if s = h.once(); s.Generation != 3 {
+			t.Errorf("generation %d after the mended release", s.Generation)
+		}
+		h.runs(h.digest("app:stable"))
+	})
+}
+
+// A commit to something else is applied with what runs while the newest
+// release is in quarantine, and a pin and its end move as they say.
+func TestCommitsBesideAQuarantinedRelease(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		h.apply(channelSpec())
+		good := h.digest("app:stable")
+		h.engine.Push("app:stable-1", drivertest.Healthy())
+		h.engine.Push("app:stable", drivertest.Unhealthy())
+		h.once()
+		other := channelSpec()
+		other.Services["app"] = env(other.Services["app"], "GREETING", "hi")
+		if s := h.apply(other); s.Outcome != reconciler.Applied || s.Generation != 3 {
+			t.Errorf("commit beside it: %s, generation %d", s.Outcome, s.Generation)
+		}
+		h.runs(good)
+		pinned := acme(service("app", "app:stable-1"))
+		pinned.Follow = &desired.Follow{Ref: "app:stable-1", Version: "1"}
+		h.apply(pinned)
+		h.runs(h.digest("app:stable-1"))
+		s := h.apply(other)
+		h.runs(h.digest("app:stable-1"))
+		if s.Outcome != reconciler.Applied || s.Condition(reconciler.ReleaseReady).Reason != "Quarantined" {
+			t.Errorf("unpinned onto a release that failed: %s %+v", s.Outcome, s.Condition(reconciler.ReleaseReady))
+		}
+	})
+}
+
+func TestWindowOpensAndTheReleaseIsTaken(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		spec := channelSpec() // the bubble's clock begins at midnight, 2000-01-01, a Saturday
+		w, err := desired.ParseWindow("Sat 02:00-03:00")
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec.Follow.Window, spec.Follow.MinAge = &w, 90*time.Minute
+		h.apply(spec)
+		h.engine.Push("app:stable", drivertest.Healthy())
+		s := h.once()
+		if s.Phase != reconciler.PhaseDeferred || s.Release.Deferred.Reason != "MinAge" {
+			t.Errorf("phase %s, %+v", s.Phase, s.Release.Deferred)
+		}
+		time.Sleep(100 * time.Minute)
+		if s = h.once(); s.Release.Deferred == nil || s.Release.Deferred.Reason != "Window" || s.Generation != 1 {
+			t.Errorf("before the window: %+v", s.Release)
+		}
+		time.Sleep(30 * time.Minute)
+		if s = h.once(); s.Generation != 2 || s.Phase != reconciler.PhaseIdle {
+			t.Errorf("in the window: generation %d, %s", s.Generation, s.Phase)
+		}
+	})
+}
+
+func TestUpgradeNowWaitsForNothing(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		spec := channelSpec()
+		spec.Follow.MinAge = 24 * time.Hour
+		h.apply(spec)
+		h.engine.Push("app:stable", drivertest.Healthy())
+		h.once()
+		if err := h.inst.UpgradeNow(t.Context(), "bob"); err != nil {
+			t.Fatal(err)
+		}
+		if s := h.once(); s.Generation != 2 {
+			t.Errorf("generation %d, %s", s.Generation, s.Phase)
+		}
+		h.engine.Push("app:stable", drivertest.Healthy())
+		if s := h.once(); s.Phase != reconciler.PhaseDeferred {
+			t.Errorf("the release after it does not wait: %s", s.Phase)
+		}
+	})
+}
+
+func TestRegistryDownKeepsWhatRuns(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		h.apply(channelSpec())
+		good := h.digest("app:stable")
+		c.down = errors.New("connection refused")
+		h.engine.Kill("acme-app-1")
+		h.restart()
+		s := h.once()
+		h.runs(good)
+		cond := s.Condition(reconciler.ReleaseReady)
+		if cond.Status != "Unknown" || cond.Reason != "RegistryUnreachable" || !strings.Contains(cond.Message, "connection refused") || s.Sync != reconciler.Synced {
+			t.Errorf("%s %+v", s.Sync, cond)
+		}
+	})
+}
+
+// The way back of a release needs neither git nor a registry, also when the
+// daemon is killed at any point of it.
+func TestWayBackOfAReleaseNeedsNobody(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		h.apply(channelSpec())
+		good := h.digest("app:stable")
+		h.engine.Push("app:stable", drivertest.Unhealthy())
+		h.engine.Hook = func(step string) error {
+			if strings.HasPrefix(step, "start ") { // the sick one is there: now everybody goes away
+				c.mu.Lock()
+				c.down = errors.New("registry is down")
+				c.mu.Unlock()
+				h.repo.mu.Lock()
+				h.repo.down = errors.New("git is down")
+				h.repo.mu.Unlock()
+			}
+			if strings.HasPrefix(step, "pull ") && c.down != nil {
+				return fmt.Errorf("no registry for %s", step)
+			}
+			return nil
+		}
+		s := h.once()
+		h.engine.Hook = nil
+		if s.Outcome != reconciler.RolledBack {
+			t.Errorf("outcome %s: %+v", s.Outcome, s.Conditions)
+		}
+		h.runs(good)
+	})
+}
+
+// A rollback goes back from a release to the one before, though no commit lies
+// between them, and holds until a newer commit.
+func TestRollbackOfARelease(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		h.apply(channelSpec())
+		first := h.digest("app:stable")
+		h.engine.Push("app:stable", drivertest.Healthy())
+		h.once()
+		to, err := h.inst.Rollback(t.Context(), 0, "bob")
+		if err != nil || to.Number != 1 {
+			t.Fatalf("rollback to %d, %v", to.Number, err)
+		}
+		if s := h.once(); s.Phase != reconciler.PhaseHeld {
+			t.Errorf("phase %s", s.Phase)
+		}
+		h.runs(first)
+		h.engine.Push("app:stable", drivertest.Healthy())
+		h.restart()
+		h.once()
+		h.runs(first)
+		next := channelSpec()
+		next.Services["app"] = env(next.Services["app"], "A", "b")
+		h.apply(next)
+		h.runs(h.digest("app:stable"))
+	})
+}
+
+// A newer release takes over from one that is being waited for.
+func TestNewerReleaseTakesOver(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		h.apply(channelSpec())
+		h.engine.Push("app:stable", drivertest.SlowStart(time.Hour))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- h.inst.Run(ctx) }()
+		time.Sleep(5 * time.Second)
+		h.engine.Push("app:stable", drivertest.Healthy())
+		h.inst.Trigger()
+		began := time.Now()
+		for h.inst.Status().Generation < 2 && time.Since(began) < time.Minute {
+			time.Sleep(time.Second)
+		}
+		cancel()
+		<-done
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("it stood after %s", took)
+		}
+		h.runs(h.digest("app:stable"))
+		if rec := h.history()[1]; rec.Outcome != reconciler.Superseded {
+			t.Errorf("the older one: %s", rec.Outcome)
+		}
+	})
+}
+
+// The daemon is killed at each step of an upgrade, and what it finds in the
+// next life is finished: the newest release runs, or the one before.
+func TestUpgradeSurvivesAKillAtEachStep(t *testing.T) {
+	for kill := 1; ; kill++ {
+		over := false
+		channelTest(t, func(t *testing.T, h *house, c *channels) {
+			h.apply(channelSpec())
+			h.engine.Push("app:stable", drivertest.Healthy())
+			at := 0
+			ctx, cancel := context.WithCancelCause(t.Context())
+			h.engine.Hook = func(string) error {
+				if at++; at == kill {
+					cancel(errors.New("killed"))
+					return errors.New("killed")
+				}
+				if at > kill {
+					return errors.New("killed")
+				}
+				return nil
+			}
+			h.inst.Once(ctx)
+			h.engine.Hook = nil
+			over = at < kill
+			h.restart()
+			h.once()
+			s := h.once()
+			h.runs(h.digest("app:stable"))
+			h.converged(channelSpec())
+			if s.Phase != reconciler.PhaseIdle || len(s.Quarantined) != 0 {
+				t.Errorf("killed at %d: %s, quarantined %+v", kill, s.Phase, s.Quarantined)
+			}
+		})
+		if over || t.Failed() {
+			if kill < 8 {
+				t.Errorf("only %d steps were cut", kill)
+			}
+			return
+		}
+	}
+}
