@@ -82,7 +82,9 @@ func TestRoomsImportInward(t *testing.T) {
 		driverContract:      {[]string{"desired", "reconciler"}, nil},
 		"reconciler/verify": {[]string{"desired", "reconciler"}, nil},
 		"release":           {nil, nil},
-		"server":            {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys"}},
+		"reconciler/registry": {[]string{"desired", "reconciler", "release"}, []string{"github.com/google/go-containerregistry",
+			"github.com/sirupsen/logrus", "golang.org/x/time"}},
+		"server": {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys"}},
 	}
 	for name, rule := range rooms {
 		p, there := all[name]
