@@ -2,9 +2,9 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
-
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -186,9 +186,14 @@ func releaseCondition(f *desired.Follow, o *offer, show *ReleaseStatus) (Conditi
 		return "True", "Pinned", fmt.Sprintf("%s means another digest now (%s); the pin keeps what runs", f.Ref, shortDigest(show.Newest))
 	case f.Channel == "":
 		return "True", "Pinned", f.Ref
+	case !sameDigest(show.Running, show.Newest):
+		return "False", "Waiting", fmt.Sprintf("%s means %s, which is not applied yet", f.Ref, o.release.name())
 	}
 	return "True", "Current", fmt.Sprintf("%s is %s", f.Ref, o.release.name())
 }
+
+// ErrNoChannel says that no release can wait, since none arrives by itself.
+var ErrNoChannel = errors.New("it follows no channel")
 
 // UpgradeNow takes the release that waits for its time without waiting.
 func (r *Instance) UpgradeNow(ctx context.Context, by string) error {
@@ -199,7 +204,7 @@ func (r *Instance) UpgradeNow(ctx context.Context, by string) error {
 	o := r.ask(ctx, l.spec, true)
 	switch {
 	case o == nil || l.spec.Follow.Channel == "":
-		return fmt.Errorf("upgrade %s now: it follows no channel", r.cfg.Name)
+		return fmt.Errorf("upgrade %s now: %w", r.cfg.Name, ErrNoChannel)
 	case o.release.Digest == "":
 		return fmt.Errorf("upgrade %s now: %w", r.cfg.Name, o.failed())
 	}

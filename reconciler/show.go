@@ -3,8 +3,11 @@ package reconciler
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/fairlead/fairlead/desired"
 )
 
 // show writes the decision into the status and tells what is new in it.
@@ -21,6 +24,9 @@ func (r *Instance) showDecision(l loaded, m memo, d decision) {
 		s.Generation, s.Quarantined, s.Hold, s.Suspended = m.LastGood, m.Quarantined, m.Hold, m.Suspended
 		s.Uncommitted, s.LocalFiles, s.Notes = l.dirty, l.spec.LocalFiles, l.spec.Notes
 		s.Problems = problemsOf(l.err)
+		if l.err == nil {
+			s.Front = hostsOf(l.spec)
+		}
 		s.Phase = d.phase
 		r.showSource(s, l, now)
 		switch d.phase {
@@ -40,6 +46,15 @@ func (r *Instance) showDecision(l loaded, m memo, d decision) {
 		}
 		r.said = said{s.Phase, s.Sync}
 	})
+}
+
+// hostsOf are the hosts of a specification, in order.
+func hostsOf(spec desired.Spec) (hosts []string) {
+	for _, f := range spec.Front {
+		hosts = append(hosts, f.Host)
+	}
+	slices.Sort(hosts)
+	return hosts
 }
 
 func (r *Instance) showSource(s *Status, l loaded, now time.Time) {

@@ -102,19 +102,23 @@ type ReleaseStatus struct {
 
 // Status is everything there is to say about an instance.
 type Status struct {
-	Name        string            `json:"name"`
-	Dir         string            `json:"dir"`
-	Sync        Sync              `json:"sync"`
-	Health      HealthStatus      `json:"health"`
-	Phase       Phase             `json:"phase"`
-	Attempted   desired.Revision  `json:"attempted,omitzero"`
-	Applied     desired.Revision  `json:"applied,omitzero"`
-	AppliedAt   time.Time         `json:"applied_at,omitzero"`
-	Generation  int               `json:"generation"`
-	Release     *ReleaseStatus    `json:"release,omitempty"`
-	Conditions  []Condition       `json:"conditions"`
-	Containers  []ContainerStatus `json:"containers"`
-	Pending     []Action          `json:"pending,omitempty"`
+	Name       string            `json:"name"`
+	Dir        string            `json:"dir"`
+	Sync       Sync              `json:"sync"`
+	Health     HealthStatus      `json:"health"`
+	Phase      Phase             `json:"phase"`
+	Attempted  desired.Revision  `json:"attempted,omitzero"`
+	Applied    desired.Revision  `json:"applied,omitzero"`
+	AppliedAt  time.Time         `json:"applied_at,omitzero"`
+	Generation int               `json:"generation"`
+	Release    *ReleaseStatus    `json:"release,omitempty"`
+	Conditions []Condition       `json:"conditions"`
+	Containers []ContainerStatus `json:"containers"`
+	Pending    []Action          `json:"pending,omitempty"`
+	// Switches say what users notice of the apply that is on its way, or of the
+	// last one.
+	Switches    []SwitchReport    `json:"switches,omitempty"`
+	Front       []string          `json:"front,omitempty"` // hosts that requests come in by
 	Problems    []desired.Problem `json:"problems,omitempty"`
 	Suspended   *Suspension       `json:"suspended,omitempty"`
 	Hold        *Hold             `json:"hold,omitempty"`

@@ -218,6 +218,7 @@ func (a *API) postReconcile(w http.ResponseWriter, r *http.Request) {
 		answerError(w, err)
 		return
 	}
+	req.By = operator(r)
 	name := r.PathValue("name")
 	if r.Header.Get("Accept") != ndjson {
 		result, err := a.Reconcile(r.Context(), name, req, nil)

@@ -14,6 +14,10 @@ import (
 type ReconcileRequest struct {
 	Retry bool `json:"retry"` // lift the quarantine first
 	Wait  bool `json:"wait"`  // for the outcome
+	// Now takes a release that waits for its time (window, minAge, busy). It
+	// means nothing to an instance that follows no channel.
+	Now bool   `json:"now,omitempty"`
+	By  string `json:"-"`
 }
 
 // RollbackRequest asks for an older generation; 0 is the good one before the
@@ -75,6 +79,11 @@ func (a *API) Reconcile(ctx context.Context, name string, req ReconcileRequest, 
 	}
 	if req.Retry {
 		if err := r.Retry(); err != nil {
+			return Result{}, err
+		}
+	}
+	if req.Now {
+		if err := r.UpgradeNow(ctx, req.By); err != nil && !errors.Is(err, reconciler.ErrNoChannel) {
 			return Result{}, err
 		}
 	}
@@ -164,12 +173,12 @@ func (w *waiter) drain(events <-chan reconciler.Event) {
 // planShown tells the plan once, as soon as it is being applied.
 func (w *waiter) planShown() {
 	s := w.instance.Status()
-	if w.planned || len(s.Pending) == 0 || s.Phase != reconciler.PhaseApplying {
+	if w.planned || len(s.Pending) == 0 || !onItsWay(s.Phase) {
 		return
 	}
 	w.planned = true
 	w.tell(Update{Plan: &reconciler.PlanReport{Instance: s.Name, Revision: w.revisionOf(s), From: s.Generation,
-		Planned: reconciler.Planned{Actions: s.Pending}, Notes: s.Notes}})
+		Planned: reconciler.Planned{Actions: s.Pending}, Switches: s.Switches, Notes: s.Notes}})
 }
 
 // revisionOf is the revision that is being applied: the newest, or that of the
@@ -209,10 +218,15 @@ func (w *waiter) pass(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if s.Phase != reconciler.PhaseApplying && s.Phase != reconciler.PhasePending {
+		if !onItsWay(s.Phase) && s.Phase != reconciler.PhasePending {
 			return nil
 		}
 	}
+}
+
+// onItsWay reports whether an apply has begun and has not ended.
+func onItsWay(p reconciler.Phase) bool {
+	return p == reconciler.PhaseApplying || p == reconciler.PhaseBaking
 }
 
 // Rollback asks for an older generation. The next pass brings it about.

@@ -23,7 +23,7 @@ const (
 )
 
 // laterKeys are read by later versions: using one is an error, never silence.
-var laterKeys = []string{"server.host", "server.certificate", "front", "fetch"}
+var laterKeys = []string{"server.host", "server.certificate", "fetch"}
 
 // agentReader reads agent.yaml and collects everything that is wrong with it.
 type agentReader struct {
@@ -154,8 +154,11 @@ func (r *agentReader) list(o option, n *yaml.Node) {
 
 func (r *agentReader) scalar(o option, n *yaml.Node, field string) (string, bool) {
 	want, tag := "text", "!!str"
-	if o.kind == "BOOL" {
+	switch o.kind {
+	case "BOOL":
 		want, tag = "true or false", "!!bool"
+	case "NUMBER":
+		want, tag = "a number", "!!int"
 	}
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":

@@ -13,29 +13,33 @@ import (
 )
 
 func (c *cli) applyCommand() *cobra.Command {
-	var retry bool
+	var req server.ReconcileRequest
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "apply [NAME…]",
 		Short: "Apply the newest revision now, and wait for the outcome",
-		Long: `Looks for a newer revision, applies it, and waits for the outcome. Without a
-name it does so for every instance, one after the other.
+		Long: `Looks for a newer revision and a newer release, applies them, and waits for the
+outcome. Without a name it does so for every instance, one after the other.
+
+A release that has to wait for its time (upgrade.window, minAge, busy) is not
+taken, and the exit code is 5; with --now it is taken at once.
 
 ` + exitHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := withTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return c.apply(ctx, args, retry)
+			return c.apply(ctx, args, req)
 		},
 	}
-	cmd.Flags().BoolVar(&retry, "retry", false, "also try again what failed and is in quarantine")
+	cmd.Flags().BoolVar(&req.Retry, "retry", false, "also try again what failed and is in quarantine")
+	cmd.Flags().BoolVar(&req.Now, "now", false, "also take a release that waits for its window, its age, or a busy application")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "give up waiting after this time (exit code 7); a daemon goes on")
 	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "print nothing but errors")
 	c.outputFlag(cmd)
 	return cmd
 }
 
-func (c *cli) apply(ctx context.Context, args []string, retry bool) error {
+func (c *cli) apply(ctx context.Context, args []string, req server.ReconcileRequest) error {
 	b, err := c.connect(ctx, toAct)
 	if err != nil {
 		return &exitError{codeOfError(err), err}
@@ -53,9 +57,10 @@ func (c *cli) apply(ctx context.Context, args []string, retry bool) error {
 		return err
 	}
 	code := c.complainOfSource(source)
+	req.Wait, req.By = true, b.by
 	var results []server.Result
 	for _, name := range names {
-		result, one, err := c.applyOne(ctx, b, name, server.ReconcileRequest{Retry: retry, Wait: true}, false)
+		result, one, err := c.applyOne(ctx, b, name, req, false)
 		if err != nil {
 			c.complain(fmt.Errorf("%s: %w", name, err))
 		}

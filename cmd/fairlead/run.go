@@ -108,12 +108,21 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 		log.WithError(err).Warn("Read repository; what is known of it counts until it can be read")
 	}
 	group.Go(func() error { return s.repo.Run(ctx) })
+	group.Go(func() error { return unlessDone(ctx, s.releases.Run(ctx)) })
 	group.Go(func() error { return s.manager.Run(ctx) })
 	group.Go(func() error { freeMemory(ctx, s.events, s.repo.Changed()); return nil })
 	notify("READY=1")
 	<-ctx.Done()
 	notify("STOPPING=1")
 	return group.Wait()
+}
+
+// unlessDone leaves out the error of a part that ended because it was to.
+func unlessDone(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		return nil
+	}
+	return err
 }
 
 // useLittleMemory trades a little processor time for memory, unless the

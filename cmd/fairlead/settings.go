@@ -26,6 +26,8 @@ type settings struct {
 	Data       string
 	DockerHost string
 	LogFormat  string
+	Front      frontSettings
+	Registry   registrySettings
 
 	repoGiven bool // by a flag or a variable, not by a file
 }
@@ -37,7 +39,8 @@ const (
 )
 
 func defaultSettings() settings {
-	return settings{Data: defaultData, Poll: defaultPoll, DockerHost: docker.DefaultHost, LogFormat: "text"}
+	return settings{Data: defaultData, Poll: defaultPoll, DockerHost: docker.DefaultHost, LogFormat: "text",
+		Front: frontSettings{HTTP: defaultHTTP, HTTPS: defaultHTTPS}}
 }
 
 // option is one setting, under each of its three names.
@@ -90,6 +93,12 @@ func options() []option {
 		{flag: "known-hosts-file", env: "FAIRLEAD_KNOWN_HOSTS_FILE", key: "auth.knownHostsFile", kind: "FILE", help: "host keys of the ssh server, as in ~/.ssh/known_hosts", set: file(func(s *settings) *string { return &s.Auth.KnownHostsFile })},
 		{flag: "push", env: "FAIRLEAD_PUSH", key: "push", kind: "BOOL", help: "may commits (rollback --commit) be pushed to a remote? (default false)", set: one(setPush)},
 		{flag: "log-format", env: "FAIRLEAD_LOG_FORMAT", key: "logFormat", kind: "FORMAT", help: "log of the daemon: text or json (default text)", set: one(setLogFormat)},
+		{flag: "front-http", env: "FAIRLEAD_FRONT_HTTP", key: "front.http", kind: "ADDRESS", help: "where the front takes plain HTTP, once an instance has a front: HOST:PORT, or off (default " + defaultHTTP + ")", set: address(func(s *settings) *string { return &s.Front.HTTP })},
+		{flag: "front-https", env: "FAIRLEAD_FRONT_HTTPS", key: "front.https", kind: "ADDRESS", help: "where the front takes HTTPS, once an instance has a front: HOST:PORT, or off (default " + defaultHTTPS + ")", set: address(func(s *settings) *string { return &s.Front.HTTPS })},
+		{flag: "front-access-log", env: "FAIRLEAD_FRONT_ACCESS_LOG", key: "front.accessLog", kind: "NUMBER", help: "log one of so many requests; 0: none (default 0)", set: one(setAccessLog)},
+		{flag: "registry-ca-file", env: "FAIRLEAD_REGISTRY_CA_FILE", key: "registry.caFile", kind: "FILE", help: "certificates of a private authority that registries may use, beside the system's", set: file(func(s *settings) *string { return &s.Registry.CAFile })},
+		{flag: "registry-insecure", env: "FAIRLEAD_REGISTRY_INSECURE", key: "registry.insecure", kind: "HOST", list: true, help: "registry, HOST:PORT, that may be asked by plain HTTP; may be repeated", set: setInsecure},
+		{flag: "registry-mirror", env: "FAIRLEAD_REGISTRY_MIRROR", key: "registry.mirrors", kind: "HOST=URL", list: true, help: "mirror that is asked before a registry, as docker.io=https://mirror.acme.com; may be repeated", set: setMirrors},
 		{flag: "listen", env: "FAIRLEAD_LISTEN", key: "server.listen", kind: "ADDRESS", help: "TCP address of the API (not supported by this version)", set: one(refuseListen)},
 	}
 }
@@ -185,7 +194,7 @@ type flagValue struct {
 }
 
 func (f *flagValue) Set(v string) error {
-	if f.flag != "path" {
+	if !f.list {
 		f.to.values[f.flag] = nil
 	}
 	f.to.values[f.flag] = append(f.to.values[f.flag], v)

@@ -18,6 +18,8 @@ import (
 	"github.com/fairlead/fairlead/desired/compose"
 	"github.com/fairlead/fairlead/desired/git"
 	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/registry"
+	"github.com/fairlead/fairlead/reconciler/verify"
 	"github.com/fairlead/fairlead/server"
 )
 
@@ -44,11 +46,12 @@ const (
 
 // system is everything put together.
 type system struct {
-	data    *dataDir
-	repo    *git.Repo
-	events  *reconciler.Events
-	manager *reconciler.Manager
-	api     *server.API
+	data     *dataDir
+	repo     *git.Repo
+	events   *reconciler.Events
+	manager  *reconciler.Manager
+	releases *registry.Client
+	api      *server.API
 }
 
 // assemble wires a system over an open data directory, without I/O.
@@ -68,12 +71,15 @@ func (c *cli) assemble(s settings, d *dataDir, log *logrus.Entry, alone bool) (*
 	}
 	sys := &system{data: d, events: reconciler.NewEvents(store)}
 	sys.repo = git.Open(git.Options{Repo: s.Repo, Ref: s.Ref, Auth: s.Auth, Mirror: mirror, Poll: s.Poll, Push: s.Push, Log: log})
+	sys.releases = registry.New(registry.Options{Memory: store.Memory(), CAFile: s.Registry.CAFile, Insecure: s.Registry.Insecure,
+		Mirrors: s.Registry.Mirrors, Changed: func(string) { sys.manager.TriggerAll() }, Log: log.WithField("part", "registry")})
 	progress := server.NewProgress()
 	sys.manager = reconciler.NewManager(reconciler.ManagerConfig{
 		Data: d.path, Driver: eng, Store: store, Events: sys.events,
 		Source: source{sys.repo, s}, Changed: sys.repo.Changed(),
 		Discover: discover(s), Load: load(s), Hints: eng.Events,
-		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For, Log: log,
+		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For,
+		Releases: sys.releases, Prober: verify.New(verify.Options{}), Log: log,
 	})
 	sys.api = server.NewAPI(server.Config{Fleet: sys.manager, Source: source{sys.repo, s}, Events: sys.events, Logs: eng,
 		Progress: progress, Alone: alone,
