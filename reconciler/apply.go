@@ -206,7 +206,7 @@ func (x *executor) replicaReady(ctx context.Context, a Action) error {
 	if err := x.await(ctx, Wait{Service: a.Name, Replica: a.Replica, Condition: x.readiness(a.Name), Stable: leastStable}); err != nil {
 		return err
 	}
-	if err := x.checkHealth(ctx); err != nil {
+	if err := x.checkHealth(ctx, &a); err != nil {
 		return err
 	}
 	return x.admit(ctx, a.Name)

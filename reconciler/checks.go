@@ -35,7 +35,7 @@ func (x *executor) verify(ctx context.Context) error {
 	if err := x.allReady(ctx, x.target.Spec.Bake); err != nil {
 		return err
 	}
-	return x.checkHealth(ctx)
+	return x.checkHealth(ctx, nil)
 }
 
 // allReady waits for every replica of what was touched.
@@ -58,7 +58,7 @@ func (x *executor) allReady(ctx context.Context, stable time.Duration) error {
 // requests to what was touched. Requests that are held meanwhile are not kept
 // longer than their route allows: what is healthy by then gets them.
 func (x *executor) probeAndAdmit(ctx context.Context) error {
-	if err := x.checkHealth(ctx); err != nil {
+	if err := x.checkHealth(ctx, nil); err != nil {
 		return err
 	}
 	release := x.admitBeforeHoldEnds(ctx)
@@ -170,14 +170,23 @@ func (x *executor) Ready(ctx context.Context, _ Target, c Container) error {
 	return nil
 }
 
-// checkHealth makes the HTTP check on every replica of its service, when that
-// service or something that it needs was touched.
-func (x *executor) checkHealth(ctx context.Context) error {
+// checkHealth makes the HTTP check on every replica of its service (or only on
+// the one that an action was about), when that service or something that it
+// needs was touched.
+func (x *executor) checkHealth(ctx context.Context, only *Action) error {
 	check := x.target.Spec.Check
 	if check == nil || check.Path == "" || x.prober == nil || !x.concerns(check.Service) {
 		return nil
 	}
-	return x.eachCurrent(ctx, check.Service, func(ctx context.Context, c Container) error { return x.probe(ctx, c, true, false) })
+	if only != nil && only.Name != check.Service {
+		return nil
+	}
+	return x.eachCurrent(ctx, check.Service, func(ctx context.Context, c Container) error {
+		if only != nil && only.Replica != c.Replica {
+			return nil
+		}
+		return x.probe(ctx, c, true, false)
+	})
 }
 
 // smoke makes the smoke steps on the first replica, unless that was done when
