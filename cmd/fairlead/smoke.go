@@ -133,9 +133,12 @@ func codeOfSmoke(r verify.Report) int {
 
 func (o smokeOptions) check() error {
 	own := o.file != "" || o.instance != ""
+	_, wrong := verify.Address(o.url)
 	switch {
 	case o.url == "":
 		return withHint(errors.New("--url is needed"), "for example --url http://127.0.0.1:8000")
+	case wrong != nil:
+		return fmt.Errorf("--url %w", wrong)
 	case o.file != "" && o.instance != "":
 		return errors.New("--file and --instance both say which steps: give one")
 	case own && o.tokenFile != "":
@@ -296,7 +299,7 @@ func (c *cli) printSmoked(s smoked, o smokeOptions) {
 		}
 	}
 	fmt.Fprintf(c.out, "%s in %s\n", commas(parts), took(s.Took))
-	if s.Status == verify.CannotTest && o.file == "" && o.instance == "" && c.noCredentials(o) {
+	if o.file == "" && o.instance == "" && c.noCredentials(o) && counts[verify.Passed] > 0 && s.Status == verify.CannotTest {
 		fmt.Fprintf(c.out, "  set %s and %s, or give --email and --password-file, or --token-file\n", verify.EmailSecret, verify.PasswordSecret)
 	}
 }

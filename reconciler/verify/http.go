@@ -151,8 +151,9 @@ func decode(body []byte) (any, error) {
 	return doc, nil
 }
 
-// address checks the base that paths are put behind.
-func address(base string) (string, error) {
+// Address is the base that the paths of steps are put behind, without a slash
+// at its end. The error does not repeat it: it may hold a password.
+func Address(base string) (string, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return "", errors.New("is not an http or https URL, for example http://127.0.0.1:8000")

@@ -63,7 +63,7 @@ func (p *Prober) Run(ctx context.Context, base string, steps []Step, known map[s
 		r.vars.mask.secret(v)
 	}
 	var bad error
-	r.base, bad = address(base)
+	r.base, bad = Address(base)
 	report, began, failed := Report{}, time.Now(), ""
 	for i, result := range Pending(steps) {
 		s := steps[i]
@@ -71,7 +71,7 @@ func (p *Prober) Run(ctx context.Context, base string, steps []Step, known map[s
 		case failed != "":
 			result.Message = fmt.Sprintf("step %q before it did not pass", failed)
 		case bad != nil:
-			result.Status, result.Message = CannotTest, fmt.Sprintf("the address %q %v", r.vars.mask.text(base), bad)
+			result.Status, result.Message = CannotTest, "the address "+bad.Error()
 		case s.Skip == "":
 			result = r.step(ctx, s.SmokeStep, result)
 		}
