@@ -1,0 +1,146 @@
+package front
+
+import (
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"strings"
+)
+
+const (
+	hXFF   = "X-Forwarded-For"
+	hProto = "X-Forwarded-Proto"
+	hHost  = "X-Forwarded-Host"
+	hPort  = "X-Forwarded-Port"
+)
+
+// rewrite makes the request to the container of the one that came in. The host
+// and the query stay as they are; who sent it is said by us alone.
+func (ex *exchange) rewrite(p *httputil.ProxyRequest) {
+	p.Out.URL.Scheme, p.Out.URL.Host = "http", "container" // dial knows the address
+	p.Out.URL.RawQuery = p.In.URL.RawQuery
+	dropForwarding(p.Out.Header)
+	peer, host := peerOf(p.In.RemoteAddr), p.In.Host
+	v := []string{peer, "https", host, portOf(host, "443"), ""}
+	if len(ex.front.opts.TrustedProxies) > 0 {
+		ex.front.believe(p.In.Header, peer, v)
+	}
+	v[4] = forwarded(ex.route, v[0], v[1], v[2])
+	h := p.Out.Header
+	h[hXFF], h[hProto], h[hHost], h[hPort], h["Forwarded"] = v[0:1:1], v[1:2:2], v[2:3:3], v[3:4:4], v[4:5:5]
+}
+
+// dropForwarding removes what a client says of itself. Servers that turn
+// header names into variables (CGI, WSGI) do not tell "_" from "-", so names
+// with either go.
+func dropForwarding(h http.Header) {
+	for name := range h {
+		if len(name) < 7 {
+			continue
+		}
+		switch name[0] {
+		case 'X', 'x', 'F', 'f':
+			if forwardingName(name) {
+				delete(h, name)
+			}
+		}
+	}
+}
+
+func forwardingName(name string) bool {
+	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	return name == "forwarded" || name == "x-real-ip" || name == "x-forwarded" || strings.HasPrefix(name, "x-forwarded-")
+}
+
+// believe takes over from a trusted proxy what it says of its client; v holds
+// the chain of addresses, scheme, host and port.
+func (f *Front) believe(in http.Header, peer string, v []string) {
+	if !f.trusts(peer) {
+		return
+	}
+	if chain := addressChain(in[hXFF]); chain != "" {
+		v[0] = chain + ", " + peer
+	}
+	if s := in[hProto]; len(s) == 1 && (s[0] == "http" || s[0] == "https") {
+		v[1] = s[0]
+	}
+	if s := in[hHost]; len(s) == 1 {
+		if _, ok := cleanHost(s[0]); ok {
+			v[2] = s[0]
+			v[3] = portOf(s[0], map[string]string{"http": "80", "https": "443"}[v[1]])
+		}
+	}
+	if s := in[hPort]; len(s) == 1 && s[0] != "" && isPort(s[0]) {
+		v[3] = s[0]
+	}
+}
+
+func (f *Front) trusts(peer string) bool {
+	a, err := netip.ParseAddr(peer)
+	if err != nil {
+		return false
+	}
+	a = a.Unmap().WithZone("")
+	for _, p := range f.opts.TrustedProxies {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxChain is how many addresses of an X-Forwarded-For are passed on.
+const maxChain = 32
+
+// addressChain joins the values of an X-Forwarded-For, leaving out from the
+// right end on what is no address: what comes before it was not written by a
+// proxy that writes addresses.
+func addressChain(values []string) string {
+	all := strings.Split(strings.Join(values, ","), ",")
+	if len(all) > maxChain {
+		all = all[len(all)-maxChain:]
+	}
+	from := len(all)
+	for ; from > 0; from-- {
+		s := strings.TrimSpace(all[from-1])
+		if _, err := netip.ParseAddr(s); err != nil {
+			break
+		}
+		all[from-1] = s
+	}
+	return strings.Join(all[from:], ", ")
+}
+
+// forwarded is the value of the standard's header (RFC 7239).
+func forwarded(rt *route, chain, proto, host string) string {
+	var b strings.Builder
+	for rest, first := chain, true; rest != "" || first; first = false {
+		var a string
+		a, rest, _ = strings.Cut(rest, ", ")
+		if !first {
+			b.WriteString(", ")
+		}
+		b.WriteString("for=")
+		switch {
+		case a == "":
+			b.WriteString("unknown")
+		case strings.IndexByte(a, ':') >= 0:
+			b.WriteString(`"[` + a + `]"`)
+		default:
+			b.WriteString(a)
+		}
+	}
+	if proto == "https" && host == rt.host {
+		b.WriteString(rt.forwarded)
+		return b.String()
+	}
+	b.WriteString(`;host="` + host + `";proto=` + proto)
+	return b.String()
+}
+
+func forwardedEnd(host string) string {
+	if strings.IndexByte(host, ':') >= 0 {
+		host = `"[` + host + `]"`
+	}
+	return ";host=" + host + ";proto=https"
+}

@@ -1,0 +1,122 @@
+package front
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/fairlead/fairlead/reconciler"
+)
+
+// Options are the settings of a Front. The zero value of each is its default.
+type Options struct {
+	Log *logrus.Entry // nil: nothing is logged
+	// Certificates says which certificate a host is served with; nil is
+	// NewFiles without a directory.
+	Certificates Certificates
+	// ACME answers /.well-known/acme-challenge/ on the plain listener.
+	ACME http.Handler
+	// TrustedProxies are the peers whose X-Forwarded-* headers are believed.
+	TrustedProxies []netip.Prefix
+	// AccessEvery logs one in so many requests, and every answer from 500 on;
+	// 0 logs none.
+	AccessEvery int
+	// HTTPSPort is where plain HTTP is redirected to; 443.
+	HTTPSPort int
+
+	MaxConns       int   // open connections of one listener; 10,000
+	MaxHeld        int   // requests held at a time; 10,000
+	MaxHeldRoute   int   // of one host; 1,000
+	MaxHeldBytes   int64 // what the held requests' headers may take; 64 MiB
+	MaxHeaderBytes int   // of one request; 64 KiB
+
+	ReadHeaderTimeout time.Duration // also of a TLS handshake; 10 s
+	IdleTimeout       time.Duration // of a client's connection between requests; 2 min
+	DialTimeout       time.Duration // of a connection to a container; 3 s
+	// BackendIdle is how long an unused connection to a container is kept. The
+	// default of 1.5 s is below what application servers grant (gunicorn 2 s,
+	// uvicorn and Node 5 s), so that no request is written to a connection
+	// that the application is about to close.
+	BackendIdle time.Duration
+	// ResponseTimeout bounds the wait for the headers of an answer; 0: as long
+	// as the client waits.
+	ResponseTimeout time.Duration
+	// StartGrace is how long hosts that are not known yet wait for Ready; 30 s.
+	StartGrace time.Duration
+	// ShutdownTimeout is how long requests in flight may take once Run's
+	// context has ended; 10 s.
+	ShutdownTimeout time.Duration
+}
+
+func or[T int | int64 | time.Duration](v *T, otherwise T) {
+	if *v <= 0 {
+		*v = otherwise
+	}
+}
+
+func (o *Options) fill() {
+	if o.Log == nil {
+		l := logrus.New()
+		l.SetOutput(io.Discard)
+		o.Log = logrus.NewEntry(l)
+	}
+	if o.Certificates == nil {
+		o.Certificates = NewFiles(FilesOptions{Log: o.Log})
+	}
+	or(&o.HTTPSPort, 443)
+	or(&o.MaxConns, 10_000)
+	or(&o.MaxHeld, 10_000)
+	or(&o.MaxHeldRoute, 1_000)
+	or(&o.MaxHeldBytes, 64<<20)
+	or(&o.MaxHeaderBytes, 64<<10)
+	or(&o.ReadHeaderTimeout, 10*time.Second)
+	or(&o.IdleTimeout, 2*time.Minute)
+	or(&o.DialTimeout, 3*time.Second)
+	or(&o.BackendIdle, 1500*time.Millisecond)
+	or(&o.StartGrace, 30*time.Second)
+	or(&o.ShutdownTimeout, 10*time.Second)
+}
+
+// Front is the proxy. Its methods may be called from several goroutines, also
+// before and after Run.
+type Front struct {
+	opts      Options
+	log       *logrus.Entry
+	table     atomic.Pointer[table]
+	ready     chan struct{}
+	readyOnce sync.Once
+	ctx       context.Context // of what endpoints do in the background
+	stop      context.CancelFunc
+	exchanges sync.Pool
+	buffers   buffers
+	total     totals
+	served    atomic.Uint64 // requests, for the sampling of the access log
+
+	mu        sync.Mutex // guards what follows, and the queues of the routes
+	instances map[string]*instance
+	held      int
+	heldBytes int64
+	stopping  bool // nothing is held any more
+}
+
+var _ reconciler.Traffic = (*Front)(nil)
+
+// New returns a Front that serves nothing yet.
+func New(opts Options) *Front {
+	opts.fill()
+	f := &Front{opts: opts, log: opts.Log, ready: make(chan struct{}), instances: map[string]*instance{}}
+	f.ctx, f.stop = context.WithCancel(context.Background())
+	f.table.Store(&table{next: make(chan struct{})})
+	f.exchanges.New = func() any { return newExchange(f) }
+	return f
+}
+
+// Ready says that every instance has been Set, so that a host which is not
+// known now does not exist. It may be called again.
+func (f *Front) Ready() { f.readyOnce.Do(func() { close(f.ready) }) }

@@ -1,0 +1,195 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// certificatesEvery is how often the certificates of all routes are looked at,
+// so that a broken one is reported before a client meets it.
+const certificatesEvery = 10 * time.Second
+
+// Run serves until ctx ends; either listener may be nil. Then it accepts no
+// more, lets what is in flight end, and cuts off what has not after the
+// shutdown time. It closes the listeners. It may be called once.
+func (f *Front) Run(ctx context.Context, https, plain net.Listener) error {
+	defer f.stop()
+	grace := time.AfterFunc(f.opts.StartGrace, f.Ready)
+	defer grace.Stop()
+	group, ctx := errgroup.WithContext(ctx)
+	var servers []*http.Server
+	if https != nil {
+		srv := f.server(http.HandlerFunc(f.serveTLS))
+		srv.TLSConfig = f.tlsConfig()
+		servers = append(servers, srv)
+		group.Go(func() error { return served("https", srv.ServeTLS(f.limit(https), "", "")) })
+	}
+	if plain != nil {
+		srv := f.server(http.HandlerFunc(f.servePlain))
+		servers = append(servers, srv)
+		group.Go(func() error { return served("http", srv.Serve(f.limit(plain))) })
+	}
+	group.Go(func() error { f.watchCertificates(ctx); return nil })
+	group.Go(func() error {
+		<-ctx.Done()
+		f.shutdown(servers)
+		return nil
+	})
+	return group.Wait()
+}
+
+func served(what string, err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve %s: %w", what, err)
+}
+
+func (f *Front) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: f.opts.ReadHeaderTimeout,
+		IdleTimeout:       f.opts.IdleTimeout,
+		MaxHeaderBytes:    f.opts.MaxHeaderBytes,
+		ErrorLog:          log.New(&serverLog{f}, "", 0),
+		// A held request's body waits in the stream's window.
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerStream: 256 << 10, MaxReceiveBufferPerConnection: 1 << 20},
+	}
+}
+
+// shutdown ends the servers. What is held is refused one fifth before the end,
+// so that the answers still arrive.
+func (f *Front) shutdown(servers []*http.Server) {
+	f.Ready()
+	limit := f.opts.ShutdownTimeout
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	flush := time.AfterFunc(limit*4/5, f.refuseHeld)
+	defer flush.Stop()
+	var wait sync.WaitGroup
+	for _, srv := range servers {
+		wait.Go(func() {
+			if srv.Shutdown(ctx) != nil { // out of time
+				_ = srv.Close() // what is closed twice is closed
+			}
+		})
+	}
+	wait.Wait()
+	f.refuseHeld()
+	f.stop()
+	f.killAll()
+}
+
+// refuseHeld refuses what is held and holds nothing more.
+func (f *Front) refuseHeld() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stopping = true
+	for _, inst := range f.instances {
+		for _, rt := range inst.routes {
+			rt.refuseAll(errStopping)
+		}
+	}
+}
+
+// killAll closes every connection to a container, and with them the tunnels,
+// which no server waits for.
+func (f *Front) killAll() {
+	f.mu.Lock()
+	var all []*endpoint
+	for _, inst := range f.instances {
+		for _, ep := range inst.endpoints {
+			all = append(all, ep)
+		}
+		all = append(all, inst.leaving...)
+	}
+	f.mu.Unlock()
+	for _, ep := range all {
+		ep.kill()
+	}
+}
+
+func (f *Front) watchCertificates(ctx context.Context) {
+	tick := time.NewTicker(certificatesEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for host, rt := range f.table.Load().hosts {
+			_, _ = f.opts.Certificates.Certificate(host, rt.state.Load().pair) // it reports by itself
+		}
+	}
+}
+
+// serverLog takes what net/http has to say.
+type serverLog struct{ front *Front }
+
+func (l *serverLog) Write(p []byte) (int, error) {
+	line := strings.TrimSpace(string(p))
+	if strings.HasPrefix(line, "http: TLS handshake error") {
+		l.front.total.handshakes.Add(1)
+	}
+	l.front.log.Debug(line)
+	return len(p), nil
+}
+
+// limit accepts only as many connections as may be open. The rest wait in the
+// listener's backlog.
+func (f *Front) limit(l net.Listener) net.Listener {
+	return &limited{Listener: l, front: f, slots: make(chan struct{}, f.opts.MaxConns), closed: make(chan struct{})}
+}
+
+type limited struct {
+	net.Listener
+	front  *Front
+	slots  chan struct{}
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	l.front.total.open.Add(1)
+	return &clientConn{Conn: c, limit: l}, nil
+}
+
+func (l *limited) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+type clientConn struct {
+	net.Conn
+	limit *limited
+	freed atomic.Bool
+}
+
+func (c *clientConn) Close() error {
+	if c.freed.CompareAndSwap(false, true) {
+		c.limit.front.total.open.Add(-1)
+		<-c.limit.slots
+	}
+	return c.Conn.Close()
+}
