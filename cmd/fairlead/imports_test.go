@@ -85,6 +85,8 @@ func TestRoomsImportInward(t *testing.T) {
 		"reconciler/registry": {[]string{"desired", "reconciler", "release"}, []string{"github.com/google/go-containerregistry",
 			"github.com/sirupsen/logrus", "golang.org/x/time"}},
 		"server": {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys"}},
+		"server/front": {[]string{"desired", "reconciler"}, []string{"github.com/prometheus/client_golang/prometheus", "github.com/sirupsen/logrus",
+			"golang.org/x/sync"}},
 	}
 	for name, rule := range rooms {
 		p, there := all[name]
