@@ -10,6 +10,7 @@ func (p *parsed) check() {
 	p.checkLists()
 	p.checkRelease()
 	p.checkSmoke()
+	p.checkVariables()
 	for _, name := range sortedKeys(p.Certificates) {
 		p.checkCertificate("certificates."+name, p.Certificates[name])
 	}

@@ -166,3 +166,45 @@ func TestSecretsThatDoNotFit(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A value is never taken for a saved variable by what makes the requests.
+func TestSecretsAreNotTemplates(t *testing.T) {
+	tests := map[string][2]string{ // text, wanted with KEY=a${b}$ and SHORT={x
+		"in it":      {"${secret:KEY}", "a$${b}$"},
+		"after it":   {"${secret:KEY}{c}", "a$${b}$${c}"},
+		"before it":  {"$${secret:SHORT}", "$${x"},
+		"two":        {"${secret:KEY}${secret:SHORT}", "a$${b}$${x"},
+		"a variable": {"${token} ${secret:SHORT}", "${token} {x"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := &filler{loader: &loader{file: &parsed{}}, env: map[string]string{"KEY": "a${b}$", "SHORT": "{x"}, told: map[string]bool{}}
+			got := f.text("smoke[0].body", tt[0], func(s string) string { return s })
+			if got != tt[1] || len(f.file.problems) > 0 {
+				t.Errorf("got %s, %v", got, f.file.problems)
+			}
+		})
+	}
+}
+
+// A ${name} in a step is a variable that a step above saves: a slip would fail
+// the smoke test of a release that is right.
+func TestStepVariables(t *testing.T) {
+	steps := func(path, body string) string {
+		return "smoke:\n  - {name: a, get: /, save: {id: x}}\n  - {name: b, put: '" + path + "', headers: {A: '$${plain}'}, body: {list: ['" + body + "']}}\n"
+	}
+	const head = "apiVersion: fairlead/v1\nname: a\n"
+	if _, err := ParseInstance("i", []byte(head+steps("/n/${id}?a=${secret:B}", "${id} $${x}"))); err != nil {
+		t.Error(err)
+	}
+	tests := []struct{ path, body, want string }{
+		{"/${di}", "", `i:5: smoke[1].put: no step above saves "di" (did you mean id?)`},
+		{"/", "a ${b", `i:5: smoke[1].body.list[0]: "${" has no } (write $${ for a plain ${)`},
+		{"/", "${}", `i:5: smoke[1].body.list[0]: no step above saves "" (allowed: id)`},
+	}
+	for _, tt := range tests {
+		if _, err := ParseInstance("i", []byte(head+steps(tt.path, tt.body))); err == nil || err.Error() != tt.want {
+			t.Errorf("%s %s: %v", tt.path, tt.body, err)
+		}
+	}
+}

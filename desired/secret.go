@@ -73,18 +73,37 @@ func (f *filler) free(at string, v any) any {
 	return v
 }
 
-// text fills in one text; write is how a value is written at this place.
+// text fills in one text; write is how a value is written at this place. A
+// ${ that comes of a value is written $${: what makes the requests would take
+// it for a saved variable.
 func (f *filler) text(at, text string, write func(string) string) string {
-	return secretUse.ReplaceAllStringFunc(text, func(use string) string {
-		name := secretUse.FindStringSubmatch(use)[1]
+	var b strings.Builder
+	end := 0
+	for _, m := range secretUse.FindAllStringSubmatchIndex(text, -1) {
+		appendText(&b, text[end:m[0]])
+		name := text[m[2]:m[3]]
 		value, ok := f.env[name]
 		if value == "" {
 			f.missing(at, name, ok)
-			return use
 		}
 		f.hide(value, write(value))
-		return write(value)
-	})
+		appendText(&b, strings.ReplaceAll(write(value), "${", "$${"))
+		if end = m[1]; strings.HasSuffix(write(value), "$") && strings.HasPrefix(text[end:], "${") &&
+			!strings.HasPrefix(text[end:], "${secret:") {
+			f.file.add(at, "the secret "+name+" ends with $, right before ${", "put something between the two, or choose another value")
+		}
+	}
+	appendText(&b, text[end:])
+	return b.String()
+}
+
+// appendText adds a piece. A ${ that would come about between the two pieces
+// is written as a plain one.
+func appendText(b *strings.Builder, piece string) {
+	if strings.HasSuffix(b.String(), "$") && strings.HasPrefix(piece, "{") {
+		b.WriteByte('$')
+	}
+	b.WriteString(piece)
 }
 
 func (f *filler) missing(at, name string, empty bool) {

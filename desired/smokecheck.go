@@ -66,6 +66,65 @@ func (p *parsed) checkHeaders(at string, s SmokeStep) {
 	}
 }
 
+// checkVariables looks at each ${name} of what an instance's steps send: a slip
+// would fail the test of a release that is right. The steps of fairlead smoke
+// are run at once, which says the same.
+func (p *parsed) checkVariables() {
+	saved := map[string]bool{}
+	for i, s := range p.Smoke {
+		p.checkSent(fmt.Sprintf("smoke[%d]", i), s, saved)
+		for name := range s.Save {
+			saved[name] = true
+		}
+	}
+}
+
+// checkSent looks for each ${name} in what is sent; $${ is a plain ${.
+func (p *parsed) checkSent(at string, s SmokeStep, saved map[string]bool) {
+	for _, e := range []struct{ key, text string }{{"get", s.Get}, {"post", s.Post}, {"put", s.Put}, {"patch", s.Patch}, {"delete", s.Delete}} {
+		p.checkText(at+"."+e.key, e.text, saved)
+	}
+	for _, name := range sortedKeys(s.Headers) {
+		p.checkText(join(at+".headers", name), s.Headers[name], saved)
+	}
+	p.checkFree(at+".body", s.Body, saved)
+}
+
+func (p *parsed) checkFree(at string, v any, saved map[string]bool) {
+	switch v := v.(type) {
+	case string:
+		p.checkText(at, v, saved)
+	case []any:
+		for i := range v {
+			p.checkFree(fmt.Sprintf("%s[%d]", at, i), v[i], saved)
+		}
+	case map[string]any:
+		for _, key := range sortedKeys(v) {
+			p.checkFree(join(at, key), v[key], saved)
+		}
+	}
+}
+
+func (p *parsed) checkText(at, text string, saved map[string]bool) {
+	for !p.bad(at) {
+		before, rest, found := strings.Cut(text, "${")
+		if text = rest; !found {
+			return
+		}
+		if strings.HasSuffix(before, "$") {
+			continue
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		switch {
+		case !closed:
+			p.add(at, `"${" has no }`, "write $${ for a plain ${")
+		case !saved[name] && !strings.HasPrefix(name, "secret:"):
+			p.add(at, fmt.Sprintf("no step above saves %q", clip(name)), didYouMean(name, sortedKeys(saved)))
+		}
+		text = after
+	}
+}
+
 func (p *parsed) checkExpect(at string, e *Expect) {
 	if e == nil {
 		return
