@@ -70,11 +70,11 @@ verify: need-go ## regenerate schema, docs and goldens; fails when that changes 
 	GO=$(GO) scripts/verify.sh
 
 .PHONY: install
-install: build ## install the binary and the systemd unit under PREFIX (/usr/local)
+install: build ## install the binary and the systemd units under PREFIX (/usr/local)
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(UNITDIR)'
 	install -m 0755 bin/fairlead '$(DESTDIR)$(PREFIX)/bin/fairlead'
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' scripts/fairlead.service >bin/fairlead.service
-	install -m 0644 bin/fairlead.service '$(DESTDIR)$(UNITDIR)/fairlead.service'
+	install -m 0644 bin/fairlead.service scripts/fairlead-http.socket scripts/fairlead-https.socket '$(DESTDIR)$(UNITDIR)'
 
 .PHONY: clean
 clean: ## remove what was built
