@@ -183,7 +183,7 @@ func TestAsksAsConfigured(t *testing.T) {
 			if got.Failed != 0 || got.Retried != 0 || len(seen) != 1 || seen[tt.want] != got.Sent {
 				t.Errorf("%s: asked %v", got, seen)
 			}
-			if opts.Anew != (got.Connections == got.Sent) || opts.HTTP2 && got.Connections > 3 {
+			if opts.Anew != (got.Connections == got.Sent) {
 				t.Errorf("%d requests on %d connections", got.Sent, got.Connections)
 			}
 		})
