@@ -186,3 +186,12 @@ func want(status int, body string, s int, b string, err error) error {
 	}
 	return nil
 }
+
+func listenAt(t testing.TB, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
