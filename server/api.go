@@ -75,13 +75,24 @@ type SourceInfo struct {
 	Dirty    []string          `json:"uncommitted,omitempty"`
 }
 
+// Listener is where requests for applications come in.
+type Listener struct {
+	Name    string `json:"name"` // http or https
+	Address string `json:"address"`
+	// Open says that it listens. It does not while no instance has a front.
+	Open   bool   `json:"open"`
+	Passed bool   `json:"passed,omitempty"` // by the service manager
+	Error  string `json:"error,omitempty"`  // why it does not listen; it is tried again
+}
+
 // Overview is the status of everything.
 type Overview struct {
 	Source    SourceInfo          `json:"source"`
+	Front     []Listener          `json:"front,omitempty"`
 	Instances []reconciler.Status `json:"instances"`
 }
 
-// Config wires an API. Logs and Progress may be nil.
+// Config wires an API. Logs, Progress, Front and Metrics may be nil.
 type Config struct {
 	Fleet    Fleet
 	Source   Source
@@ -89,6 +100,8 @@ type Config struct {
 	Logs     Logs
 	Progress *Progress
 	Version  Version
+	// Front says where requests for applications come in.
+	Front func() []Listener
 	// Alone says that no loop runs: passes are made by the API itself, and a
 	// status is read afresh each time.
 	Alone bool
@@ -149,6 +162,9 @@ func (a *API) Overview(ctx context.Context) (Overview, error) {
 		return Overview{}, err
 	}
 	o := Overview{Source: source, Instances: []reconciler.Status{}}
+	if a.cfg.Front != nil {
+		o.Front = a.cfg.Front()
+	}
 	for _, r := range a.cfg.Fleet.Instances() {
 		s, err := a.status(ctx, r)
 		if err != nil {

@@ -112,7 +112,7 @@ func (c *cli) alone(ctx context.Context, s settings, need access) (sys *system, 
 	if err != nil {
 		return nil, err
 	}
-	if sys, err = c.assemble(s, d, quietLog(), true); err != nil {
+	if sys, err = c.assemble(s, d, nil, quietLog(), true); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	_, err = sys.api.Sync(ctx)

@@ -61,7 +61,7 @@ func (c *cli) logger(s settings) *logrus.Entry {
 }
 
 // start opens the data directory and puts the system together.
-func (c *cli) start(s settings, log *logrus.Entry, alone bool) (*system, error) {
+func (c *cli) start(s settings, l *lead, log *logrus.Entry, alone bool) (*system, error) {
 	d, err := openData(s.Data)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (c *cli) start(s settings, log *logrus.Entry, alone bool) (*system, error) 
 	if err := s.ensureRepo(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	sys, err := c.assemble(s, d, log, alone)
+	sys, err := c.assemble(s, d, l, log, alone)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -80,9 +80,13 @@ func (c *cli) start(s settings, log *logrus.Entry, alone bool) (*system, error) 
 func (c *cli) daemon(ctx context.Context, s settings) error {
 	c.useLittleMemory()
 	log := c.logger(s)
-	sys, err := c.start(s, log, false)
+	passed, err := inheritSockets(c.getenv, os.Getpid())
 	if err != nil {
 		return err
+	}
+	sys, err := c.start(s, newLead(s, passed, log), log, false)
+	if err != nil {
+		return errors.Join(err, passed.Close())
 	}
 	defer func() {
 		if err := sys.Close(); err != nil {
@@ -109,6 +113,9 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	}
 	group.Go(func() error { return s.repo.Run(ctx) })
 	group.Go(func() error { return unlessDone(ctx, s.releases.Run(ctx)) })
+	if s.lead != nil {
+		group.Go(func() error { return s.lead.Run(ctx) })
+	}
 	group.Go(func() error { return s.manager.Run(ctx) })
 	group.Go(func() error { freeMemory(ctx, s.events, s.repo.Changed()); return nil })
 	notify("READY=1")
@@ -163,7 +170,7 @@ func (c *cli) once(ctx context.Context, s settings, timeout time.Duration) error
 	ctx, cancel := withTimeout(ctx, timeout)
 	defer cancel()
 	log := c.logger(s)
-	sys, err := c.start(s, log, true)
+	sys, err := c.start(s, nil, log, true)
 	if err != nil {
 		return err
 	}

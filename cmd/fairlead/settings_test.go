@@ -56,6 +56,12 @@ func TestStrongerSourceWins(t *testing.T) {
 		{"last flag counts", "", nil, []string{"--ref", "one", "--ref", "two"}, func(s settings) bool { return s.Ref == "two" }},
 		{"push can be taken back", "push: true\n", nil, []string{"--push=false"}, func(s settings) bool { return !s.Push }},
 		{"data moves the repository", "", nil, []string{"--data", "/srv/x"}, func(s settings) bool { return s.Repo == "/srv/x/repo" }},
+		{"ports of the front", "", nil, nil, func(s settings) bool { return s.Front == frontSettings{HTTP: ":80", HTTPS: ":443"} }},
+		{"front and registries", "front: {http: off, https: \"127.0.0.1:0\", accessLog: 100}\nregistry: {caFile: /ca.pem, insecure: [\"r:5000\"], mirrors: [\"docker.io=https://m/x\", \"docker.io=https://n\"]}\n",
+			map[string]string{"FAIRLEAD_FRONT_HTTPS": "[::1]:8443"}, []string{"--registry-insecure", "a:1", "--registry-insecure", "b:2"}, func(s settings) bool {
+				return s.Front == frontSettings{HTTP: "off", HTTPS: "[::1]:8443", AccessLog: 100} && s.Registry.CAFile == "/ca.pem" &&
+					slices.Equal(s.Registry.Insecure, []string{"a:1", "b:2"}) && slices.Equal(s.Registry.Mirrors["docker.io"], []string{"https://m/x", "https://n"})
+			}},
 		{"ssh is no path", "", nil, []string{"--repo", "git@host:fleet.git"}, func(s settings) bool { return s.Repo == "git@host:fleet.git" && !s.local() }},
 	}
 	for _, tt := range tests {
@@ -97,7 +103,16 @@ func TestAgentFileProblems(t *testing.T) {
 		{"logFormat: xml\n", `:1: logFormat: is neither text nor json`},
 		{"\nserver: {listen: \"127.0.0.1:8700\"}\n", `:2: server.listen: not supported by this version (the API is on the unix socket fairlead.sock in the data directory)`},
 		{"server: {host: x}\n", `:1: server.host: not supported by this version (remove it)`},
-		{"front: {http: \":80\"}\n", `:1: front: not supported by this version (remove it)`},
+		{"front: \":80\"\n", `:1: front: is not a map (write it as KEY: VALUE lines, indented)`},
+		{"front: {http: 80}\n", `:1: front.http: is not text (put it in quotes)`},
+		{"front: {http: \"80\"}\n", `:1: front.http: is not an address (for example :443, 192.0.2.1:443 or off)`},
+		{"front: {https: \"example.com:443\"}\n", `:1: front.https: is not an address (for example`},
+		{"front: {https: \":99999\"}\n", `:1: front.https: is not an address (a port is a number from 0 to 65535)`},
+		{"front: {accessLog: often}\n", `:1: front.accessLog: is not a number`},
+		{"front: {accessLog: -1}\n", `:1: front.accessLog: is not a number from 0 to 1000000`},
+		{"registry: {insecure: [\"http://x\"]}\n", `:1: registry.insecure: is not a registry's host (for example registry.acme.com:5000)`},
+		{"registry: {mirrors: [mirror.acme.com]}\n", `:1: registry.mirrors: is not HOST=URL (for example docker.io=https://mirror.acme.com)`},
+		{"registry: {mirrors: [\"docker.io=https://user:pw@mirror.acme.com\"]}\n", `:1: registry.mirrors: is not HOST=URL`},
 		{"fetch: {caFile: x}\n", `:1: fetch: not supported by this version (remove it)`},
 		{"auth: token\n", `:1: auth: is not a map (write it as KEY: VALUE lines, indented)`},
 		{"auth: {tokenfile: x}\n", `:1: auth.tokenfile: unknown key (did you mean auth.tokenFile?)`},
@@ -115,7 +130,7 @@ func TestAgentFileProblems(t *testing.T) {
 }
 
 func TestAgentFileReportsEverythingAtOnce(t *testing.T) {
-	_, err := settingsOf(t, "poll: x\nfront: {}\nnope: 1\n", nil)
+	_, err := settingsOf(t, "poll: x\nfetch: {}\nnope: 1\n", nil)
 	if err == nil || strings.Count(err.Error(), "\n") != 2 {
 		t.Errorf("got %v", err)
 	}

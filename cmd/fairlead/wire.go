@@ -51,11 +51,13 @@ type system struct {
 	events   *reconciler.Events
 	manager  *reconciler.Manager
 	releases *registry.Client
+	lead     *lead // nil: nothing is led
 	api      *server.API
 }
 
-// assemble wires a system over an open data directory, without I/O.
-func (c *cli) assemble(s settings, d *dataDir, log *logrus.Entry, alone bool) (*system, error) {
+// assemble wires a system over an open data directory, without I/O. Without l
+// it leads no requests.
+func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone bool) (*system, error) {
 	store, err := reconciler.NewStore(d.db, d.key)
 	if err != nil {
 		return nil, err
@@ -69,21 +71,26 @@ func (c *cli) assemble(s settings, d *dataDir, log *logrus.Entry, alone bool) (*
 	if d.lock == nil { // another process may write to the mirror meanwhile
 		mirror = filepath.Join(d.scratch, "repo")
 	}
-	sys := &system{data: d, events: reconciler.NewEvents(store)}
+	sys := &system{data: d, lead: l, events: reconciler.NewEvents(store)}
 	sys.repo = git.Open(git.Options{Repo: s.Repo, Ref: s.Ref, Auth: s.Auth, Mirror: mirror, Poll: s.Poll, Push: s.Push, Log: log})
 	sys.releases = registry.New(registry.Options{Memory: store.Memory(), CAFile: s.Registry.CAFile, Insecure: s.Registry.Insecure,
 		Mirrors: s.Registry.Mirrors, Changed: func(string) { sys.manager.TriggerAll() }, Log: log.WithField("part", "registry")})
 	progress := server.NewProgress()
-	sys.manager = reconciler.NewManager(reconciler.ManagerConfig{
+	cfg := reconciler.ManagerConfig{
 		Data: d.path, Driver: eng, Store: store, Events: sys.events,
 		Source: source{sys.repo, s}, Changed: sys.repo.Changed(),
 		Discover: discover(s), Load: load(s), Hints: eng.Events,
 		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For,
 		Releases: sys.releases, Prober: verify.New(verify.Options{}), Log: log,
-	})
-	sys.api = server.NewAPI(server.Config{Fleet: sys.manager, Source: source{sys.repo, s}, Events: sys.events, Logs: eng,
-		Progress: progress, Alone: alone,
-		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}})
+	}
+	api := server.Config{Source: source{sys.repo, s}, Events: sys.events, Logs: eng, Progress: progress, Alone: alone,
+		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
+	if l != nil {
+		cfg.Traffic, cfg.Routed, api.Front = l, l.Ready, l.listeners
+	}
+	sys.manager = reconciler.NewManager(cfg)
+	api.Fleet = sys.manager
+	sys.api = server.NewAPI(api)
 	return sys, nil
 }
 

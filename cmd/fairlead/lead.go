@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/server"
+	"github.com/fairlead/fairlead/server/front"
+)
+
+// lead is the front with its doors. It opens them once an instance has a route,
+// and shuts them when none has.
+type lead struct {
+	*front.Front
+	https, plain *door // nil: off
+
+	mu     sync.Mutex
+	routed map[string]bool // instances that have routes
+}
+
+var _ reconciler.Traffic = (*lead)(nil)
+
+// newLead returns nil when the front is off.
+func newLead(s settings, passed sockets, log *logrus.Entry) *lead {
+	log = log.WithField("part", "front")
+	l := &lead{https: doorOf(socketHTTPS, s.Front.HTTPS, passed, log), plain: doorOf(socketHTTP, s.Front.HTTP, passed, log),
+		routed: map[string]bool{}}
+	if l.https == nil && l.plain == nil {
+		return nil
+	}
+	l.Front = front.New(front.Options{Log: log, AccessEvery: s.Front.AccessLog, HTTPSPort: l.port(),
+		Certificates: front.NewFiles(front.FilesOptions{Dir: filepath.Join(s.Data, "certs"), Log: log})})
+	return l
+}
+
+// doorOf is nil when nothing is to listen.
+func doorOf(name, address string, passed sockets, log *logrus.Entry) *door {
+	list := passed[name]
+	delete(passed, name)
+	if len(list) == 0 && address == off {
+		return nil
+	}
+	return newDoor(name, address, list, log)
+}
+
+// port is where plain HTTP is sent to; 0: where browsers go anyway.
+func (l *lead) port() int {
+	if l.https == nil {
+		return 0
+	}
+	_, port, err := net.SplitHostPort(l.https.Addr().String())
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(port) // 0 is right when it is not a number
+	return n
+}
+
+// Set implements reconciler.Traffic.
+func (l *lead) Set(instance string, routes []reconciler.Route) {
+	l.Front.Set(instance, routes)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(routes) > 0 {
+		l.routed[instance] = true
+	} else {
+		delete(l.routed, instance)
+	}
+	for _, d := range l.doors() {
+		d.want(len(l.routed) > 0)
+	}
+}
+
+func (l *lead) doors() (list []*door) {
+	for _, d := range []*door{l.plain, l.https} {
+		if d != nil {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// Run serves until ctx ends.
+func (l *lead) Run(ctx context.Context) error {
+	var doors sync.WaitGroup
+	defer doors.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, d := range l.doors() {
+		doors.Go(func() { d.Run(ctx) })
+	}
+	return l.Front.Run(ctx, listener(l.https), listener(l.plain))
+}
+
+// listener keeps a door that is not there from looking like one that is.
+func listener(d *door) net.Listener {
+	if d == nil {
+		return nil
+	}
+	return d
+}
+
+// listeners says where the front listens.
+func (l *lead) listeners() (list []server.Listener) {
+	for _, d := range l.doors() {
+		list = append(list, d.info())
+	}
+	return list
+}
