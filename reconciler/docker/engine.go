@@ -69,6 +69,9 @@ type Engine struct {
 	// they are not remembered yet.
 	made   map[string]bool
 	making map[string]bool
+	// prepared are the images of each instance's last Prepare: between it and
+	// the first container they are in no generation that a clean-up knows.
+	prepared map[string]map[string]bool
 	// whose maps container IDs to instances, for events that carry no labels.
 	whose map[string]string
 }
@@ -99,6 +102,7 @@ func New(opts Options) (*Engine, error) {
 	e := &Engine{
 		opts: opts, log: log, notes: newNotebook(opts.Memory), lockLimit: lockLimit,
 		made: map[string]bool{}, making: map[string]bool{}, whose: map[string]string{},
+		prepared: map[string]map[string]bool{},
 	}
 	e.lists = newBatcher(e.listOwned)
 	var err error

@@ -2,10 +2,14 @@ package docker
 
 import (
 	"context"
+	"time"
 
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/reconciler/docker/swap"
 )
+
+// SetLockLimit bounds the wait for locks.
+func (e *Engine) SetLockLimit(d time.Duration) { e.lockLimit = d }
 
 // CreateOnly makes the container of a service and does not start it.
 func (e *Engine) CreateOnly(ctx context.Context, t reconciler.Target, service string) error {

@@ -63,6 +63,9 @@ func (tn *turn) mendNetworks(ctx context.Context, in container.InspectResponse) 
 			continue
 		}
 		if have != nil {
+			if err := tn.leave(ctx, in.ID); err != nil {
+				return err
+			}
 			if err := tn.e.disconnect(ctx, name, in.ID); err != nil {
 				return err
 			}

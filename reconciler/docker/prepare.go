@@ -48,6 +48,7 @@ func (e *Engine) Prepare(ctx context.Context, t reconciler.Target, p reconciler.
 }
 
 func (e *Engine) prepareImages(ctx context.Context, t reconciler.Target, p reconciler.Progress) (map[string]reconciler.Image, error) {
+	e.forgetPrepared(t.Spec.Name)
 	var mu sync.Mutex
 	out := map[string]reconciler.Image{}
 	g, ctx := errgroup.WithContext(ctx)
@@ -58,6 +59,7 @@ func (e *Engine) prepareImages(ctx context.Context, t reconciler.Target, p recon
 			if err != nil {
 				return err
 			}
+			e.notePrepared(t.Spec.Name, img.ID)
 			mu.Lock()
 			defer mu.Unlock()
 			out[n.ref] = img
@@ -103,9 +105,9 @@ func needs(spec desired.Spec) []need {
 func (e *Engine) prepareImage(ctx context.Context, t reconciler.Target, n need, p reconciler.Progress) (reconciler.Image, error) {
 	switch fixed := t.Images[n.ref]; {
 	case fixed.ID != "":
-		return e.fetchFixed(ctx, n, fixed, p)
+		return e.fetchFixed(ctx, t, n, fixed, p)
 	case fixed.Digest != "":
-		return e.fetchDigest(ctx, n, fixed.Digest, p)
+		return e.fetchDigest(ctx, t, n, fixed.Digest, p)
 	}
 	if !n.always {
 		img, found, err := e.inspectImage(ctx, n.ref)
@@ -126,13 +128,18 @@ func (e *Engine) prepareImage(ctx context.Context, t reconciler.Target, n need, 
 	if err != nil {
 		return img, err
 	}
-	return img, e.notes.notePull(img.ID, n.ref)
+	return img, e.notePull(t.Spec.Name, img.ID, n.ref)
 }
 
-// fetchFixed makes sure that an image which was resolved before is there.
-func (e *Engine) fetchFixed(ctx context.Context, n need, fixed reconciler.Image, p reconciler.Progress) (reconciler.Image, error) {
+// fetchFixed makes sure that an image which was resolved before is there. When
+// it is gone, but every container that is made from it is still there, a way
+// back needs neither it nor the registry.
+func (e *Engine) fetchFixed(ctx context.Context, t reconciler.Target, n need, fixed reconciler.Image, p reconciler.Progress) (reconciler.Image, error) {
 	_, found, err := e.inspectImage(ctx, fixed.ID)
 	if err != nil || found {
+		return fixed, err
+	}
+	if made, err := e.allMade(ctx, t, n.ref); err != nil || made {
 		return fixed, err
 	}
 	if fixed.Digest == "" {
@@ -148,12 +155,12 @@ func (e *Engine) fetchFixed(ctx context.Context, n need, fixed reconciler.Image,
 	case !found || got.ID != fixed.ID:
 		return fixed, fmt.Errorf("prepare image %s: %s is image %s, not %s as before", n.ref, fixed.Digest, shortImage(got.ID), shortImage(fixed.ID))
 	}
-	return fixed, e.notes.notePull(fixed.ID, fixed.Digest)
+	return fixed, e.notePull(t.Spec.Name, fixed.ID, fixed.Digest)
 }
 
 // fetchDigest makes sure that what a registry resolved is there. The reference
 // is not asked for: it may mean something else by now.
-func (e *Engine) fetchDigest(ctx context.Context, n need, digest string, p reconciler.Progress) (reconciler.Image, error) {
+func (e *Engine) fetchDigest(ctx context.Context, t reconciler.Target, n need, digest string, p reconciler.Progress) (reconciler.Image, error) {
 	img, found, err := e.inspectImage(ctx, digest)
 	switch {
 	case err != nil:
@@ -173,7 +180,7 @@ func (e *Engine) fetchDigest(ctx context.Context, n need, digest string, p recon
 	if err != nil {
 		return img, err
 	}
-	return reconciler.Image{ID: img.ID, Digest: digest}, e.notes.notePull(img.ID, digest)
+	return reconciler.Image{ID: img.ID, Digest: digest}, e.notePull(t.Spec.Name, img.ID, digest)
 }
 
 func shortImage(id string) string { return short(strings.TrimPrefix(id, "sha256:")) }

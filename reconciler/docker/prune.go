@@ -28,14 +28,15 @@ func (e *Engine) Prune(ctx context.Context, keep map[string]bool) ([]string, err
 	}); err != nil {
 		return nil, e.fail(err, "list containers")
 	}
-	used := map[string]bool{}
+	keep = fullRefs(keep)
+	used := e.beingPrepared()
 	for _, c := range list {
 		used[c.ImageID] = true
 	}
 	var gone []string
 	var errs []error
 	for _, id := range slices.Sorted(maps.Keys(pulled)) {
-		if used[id] || keep[id] || slices.ContainsFunc(pulled[id], func(r string) bool { return keep[r] }) {
+		if used[id] || keep[id] || slices.ContainsFunc(pulled[id], func(r string) bool { return keep[fullRef(r)] }) {
 			continue
 		}
 		refs, err := e.removeImage(ctx, id, pulled[id], keep)
@@ -60,7 +61,7 @@ func (e *Engine) removeImage(ctx context.Context, id string, pulled []string, ke
 	refs := append(slices.Clone(in.RepoTags), in.RepoDigests...)
 	for _, r := range refs {
 		tagged := !strings.Contains(r, "@")
-		if keep[r] || !repos[repository(r)] || tagged && !slices.ContainsFunc(pulled, func(p string) bool { return sameRef(p, r) }) {
+		if keep[fullRef(r)] || !repos[repository(r)] || tagged && !slices.ContainsFunc(pulled, func(p string) bool { return sameRef(p, r) }) {
 			return nil, nil // somebody else's name for it
 		}
 	}
@@ -81,6 +82,18 @@ func (e *Engine) removeImage(ctx context.Context, id string, pulled []string, ke
 		}
 	}
 	return gone, e.notes.notePull(id, "")
+}
+
+// fullRefs adds the full form of every reference and digest: a registry and an
+// engine write the same one differently.
+func fullRefs(keep map[string]bool) map[string]bool {
+	out := make(map[string]bool, 2*len(keep))
+	for r, k := range keep {
+		if k {
+			out[r], out[fullRef(r)] = true, true
+		}
+	}
+	return out
 }
 
 // sameRef compares references in their full form ("app" is "docker.io/library/app:latest").

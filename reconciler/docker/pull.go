@@ -159,6 +159,12 @@ func (e *Engine) pullError(ref string, loggedIn bool, err error) error {
 			hint = fmt.Sprintf("the stored login for %s is refused; run docker login %s again", host, host)
 		}
 		return fmt.Errorf("pull %s: %s refuses (%s, and check the name): %w", ref, host, hint, err)
+	case has("verification failed", "unexpected digest", "unexpected commit digest"):
+		return fmt.Errorf("pull %s: %s serves other bytes than the digest says, and none of them is used; find out who changed them: %w", ref, host, err)
+	case has("500 internal", "502 bad", "503 service", "504 gateway", "unexpected http status: 5", "unexpected status code 5", "unexpected status: 5"):
+		return fmt.Errorf("pull %s: %s has trouble of its own; it is tried again: %w", ref, host, err)
+	case strings.Contains(ref, "@") && has("manifest unknown", "not found", "name unknown", "does not exist", "no such image"):
+		return fmt.Errorf("pull %s: %s does not have this image any more; push it again, or go to another revision: %w", ref, host, err)
 	case has("manifest unknown", "not found", "name unknown", "does not exist", "no such image"):
 		return fmt.Errorf("pull %s: %s has no such image; check the name and the tag, or push it: %w", ref, host, err)
 	case has("no matching manifest"):

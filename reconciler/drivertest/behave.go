@@ -23,7 +23,8 @@ type Behaviour struct {
 	ExitCode  int
 
 	// Serve answers HTTP requests on Port of the container's address while it
-	// runs; zero is DefaultPort. A real server is started for it: Close the
+	// runs; zero is DefaultPort, and the service's environment variable PORT
+	// goes before it. A real server is started for it: Close the
 	// engine at the end of the test, and use it in no synctest bubble.
 	Serve http.Handler
 	Port  int

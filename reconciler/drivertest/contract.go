@@ -52,6 +52,14 @@ type Harness struct {
 	Fail func(n int)
 	// Alive says whether a container of that name runs, whoever owns it.
 	Alive func(name string) bool
+	// Digest returns what a reference means in the registry.
+	Digest func(ref string) string
+	// RemoveImage takes an image off the engine by force.
+	RemoveImage func(id string)
+	// RegistryDown makes the registry refuse everything, or ends that.
+	RegistryDown func(down bool)
+	// Lock holds a lock on a file, a path in the container, on a volume of it.
+	Lock func(container, file string) (release func())
 }
 
 // Run tests a driver against the contract of reconciler.Driver. newHarness is
@@ -76,8 +84,19 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"VolumesStay", (*bench).volumesStay},
 		{"Peers", (*bench).peers},
 		{"Images", (*bench).images},
+		{"ImagesByDigest", (*bench).imagesByDigest},
+		{"WayBackWithoutTheImage", (*bench).wayBack},
+		{"Addresses", (*bench).addresses},
+		{"SwitchStopFirst", (*bench).switchStopFirst},
+		{"SwitchStartFirst", (*bench).switchStartFirst},
+		{"SwitchRefuses", (*bench).switchRefuses},
+		{"NoSwitchWithoutAStop", (*bench).noSwitch},
+		{"SwitchOfANetworkMadeAnew", (*bench).switchNetwork},
+		{"LockOutlivesItsContainer", (*bench).lockHeld},
+		{"SingleWriterRunsOnce", (*bench).singleWriter},
 		{"CutAtEveryCall", (*bench).cutEverywhere},
 		{"CutAtEveryCallOfTheUndo", (*bench).cutUndo},
+		{"CutOfAStartFirst", (*bench).cutStartFirst},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(&bench{T: t, Harness: newHarness(t)}) })
 	}

@@ -3,11 +3,11 @@ package drivertest_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/reconciler/drivertest"
 )
 
@@ -29,9 +29,11 @@ func fakeHarness(t *testing.T) drivertest.Harness {
 		left--
 		return nil
 	}
+	e.LockLimit = time.Second
+	t.Cleanup(e.Close)
 	pushed := map[string]bool{}
 	behaviours := map[drivertest.Kind]drivertest.Behaviour{
-		drivertest.KindPlain: drivertest.Plain(), drivertest.KindHealthy: drivertest.Healthy(),
+		drivertest.KindPlain: {Serve: http.NotFoundHandler()}, drivertest.KindHealthy: drivertest.Healthy(),
 		drivertest.KindUnhealthy: drivertest.Unhealthy(), drivertest.KindCrash: drivertest.CrashLoop(),
 		drivertest.KindJob: drivertest.Exit(0, 50*time.Millisecond),
 	}
@@ -51,25 +53,16 @@ func fakeHarness(t *testing.T) drivertest.Harness {
 			defer mu.Unlock()
 			left = n
 		},
-		Alive: func(name string) bool {
-			// Looked at as another instance sees it: a stranger's container.
-			o, err := e.Observe(t.Context(), "nobody", true)
+		Digest: func(ref string) string {
+			digest, err := e.Digest(ref)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, there := o.Foreign[name]; !there {
-				return false
-			}
-			own, err := e.Observe(t.Context(), "acme", false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, c := range own.Containers {
-				if c.Name == name {
-					return c.State == reconciler.StateRunning
-				}
-			}
-			return true
+			return digest
 		},
+		RemoveImage:  e.RemoveImageID,
+		RegistryDown: e.SetRegistryDown,
+		Lock:         func(_, file string) func() { return e.HoldLock(file) },
+		Alive:        e.Alive,
 	}
 }

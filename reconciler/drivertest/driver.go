@@ -178,9 +178,23 @@ func (e *Engine) complete(t reconciler.Target, image string) bool {
 			continue
 		}
 		for n := 1; n <= s.Replicas; n++ {
-			if !slices.ContainsFunc(e.replica(t.Spec.Name, name, n), func(b *box) bool { return e.fits(t, b) }) {
+			if !slices.ContainsFunc(e.replica(t.Spec.Name, name, n), func(b *box) bool { return e.madeFrom(t, b) && e.peersMade(t, b) }) {
 				return false
 			}
+		}
+	}
+	return true
+}
+
+func (e *Engine) madeFrom(t reconciler.Target, b *box) bool {
+	s := t.Spec.Services[b.service]
+	return b.hash == s.Hash() && b.image == t.Images[s.Image].ID && len(b.changed) == 0
+}
+
+func (e *Engine) peersMade(t reconciler.Target, b *box) bool {
+	for _, id := range b.peers {
+		if p := e.byID(id); p == nil || !e.madeFrom(t, p) {
+			return false
 		}
 	}
 	return true
@@ -196,6 +210,9 @@ func (e *Engine) pull(ctx context.Context, ref string, p reconciler.Progress) (r
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	img, ok := e.registry[ref]
+	if e.noRegistry {
+		return img, fmt.Errorf("pull %s: the registry is down", ref)
+	}
 	if err := e.pullErrs[ref]; err != nil {
 		return img, fmt.Errorf("pull %s: %w", ref, err)
 	}

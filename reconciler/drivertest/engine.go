@@ -1,8 +1,8 @@
 // Package drivertest holds an in-memory container engine that implements
 // reconciler.Driver, and the contract suite that it and the real driver both
 // pass. It is for tests only and imports no engine's library. Time is plain
-// package time and no goroutine is left running, so it works in a
-// testing/synctest bubble.
+// package time and only a Behaviour that serves HTTP leaves goroutines running,
+// so it works in a testing/synctest bubble.
 package drivertest
 
 import (
@@ -29,6 +29,9 @@ type Engine struct {
 	// makes the step fail without effect. It may tamper with the engine,
 	// cancel a context or panic. Set it before the engine is used.
 	Hook func(step string) error
+	// LockLimit is how long a lock may outlive the container that held it;
+	// zero is ten seconds.
+	LockLimit time.Duration
 
 	mu         sync.Mutex
 	seq        int
@@ -41,6 +44,8 @@ type Engine struct {
 	images     map[string]reconciler.Image // by ID: what is on the engine
 	behaviours map[string]Behaviour        // by image ID
 	pullErrs   map[string]error
+	locked     map[string]int // files by how many hold a lock on them
+	noRegistry bool
 	down       error
 }
 
@@ -62,6 +67,7 @@ type box struct {
 
 	mode      string // network_mode as written
 	networked bool   // was made on a network
+	port      string // of the environment
 	addr      netip.Addr
 	server    *http.Server // nil: it serves nothing, or does not run
 
@@ -85,6 +91,7 @@ func New() *Engine {
 		images:     map[string]reconciler.Image{},
 		behaviours: map[string]Behaviour{},
 		pullErrs:   map[string]error{},
+		locked:     map[string]int{},
 	}
 }
 

@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,9 +71,9 @@ func (e *Engine) sharedWith(b *box) *box {
 func (e *Engine) listen(b *box) error {
 	e.hangUp(b)
 	bh := e.behaviours[b.image]
-	port := bh.Port
-	if port == 0 {
-		port = DefaultPort
+	port := b.port
+	if port == "" {
+		port = strconv.Itoa(cmp.Or(bh.Port, DefaultPort))
 	}
 	var fixed netip.Addr
 	if p := e.sharedWith(b); p != nil && strings.Contains(b.mode, ":") {
@@ -92,7 +93,7 @@ func (e *Engine) listen(b *box) error {
 			b.addr = randomLoopback()
 		}
 		var l net.Listener
-		if l, err = net.Listen("tcp4", net.JoinHostPort(b.addr.String(), strconv.Itoa(port))); err == nil {
+		if l, err = net.Listen("tcp4", net.JoinHostPort(b.addr.String(), port)); err == nil {
 			b.server = &http.Server{Handler: e.process(b.id, bh.Serve), ReadHeaderTimeout: time.Minute}
 			go b.server.Serve(l) //nolint:errcheck // ends with Close
 			return nil
@@ -147,6 +148,9 @@ func (e *Engine) Close() {
 func (e *Engine) Digest(ref string) (string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.noRegistry {
+		return "", fmt.Errorf("ask for %s: the registry is down", ref)
+	}
 	if err := e.pullErrs[ref]; err != nil {
 		return "", fmt.Errorf("ask for %s: %w", ref, err)
 	}
@@ -157,29 +161,43 @@ func (e *Engine) Digest(ref string) (string, error) {
 	return img.Digest, nil
 }
 
-// lockLimit is how long a lock may outlive the container that held it.
-const lockLimit = 10 * time.Second
+// defaultLockLimit is how long a lock may outlive the container that held it.
+const defaultLockLimit = 10 * time.Second
 
 // prove makes sure that a container which was stopped has ended and that the
 // service's locks are free.
 func (e *Engine) prove(ctx context.Context, t reconciler.Target, b *box) error {
+	limit := e.LockLimit
+	if limit == 0 {
+		limit = defaultLockLimit
+	}
 	for began := time.Now(); ; {
 		e.mu.Lock()
-		bh, since := e.behaviours[b.image], time.Since(b.stopped)
+		survives, held := e.behaviours[b.image].Survives, e.heldLock(b, t.Spec.Services[b.service].Locks)
 		e.mu.Unlock()
-		locks := t.Spec.Services[b.service].Locks
 		switch {
-		case bh.Survives:
+		case survives:
 			return fmt.Errorf("stop container %s: its process survived the stop; nothing is started beside it", b.name)
-		case len(locks) == 0 || bh.LocksFor == 0 || since >= bh.LocksFor:
+		case held == "":
 			return nil
-		case time.Since(began) > lockLimit:
-			return fmt.Errorf("prove lock %s free: process 1234 still holds it after %s; nothing is started beside it", locks[0], lockLimit)
+		case time.Since(began) > limit:
+			return fmt.Errorf("prove lock %s free: process 1234 still holds it after %s; nothing is started beside it", held, limit)
 		}
 		if err := pause(ctx); err != nil {
-			return fmt.Errorf("prove lock %s free: %w", locks[0], err)
+			return fmt.Errorf("prove lock %s free: %w", held, err)
 		}
 	}
+}
+
+// heldLock returns the first of the files on which something holds a lock.
+func (e *Engine) heldLock(b *box, files []string) string {
+	lingers := time.Since(b.stopped) < e.behaviours[b.image].LocksFor
+	for _, f := range files {
+		if lingers || e.locked[f] > 0 {
+			return f
+		}
+	}
+	return ""
 }
 
 // leave asks that no request is led to a container any more.

@@ -173,7 +173,7 @@ func (e *Engine) create(t reconciler.Target, a reconciler.Action, name string) e
 		id: e.newID("c"), name: name, proper: t.Spec.ContainerName(a.Name, a.Replica),
 		instance: t.Spec.Name, service: a.Name, replica: a.Replica,
 		hash: s.Hash(), ref: s.Image, image: img.ID, generation: t.Generation,
-		mode: s.NetworkMode, networked: len(s.Networks) > 0,
+		mode: s.NetworkMode, networked: len(s.Networks) > 0, port: s.Environment["PORT"],
 		networks: map[string]string{}, restart: s.Restart, peers: map[string]string{},
 		checked: s.Healthcheck != nil && !s.Healthcheck.Disable,
 		phase:   reconciler.StateCreated,

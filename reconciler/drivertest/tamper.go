@@ -23,6 +23,15 @@ func (e *Engine) tamper(name string, f func(b *box)) {
 	f(b)
 }
 
+// Alive says whether there is a container of that name, whoever owns it, that
+// runs.
+func (e *Engine) Alive(name string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := e.byName(name)
+	return b != nil && e.status(b).state == reconciler.StateRunning
+}
+
 // Kill ends the process with 137; the engine does not start it again.
 func (e *Engine) Kill(name string) {
 	e.tamper(name, func(b *box) { e.halt(b, 137) })
@@ -154,14 +163,40 @@ func (e *Engine) FailPull(ref string, err error) {
 // RemoveImage takes the image of a reference off the engine.
 func (e *Engine) RemoveImage(ref string) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	id := e.local[ref]
+	e.mu.Unlock()
+	e.RemoveImageID(id)
+}
+
+// RemoveImageID takes an image off the engine; containers of it stay.
+func (e *Engine) RemoveImageID(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	delete(e.images, id)
 	for r, i := range e.local {
 		if i == id {
 			delete(e.local, r)
 		}
 	}
+}
+
+// SetRegistryDown makes every question to the registry fail, or ends that.
+func (e *Engine) SetRegistryDown(down bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.noRegistry = down
+}
+
+// HoldLock makes somebody hold a lock on a file, whatever container has it
+// under that path.
+func (e *Engine) HoldLock(file string) (release func()) {
+	add := func(n int) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.locked[file] += n
+	}
+	add(1)
+	return func() { add(-1) }
 }
 
 // SetDown makes every call fail with err, as when the engine is restarted;
