@@ -46,10 +46,39 @@ func (m *mask) secret(v string) {
 	slices.SortFunc(m.values, func(a, b string) int { return len(b) - len(a) })
 }
 
-// saved masks a value that an answer gave.
+// saved masks a value that an answer gave, or that is only likely a secret.
 func (m *mask) saved(v string) {
 	if len(v) >= shortest {
 		m.secret(v)
+	}
+}
+
+// header masks what a header with a telling name sends, with and without its
+// scheme: the reconciler hands secrets over filled in.
+func (m *mask) header(name, value string) {
+	if !telling.MatchString(name) {
+		return
+	}
+	m.saved(value)
+	if _, rest, found := strings.Cut(value, " "); found {
+		m.saved(rest)
+	}
+}
+
+// sent masks what a body sends in fields with telling names.
+func (m *mask) sent(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, child := range v {
+			if text, isText := child.(string); isText && telling.MatchString(key) {
+				m.saved(text)
+			}
+			m.sent(child)
+		}
+	case []any:
+		for _, child := range v {
+			m.sent(child)
+		}
 	}
 }
 

@@ -240,6 +240,7 @@ func (r *run) request(s desired.SmokeStep) (request, error) {
 		if err != nil {
 			return request{}, fmt.Errorf("header %s: %w", key, err)
 		}
+		r.vars.mask.header(key, value)
 		req.header.Set(key, value)
 	}
 	if s.Bearer == "" {
@@ -273,6 +274,7 @@ func (r *run) addBody(body any, req *request) error {
 	if err != nil {
 		return err
 	}
+	r.vars.mask.sent(filled)
 	if text, isText := filled.(string); isText {
 		req.body = []byte(text)
 		req.header.Set("Content-Type", "text/plain; charset=utf-8")

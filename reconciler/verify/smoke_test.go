@@ -310,6 +310,26 @@ func TestNothingSecretIsTold(t *testing.T) {
 	}
 }
 
+// TestFilledInSecretsAreNotTold: the reconciler's steps hold the values.
+func TestFilledInSecretsAreNotTold(t *testing.T) {
+	base := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusTeapot)
+		fmt.Fprintf(w, "%s %s %s", r.Header.Get("Authorization"), r.Header.Get("X-Api-Key"), body)
+	})
+	err := New(Options{}).Smoke(t.Context(), base, parse(t, `
+- {name: s, post: /, headers: {Authorization: "Basic dXNlcjpw", X-Api-Key: key-55555}, body: {user: {email: a@b, password: hunter2}, list: [{secret: "pin 1234"}]}}`))
+	var sick *reconciler.NotReady
+	if !errors.As(err, &sick) || !strings.Contains(sick.Reason, "a@b") {
+		t.Fatalf("error %v", err)
+	}
+	for _, secret := range []string{"dXNlcjpw", "key-55555", "hunter2", "1234"} {
+		if strings.Contains(sick.Reason, secret) {
+			t.Errorf("%s is shown: %s", secret, sick.Reason)
+		}
+	}
+}
+
 func TestSmokeError(t *testing.T) {
 	base := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"rows": []}`) })
 	p := New(Options{})
