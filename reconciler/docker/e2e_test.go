@@ -126,6 +126,27 @@ func TestReplacementCostsFewCalls(t *testing.T) {
 	}
 }
 
+// TestSwitchCostsNoCall: who is asked before a stop is told what the list said.
+func TestSwitchCostsNoCall(t *testing.T) {
+	r := newRig(t, imagesOf(t, registry.Test(t)))
+	r.deploy(r.target(desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 1)}))
+	two := r.target(desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 2)})
+	images, err := r.engine.Prepare(t.Context(), two, nil)
+	r.check(err)
+	two.Images, two.Switch = images, yes{}
+	r.wire.reset()
+	r.check(r.engine.Ensure(t.Context(), two, reconciler.Action{Kind: reconciler.KindContainer, Name: "web", Replica: 1}))
+	if n, calls := r.wire.count(); n > 9 {
+		t.Errorf("%d calls, want at most 9:\n%s", n, calls)
+	}
+}
+
+// yes is a Switch that agrees.
+type yes struct{}
+
+func (yes) Leave(context.Context, reconciler.Target, reconciler.Container) error { return nil }
+func (yes) Ready(context.Context, reconciler.Target, reconciler.Container) error { return nil }
+
 func TestSeveralNetworksAndAddresses(t *testing.T) {
 	r := newRig(t, imagesOf(t, registry.Test(t)))
 	tgt := r.target(desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 1), Networks: []desired.ServiceNetwork{
