@@ -94,10 +94,10 @@ func (m *mask) hide(s string) string {
 
 // telling are the names of fields whose values are never shown, whether a step
 // saves them or not.
-var telling = regexp.MustCompile(`(?i)token|passw|secret|authori|cookie|credential|api_?key|private_?key`)
+var telling = regexp.MustCompile(`(?i)token|passw|secret|authori|cookie|credential|api[_-]?key|private[_-]?key`)
 
 // pair is a field with a telling name in what is not whole JSON.
-var pair = regexp.MustCompile(`(?i)("[^"]*(?:token|passw|secret|authori|cookie|credential|api_?key|private_?key)[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"?`)
+var pair = regexp.MustCompile(`(?i)("[^"]*(?:token|passw|secret|authori|cookie|credential|api[_-]?key|private[_-]?key)[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"?`)
 
 // body is a bounded line of an answer's body.
 func (m *mask) body(b []byte) string {
