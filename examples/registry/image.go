@@ -47,6 +47,7 @@ type App struct {
 	NoHealthcheck  bool
 	HealthInterval time.Duration // 500 ms when 0
 	User           string        // "app" is uid 1000
+	Empty          bool          // has no program in it: for tests that look at images and run none
 	BigMiB         int           // one more layer of this many MiB that do not compress
 	Env            map[string]string
 	Labels         map[string]string
@@ -84,6 +85,9 @@ func (r *Registry) auth() authn.Authenticator {
 
 // direct serves a push without the network and without faults: a test breaks pulls, not its own setting-up.
 func (r *Registry) direct() http.RoundTripper {
+	if r.opts.Token { // a push in this process is no plain HTTP, so the realm would not do for it
+		return handlerTransport{handler: r.handler}
+	}
 	return handlerTransport{handler: r.authenticate(r.handler)}
 }
 
@@ -105,11 +109,14 @@ func (t handlerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // Image makes the image without pushing it.
 func (r *Registry) Image(ctx context.Context, app App) (v1.Image, error) {
-	layer, err := r.appLayer(ctx)
-	if err != nil {
-		return nil, err
+	var layers []mutate.Addendum
+	if !app.Empty {
+		layer, err := r.appLayer(ctx)
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, addendum(layer, "app"))
 	}
-	layers := []mutate.Addendum{addendum(layer, "app")}
 	if app.BigMiB > 0 {
 		big, err := bigLayer(app)
 		if err != nil {

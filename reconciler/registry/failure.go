@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -37,7 +38,7 @@ const (
 type failure struct {
 	kind  kind
 	text  string
-	until time.Time // of kindLimited
+	until time.Time // not asked before; of kindLimited and kindUnreachable
 }
 
 func (f *failure) Error() string { return f.text }
@@ -72,6 +73,15 @@ func limitedUntil(err error) time.Time {
 	return time.Time{}
 }
 
+// notBefore is when a host that failed is asked again; zero: it does not say.
+func notBefore(err error) time.Time {
+	var f *failure
+	if errors.As(err, &f) {
+		return f.until
+	}
+	return time.Time{}
+}
+
 // classed puts a limit into the class that the reconciler knows.
 func classed(err error, now time.Time) error {
 	if until := limitedUntil(err); until.After(now) {
@@ -97,38 +107,57 @@ func unanswered(host string, err error, hide []string) error {
 	if errors.As(err, &f) {
 		return f
 	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		hint := ""
+		if errors.As(untrusted.Err, new(x509.UnknownAuthorityError)) {
+			hint = "; put the certificate of its authority into /etc/docker/certs.d/" + host + "/ca.crt"
+		}
+		return &failure{kind: kindUnreachable, text: fmt.Sprintf("reach %s: %s%s", host, clean(untrusted.Err.Error(), hide), hint)}
+	}
 	var status *transport.Error // of the ping or of a token server
 	if errors.As(err, &status) {
-		return answered(host, status.StatusCode, nil, len(hide) > 0)
+		return answered(host, status.StatusCode, nil, hide)
 	}
 	why, hint := err, ""
 	var u *url.Error
 	if errors.As(err, &u) { // its text holds the whole URL
 		why = u.Err
 	}
-	var unknown x509.UnknownAuthorityError
 	var timeout net.Error
 	text := clean(why.Error(), hide)
+	if _, plain, tried := cutLast(err.Error(), `/v2/": `); tried && strings.Contains(text, plainAnswer) {
+		text = clean(plain, hide) // it speaks plain HTTP and may: what came of that counts
+	}
 	switch {
 	case errors.As(why, &f):
 		return f
-	case errors.As(why, &unknown):
-		hint = "; put the certificate of its authority into /etc/docker/certs.d/" + host + "/ca.crt"
-	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
+	case strings.Contains(text, plainAnswer):
 		hint = "; allow plain HTTP for it only when the network between is trusted"
-	case errors.Is(why, context.DeadlineExceeded) || (errors.As(why, &timeout) && timeout.Timeout()):
+	case errors.Is(err, context.DeadlineExceeded) || (errors.As(why, &timeout) && timeout.Timeout()):
 		text = "no answer in time"
 	}
 	return &failure{kind: kindUnreachable, text: fmt.Sprintf("reach %s: %s%s", host, text, hint)}
 }
 
+// plainAnswer is what net/http says of a server without TLS.
+const plainAnswer = "server gave HTTP response to HTTPS client"
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
 // answered says what an answer that is no success means.
-func answered(host string, status int, body []byte, loggedIn bool) error {
-	said := registrySays(body)
+func answered(host string, status int, body []byte, hide []string) error {
+	said := registrySays(body, hide)
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		hint := fmt.Sprintf("run docker login %s as the user of this daemon", host)
-		if loggedIn {
+		if len(hide) > 0 {
 			hint = fmt.Sprintf("the stored login is refused; run docker login %s again", host)
 		}
 		return &failure{kind: kindRefused, text: fmt.Sprintf("%s refuses with status %d%s; %s, and check the name", host, status, said, hint)}
@@ -139,7 +168,7 @@ func answered(host string, status int, body []byte, loggedIn bool) error {
 }
 
 // registrySays is the first error of a registry's answer, in its own words.
-func registrySays(body []byte) string {
+func registrySays(body []byte, hide []string) string {
 	var b struct {
 		Errors []struct{ Code, Message string }
 	}
@@ -148,7 +177,7 @@ func registrySays(body []byte) string {
 	}
 	e := b.Errors[0]
 	if text := strings.Trim(e.Code+": "+e.Message, ": "); text != "" {
-		return " (" + clean(text, nil) + ")"
+		return " (" + clean(text, hide) + ")"
 	}
 	return ""
 }

@@ -119,7 +119,7 @@ func (h *host) blocked(ctx context.Context) error {
 		return &failure{kind: kindLimited, until: h.limited,
 			text: fmt.Sprintf("%s limits how often it is asked; it is asked again at %s", h.name, h.limited.UTC().Format(time.TimeOnly+"Z"))}
 	case h.away.After(now) && !isFresh(ctx):
-		return &failure{kind: kindUnreachable, text: h.status.Err}
+		return &failure{kind: kindUnreachable, text: h.status.Err, until: h.away}
 	}
 	return nil
 }
@@ -145,6 +145,10 @@ func (h *host) settle(err error) {
 	if k == kindUnreachable && !h.away.After(now) {
 		h.fails++
 		h.away = now.Add(backoff(h.fails))
+	}
+	var f *failure
+	if errors.As(err, &f) && k == kindUnreachable {
+		f.until = h.away
 	}
 }
 

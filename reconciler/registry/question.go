@@ -51,24 +51,18 @@ func (c *Client) question(ctx context.Context, e *entry) {
 // heard notes what the registry said.
 func (r *record) heard(a headAnswer, now time.Time) {
 	r.Asked = now
-	if a.digest != r.Head {
-		r.Past = slices.DeleteFunc(r.Past, func(p past) bool { return p.Digest == a.digest })
-		if r.Head != "" {
-			r.Past = slices.Insert(r.Past, 0, past{r.Head, r.seen(now)})
-		}
+	if a.digest != r.Head && r.Head != "" {
+		was := past{r.Head, r.firstSeen(r.Head, now)}
+		r.Past = slices.DeleteFunc(r.Past, func(p past) bool { return p.Digest == was.Digest })
+		r.Past = slices.Insert(r.Past, 0, was)
 		r.Past = r.Past[:min(len(r.Past), maxPast)]
 	}
 	r.Head, r.ETag = a.digest, a.etag
 }
 
-// seen is when the head was first seen, as far as a platform tells.
-func (r *record) seen(now time.Time) time.Time {
-	for _, f := range r.Facts {
-		if f.Digest == r.Head {
-			return f.Seen
-		}
-	}
-	return now
+// superseded reports whether the registry once said this and says another now.
+func (r *record) superseded(digest string) bool {
+	return digest != r.Head && slices.ContainsFunc(r.Past, func(p past) bool { return p.Digest == digest })
 }
 
 // settle keeps the answer and tells when it is news.
@@ -92,7 +86,7 @@ func (c *Client) settle(e *entry, old, rec record, err error) {
 			rec.Since = now
 		}
 		e.due = now.Add(backoff(e.fails))
-		if until := limitedUntil(err); until.After(e.due) {
+		if until := notBefore(err); until.After(now) {
 			e.due = until.Add(rand.N(until.Sub(now)/10 + time.Second))
 		}
 	}
@@ -152,7 +146,7 @@ func (c *Client) head(ctx context.Context, tag name.Tag, rec record) (headAnswer
 			a.digest = rec.Head
 		}
 		switch {
-		case err == nil && end.mirror && slices.ContainsFunc(rec.Past, func(p past) bool { return p.Digest == a.digest }):
+		case err == nil && end.mirror && rec.superseded(a.digest):
 			first = fmt.Errorf("%w; its mirror %s is behind", first, end.repo.RegistryStr())
 		case err == nil && end.mirror: // its ETag is not the registry's
 			return headAnswer{digest: a.digest}, nil

@@ -110,7 +110,7 @@ func (c *Client) askLoggedIn(ctx context.Context, h *host, end endpoint, method,
 	if err != nil {
 		err = unanswered(h.name, err, hide)
 	} else if r.status != http.StatusOK && (r.status != http.StatusNotModified || etag == "") {
-		err = answered(h.name, r.status, []byte(clean(string(r.body), hide)), len(hide) > 0)
+		err = answered(h.name, r.status, r.body, hide)
 	}
 	if err != nil && !isMissing(err) {
 		c.sessions.drop(key)
