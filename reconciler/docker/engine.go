@@ -59,7 +59,8 @@ type Engine struct {
 	lists  *batcher
 	notes  *notebook
 	wakers wakers
-	// lockLimit is how long a lock may outlive its container.
+	// lockLimit is how long a process, or a lock of it, may outlive the stop of
+	// its container.
 	lockLimit time.Duration
 
 	mu  sync.Mutex

@@ -8,10 +8,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
-// exitLimit is how long the end of a process may take to show after its
-// container was stopped.
-const exitLimit = 10 * time.Second
-
 // prove makes sure that a container which was stopped has really ended and
 // that no lock of it is held any more: nothing is started in its place before.
 func (tn *turn) prove(ctx context.Context, id, name string) error {
@@ -33,7 +29,7 @@ func (tn *turn) awaitEnd(ctx context.Context, id, name string) (in container.Ins
 		if !in.State.Running && in.State.Pid == 0 {
 			return in, nil
 		}
-		if time.Since(began) > exitLimit {
+		if time.Since(began) > tn.e.lockLimit {
 			return in, fmt.Errorf("stop container %s: its process %d survived the stop (the engine says %s); nothing is started beside it. "+
 				"Find out what keeps the process (ps, dmesg), end it, or restart the engine", name, in.State.Pid, in.State.Status)
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/fairlead/fairlead/reconciler/docker/swap"
 )
 
-// SetLockLimit bounds the wait for locks.
+// SetLockLimit bounds the waits for the end of a process and for locks.
 func (e *Engine) SetLockLimit(d time.Duration) { e.lockLimit = d }
 
 // CreateOnly makes the container of a service and does not start it.

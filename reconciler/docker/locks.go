@@ -18,7 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockLimit is how long a lock may outlive the container that held it.
+// lockLimit is how long a process may outlive the stop of its container, and a
+// lock the process that held it.
 const lockLimit = 10 * time.Second
 
 // lockFile is one of a service's lock files, where this host has it.
