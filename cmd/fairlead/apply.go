@@ -110,7 +110,20 @@ func (c *cli) applyOne(ctx context.Context, b connected, name string, req server
 		result.Record = last // it ended before the command came
 	}
 	out.result(result, code)
+	if !out.silent {
+		c.remark(result.Status, req, b.daemon)
+	}
 	return result, code, nil
+}
+
+// remark says what an apply did not do, though it may have been expected to.
+func (c *cli) remark(s reconciler.Status, req server.ReconcileRequest, daemon bool) {
+	if req.Now && (s.Release == nil || s.Release.Channel == "") {
+		fmt.Fprintf(c.out, "  %s follows no channel: no release of it can wait\n", s.Name)
+	}
+	if !daemon && len(s.Front) > 0 {
+		fmt.Fprintf(c.out, "  No daemon runs, so nobody leads requests to %s: fairlead run does\n", commas(s.Front))
+	}
 }
 
 // follower prints what happens while an apply is waited for.
@@ -150,6 +163,9 @@ func (f *follower) result(r server.Result, code int) {
 		f.c.listProblems(s.Problems)
 	case exitSuspended:
 		fmt.Fprintf(w, "%s %s: %s\n", pe.yellow(string(s.Phase)), s.Name, messageOf(s))
+		if s.Release != nil && canWait(s.Release.Deferred) {
+			fmt.Fprintln(w, "  To take it at once: fairlead apply --now "+s.Name)
+		}
 	case exitRolledBack:
 		fmt.Fprintf(w, "%s %s: generation %d is back: %s\n", pe.red("Rolled back"), s.Name, s.Generation, reasonOf(r))
 		f.logs(r.Record)

@@ -27,7 +27,7 @@ const exitHelp = `Exit codes:
   2  plan --detailed-exitcode: there are changes
   3  failed and rolled back
   4  failed, not rolled back
-  5  suspended, or an older generation is held
+  5  suspended, an older generation is held, or a release waits for its time
   6  refused: the revision does not validate
   7  timed out`
 
@@ -75,6 +75,11 @@ func codeOfResult(r server.Result, last *reconciler.Record) int {
 	case reconciler.PhaseRefused:
 		return exitRefused
 	case reconciler.PhaseSuspended, reconciler.PhaseHeld:
+		return exitSuspended
+	case reconciler.PhaseDeferred:
+		if r.Record != nil && r.Record.Outcome == reconciler.Applied {
+			return exitDone // what was asked for stands
+		}
 		return exitSuspended
 	case reconciler.PhaseRolledBack:
 		return exitRolledBack

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,6 +78,9 @@ func (c *cli) printHistory(name string, records []reconciler.Record, full bool) 
 	for _, r := range records {
 		table(c.out, historyRows([]reconciler.Record{r}, p, now)[1:])
 		printActions(c.out, p, r.Actions)
+		for _, g := range r.Gaps {
+			fmt.Fprintln(c.out, "        "+oneLine(gapLine(g)))
+		}
 		if r.Reason != "" {
 			fmt.Fprintln(c.out, "        "+oneLine(r.Reason))
 		}
@@ -85,9 +90,15 @@ func (c *cli) printHistory(name string, records []reconciler.Record, full bool) 
 	}
 }
 
+// historyRows has columns for releases and interruptions where there are some.
 func historyRows(records []reconciler.Record, p painter, now time.Time) [][]cell {
+	releases := slices.ContainsFunc(records, func(r reconciler.Record) bool { return r.Release != "" })
+	gaps := slices.ContainsFunc(records, func(r reconciler.Record) bool { return len(r.Gaps) > 0 })
 	rows := [][]cell{{}}
-	for _, h := range []string{"GENERATION", "KIND", "REVISION", "OUTCOME", "AGE", "TOOK", "WHO", "SUBJECT"} {
+	for _, h := range []string{"GENERATION", "KIND", "REVISION", "RELEASE", "OUTCOME", "AGE", "TOOK", "HELD", "WHO", "SUBJECT"} {
+		if h == "RELEASE" && !releases || h == "HELD" && !gaps {
+			continue
+		}
 		rows[0] = append(rows[0], cell{h, p.bold})
 	}
 	for _, r := range records {
@@ -95,9 +106,23 @@ func historyRows(records []reconciler.Record, p painter, now time.Time) [][]cell
 		if r.Outcome != reconciler.Applied {
 			paint = p.red
 		}
-		rows = append(rows, []cell{plainCell(fmt.Sprint(r.Generation)), plainCell(r.Kind), plainCell(orDash(r.Revision.Short())),
-			{string(r.Outcome), paint}, plainCell(age(r.Started, now)), plainCell(took(r.Duration)), plainCell(orDash(r.Who)),
-			plainCell(clip(r.Revision.Subject, 60))})
+		row := []cell{plainCell(fmt.Sprint(r.Generation)), plainCell(r.Kind), plainCell(orDash(r.Revision.Short()))}
+		if releases {
+			row = append(row, plainCell(orDash(strings.TrimPrefix(r.Release, "sha256:"))))
+		}
+		row = append(row, cell{string(r.Outcome), paint}, plainCell(age(r.Started, now)), plainCell(took(r.Duration)))
+		if gaps {
+			row = append(row, plainCell(held(r.Gaps)))
+		}
+		rows = append(rows, append(row, plainCell(orDash(r.Who)), plainCell(clip(r.Revision.Subject, 60))))
 	}
 	return rows
+}
+
+// held is for how long requests had nowhere to go.
+func held(gaps []reconciler.Gap) string {
+	if len(gaps) == 0 {
+		return "-"
+	}
+	return took(longest(gaps))
 }

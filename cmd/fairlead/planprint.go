@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
@@ -31,17 +32,27 @@ func printPlan(w io.Writer, p painter, r reconciler.PlanReport) {
 		from = fmt.Sprintf("generation %d", r.From)
 	}
 	fmt.Fprintf(w, "%s: %s, from %s\n", p.bold(r.Instance), revisionLine(r.Revision), from)
-	if len(r.Actions)+len(r.Held)+len(r.Notes) > 0 {
+	said := len(r.Actions)+len(r.Held)+len(r.Notes) > 0 || r.Deferred != nil
+	if said {
 		fmt.Fprintln(w)
 	}
 	printActions(w, p, r.Actions)
 	for _, h := range r.Held {
 		fmt.Fprintf(w, "  %s %s\n", p.yellow("!"), oneLine(strings.TrimPrefix(fmt.Sprintf("%s %s: %s", h.Kind, h.Name, h.Message), " : ")))
 	}
+	if r.Deferred != nil {
+		fmt.Fprintf(w, "  %s %s\n", p.yellow("!"), oneLine(deferral(*r.Deferred, time.Now())))
+		if canWait(r.Deferred) {
+			fmt.Fprintf(w, "    to take it at once: fairlead apply --now %s\n", r.Instance)
+		}
+	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "  %s\n", p.dim("note: "+oneLine(n)))
 	}
-	if len(r.Actions)+len(r.Held)+len(r.Notes) > 0 {
+	for _, s := range r.Switches {
+		fmt.Fprintf(w, "  %s\n", p.dim("users: "+oneLine(switchLine(s))))
+	}
+	if said {
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintln(w, planLine(r.Actions))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,23 +14,54 @@ import (
 // printOverview writes the table of all instances.
 func printOverview(w io.Writer, p painter, o server.Overview, now time.Time, width int) {
 	printSource(w, p, o.Source, now)
+	printFront(w, p, o.Front)
 	if len(o.Instances) == 0 {
 		return
 	}
-	head := []cell{}
-	for _, h := range []string{"NAME", "REVISION", "SYNC", "HEALTH", "PHASE", "GENERATION", "AGE", "MESSAGE"} {
-		head = append(head, cell{h, p.bold})
-	}
-	rows := [][]cell{head}
+	narrow := width > 0 && width < wideTerminal
+	releases := !narrow && slices.ContainsFunc(o.Instances, func(s reconciler.Status) bool { return s.Release != nil })
+	rows := [][]cell{overviewHead(p, narrow, releases)}
 	for _, s := range o.Instances {
-		rows = append(rows, []cell{
+		row := []cell{
 			plainCell(s.Name), plainCell(orDash(shown(s).Short())),
 			{string(s.Sync), p.sync(s.Sync)}, {string(s.Health), p.health(s.Health)}, {string(s.Phase), p.phase(s.Phase)},
-			plainCell(generation(s.Generation)), plainCell(age(s.AppliedAt, now)), plainCell(messageOf(s)),
-		})
+		}
+		if releases {
+			row = append(row, plainCell(orDash(releaseCell(s.Release))))
+		}
+		rows = append(rows, append(row, plainCell(generation(s.Generation)), plainCell(age(s.AppliedAt, now)), plainCell(messageOf(s))))
 	}
 	fitLast(rows, width)
 	table(w, rows)
+}
+
+// wideTerminal is where there is room for all columns.
+const wideTerminal = 110
+
+func overviewHead(p painter, narrow, releases bool) (head []cell) {
+	names := []string{"NAME", "REVISION", "SYNC", "HEALTH", "PHASE"}
+	if releases {
+		names = append(names, "RELEASE")
+	}
+	if narrow {
+		names = append(names, "GEN")
+	} else {
+		names = append(names, "GENERATION")
+	}
+	for _, h := range append(names, "AGE", "MESSAGE") {
+		head = append(head, cell{h, p.bold})
+	}
+	return head
+}
+
+func printFront(w io.Writer, p painter, list []server.Listener) {
+	open, closed := frontLines(list)
+	if open != "" {
+		fmt.Fprintln(w, p.dim("front "+open))
+	}
+	for _, line := range closed {
+		fmt.Fprintln(w, p.yellow("! "+oneLine(line)))
+	}
 }
 
 // fitLast cuts the last column so that the table fits the terminal,
@@ -114,9 +146,12 @@ func messageOf(s reconciler.Status) string {
 		return fmt.Sprintf("generation %d (%s) failed: %s", q.Generation, q.Revision.Short(), q.Reason)
 	}
 	for _, c := range s.Conditions {
-		if c.Status != "True" && c.Message != "" {
+		if c.Status != "True" && c.Message != "" && c.Type != reconciler.ReleaseReady {
 			return firstLine(c.Message)
 		}
+	}
+	if c := s.Condition(reconciler.ReleaseReady); c.Message != "" && c.Status != "True" {
+		return firstLine(c.Message) // what runs runs well
 	}
 	if len(s.Pending) > 0 {
 		return fmt.Sprintf("%s pending", count(len(s.Pending), "action"))
@@ -197,6 +232,8 @@ func (d detail) print(s reconciler.Status, source server.SourceInfo) {
 	if s.Hold != nil {
 		d.field("hold", fmt.Sprintf("generation %d, by %s %s ago, until a newer revision changes the instance", s.Hold.Generation, s.Hold.By, age(s.Hold.At, d.now)))
 	}
+	d.release(s)
+	d.field("front", commas(s.Front))
 	d.field("message", messageOf(s))
 	d.conditions(s)
 	d.containers(s)
