@@ -51,6 +51,12 @@ func (f *Front) serveTLS(w http.ResponseWriter, r *http.Request) {
 	ex.in, ex.route, ex.arrived = r, rt, time.Now()
 	rt.stats.inflight.Add(1)
 	defer ex.end()
+	if r.ProtoMajor == 1 && r.Body != http.NoBody {
+		// Otherwise the server throws the rest of the body away once the answer
+		// begins, and a container that answers while it reads gets half of it.
+		// It fails only where there is nothing to enable.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
 	ex.proxy.ServeHTTP(w, r)
 }
 

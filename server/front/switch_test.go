@@ -123,6 +123,8 @@ func switchMany(t *testing.T, step func(h *harness, old, next *strict) error) {
 			t.Fatalf("switch %d: %v", i, err)
 		}
 		old = next
+		served := l.ok.Load() // every container has requests in flight when it goes
+		eventually(t, "requests are served", func() bool { return l.ok.Load() >= served+8 })
 	}
 	l.finish(t)
 	if n := late.Load(); n > 0 {
@@ -172,6 +174,7 @@ func TestSwitchesStopFirst(t *testing.T) {
 		old.stopped.Store(true)
 		old.kill()
 		h.set(routeTo()) // a pass that finds nothing that runs
+		eventually(t, "requests are held", func() bool { return h.held() >= 4 })
 		h.set(routeTo(next.backend))
 		return nil
 	})
