@@ -48,7 +48,17 @@ func TestOneQuestionAnInterval(t *testing.T) {
 	for _, tag := range tags {
 		push(t, r, tag, tag)
 	}
-	via := r.Transport()
+	to := r.Transport()
+	var mu sync.Mutex
+	asked := map[string][]time.Time{}
+	via := roundTrip(func(q *http.Request) (*http.Response, error) {
+		if q.Method == http.MethodHead {
+			mu.Lock()
+			asked[q.URL.Path] = append(asked[q.URL.Path], time.Now())
+			mu.Unlock()
+		}
+		return to.RoundTrip(q)
+	})
 	r.ResetRequests()
 	synctest.Test(t, func(t *testing.T) {
 		c := client.New(client.Options{Transport: via})
@@ -74,6 +84,14 @@ func TestOneQuestionAnInterval(t *testing.T) {
 			// the first, then one after each nine tenths to the whole of the interval
 			if n := manifests(r, tag); n < 12 || n > 15 {
 				t.Errorf("%s was asked for %d times within %v, every %v", tag, n, span, every)
+			}
+			mu.Lock()
+			times := asked["/v2/app/manifests/"+tag]
+			mu.Unlock()
+			for i := range times[1:] {
+				if gap := times[i+1].Sub(times[i]); gap < every*9/10 || gap > every {
+					t.Errorf("%s was asked for %v after the last time", tag, gap)
+				}
 			}
 		}
 		cancel()
@@ -331,7 +349,7 @@ func TestAskerMayLeave(t *testing.T) {
 	}
 }
 
-func TestHundredReferencesAreBounded(t *testing.T) {
+func TestManyReferencesAreAskedFewAtATime(t *testing.T) {
 	var mu sync.Mutex
 	now, most := 0, 0
 	r, _, _ := serve(t, registry.Options{Middleware: func(next http.Handler) http.Handler {

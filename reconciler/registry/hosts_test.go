@@ -1,6 +1,11 @@
 package registry_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -169,6 +174,53 @@ func TestPrivateAuthority(t *testing.T) {
 	fails(t, client.New(client.Options{CertsDir: certs, CAFile: dir}), ref, dir+" is no file")
 }
 
+// TestClientCertificate lies where Docker looks for it.
+func TestClientCertificate(t *testing.T) {
+	r, _, digest := serve(t, registry.Options{})
+	var others atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if len(q.TLS.PeerCertificates) == 0 {
+			others.Add(1)
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		forward(t, w, q, r.Transport())
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	s.StartTLS()
+	defer s.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(s.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	host := s.Listener.Addr().String()
+	dir := filepath.Join(t.TempDir(), host)
+	write(t, filepath.Join(dir, "ca.crt"), cert)
+	c := client.New(client.Options{CertsDir: filepath.Dir(dir)})
+	fails(t, c, host+"/app:stable", "403")
+	write(t, filepath.Join(dir, "client.cert"), cert)
+	c = client.New(client.Options{CertsDir: filepath.Dir(dir)})
+	fails(t, c, host+"/app:stable", "client.key")
+	write(t, filepath.Join(dir, "client.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	means(t, fresh(t, c, host+"/app:stable"), digest)
+	if others.Load() == 0 {
+		t.Error("the server did not look at certificates")
+	}
+}
+
+func forward(t *testing.T, w http.ResponseWriter, q *http.Request, to http.RoundTripper) {
+	resp, err := to.RoundTrip(q)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() { _ = resp.Body.Close() }()
+	maps.Copy(w.Header(), resp.Header)
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body)
+}
+
 func TestPlainHTTPIsForLoopbackAndThoseNamed(t *testing.T) {
 	r, _, digest := serve(t, registry.Options{})
 	const host = "registry.example:5000"
@@ -200,17 +252,7 @@ func TestRedirectsTakeNoCredentialsAlong(t *testing.T) {
 		got = append(got, q.Header.Get("Authorization")+q.Header.Get("Cookie"))
 		mu.Unlock()
 		q.SetBasicAuth("ann", "s3cretword")
-		resp, err := r.Transport().RoundTrip(q)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer func() { _ = resp.Body.Close() }()
-		for k, v := range resp.Header {
-			w.Header()[k] = v
-		}
-		w.WriteHeader(resp.StatusCode)
-		_ = resp.Write(w)
+		forward(t, w, q, r.Transport())
 	}))
 	defer other.Close()
 	first, _, _ := serve(t, registry.Options{Username: "ann", Password: "s3cretword", Middleware: func(next http.Handler) http.Handler {

@@ -9,13 +9,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"net/http"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -35,16 +34,16 @@ const (
 
 // Options say how registries are asked. The zero value asks as Docker does.
 type Options struct {
-	Platform string           // "os/arch[/variant]" when a question names none; empty: linux on this processor
-	Memory   Memory           // keeps what is known over restarts; nil: forgets
-	Changed  func(ref string) // called when a reference means something else, or its registry is lost or back; must not block
-	Timeout  time.Duration    // of one question; 15 s when 0
-	Every    time.Duration    // when a question does not say; 5 min when 0
-	CAFile   string           // PEM bundle, beside the system's
-	CertsDir string           // HOST/*.crt, *.cert and *.key as Docker has them; empty: /etc/docker/certs.d
-	Insecure []string         // hosts, with port, that may be asked by plain HTTP; loopback always may
-	Mirrors  map[string][]string
-	Log      *logrus.Entry // nil: silent
+	Platform string              // "os/arch[/variant]" when a question names none; empty: linux on this processor
+	Memory   Memory              // keeps what is known over restarts; nil: forgets
+	Changed  func(ref string)    // called when a reference means something else, or its registry is lost or back; must not block
+	Timeout  time.Duration       // of one question; 15 s when 0
+	Every    time.Duration       // when a question does not say; 5 min when 0
+	CAFile   string              // PEM bundle, beside the system's
+	CertsDir string              // HOST/*.crt, *.cert and *.key as Docker has them; empty: /etc/docker/certs.d
+	Insecure []string            // hosts, with port, that may be asked by plain HTTP; loopback always may
+	Mirrors  map[string][]string // by registry host: base URLs, asked in order (docs/registries.md says for what)
+	Log      *logrus.Entry       // nil: silent
 
 	Keychain  authn.Keychain    // nil: the Docker config file
 	Transport http.RoundTripper // nil: TCP and TLS

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fairlead/fairlead/examples/registry"
@@ -133,12 +134,44 @@ func TestVersionAndDeprecation(t *testing.T) {
 func TestFactsThatFailDoNotFailTheAnswer(t *testing.T) {
 	r, ref, digest := serve(t, registry.Options{})
 	r.Fault(registry.Fault{Match: registry.Blobs, Status: 500})
-	r.Fault(registry.Fault{Match: func(q *http.Request) bool { return strings.HasSuffix(q.URL.Path, "/tags/list") }, Cut: true})
-	got := fresh(t, client.New(client.Options{}), ref)
+	r.Fault(registry.Fault{Match: func(q *http.Request) bool { return strings.HasSuffix(q.URL.Path, "/tags/list") }, Status: 403})
+	c := client.New(client.Options{})
+	got := fresh(t, c, ref)
 	means(t, got, digest)
 	if got.Err != nil || !got.Created.IsZero() {
 		t.Errorf("release %+v", got)
 	}
+	if s := c.Status(); len(s) != 1 || !s[0].FailingSince.IsZero() || s[0].LastSuccess.IsZero() {
+		t.Errorf("a registry without lists of tags counts as failing: %+v", s)
+	}
+}
+
+// TestDeprecationStaysWhenItCannotBeLookedUp: not to know is not to be cleared.
+func TestDeprecationStaysWhenItCannotBeLookedUp(t *testing.T) {
+	r, ref, _ := serve(t, registry.Options{})
+	if err := r.Tag(t.Context(), "app", "stable", "deprecated-2026.04.1"); err != nil {
+		t.Fatal(err)
+	}
+	via := &switchable{to: r.Transport()}
+	lists := func(q *http.Request) bool { return strings.HasSuffix(q.URL.Path, "/tags/list") }
+	synctest.Test(t, func(t *testing.T) {
+		c := client.New(client.Options{Transport: via})
+		look := func(want string) {
+			t.Helper()
+			time.Sleep(2 * time.Hour)
+			if got := fresh(t, c, ref); got.Deprecated != want || got.Err != nil {
+				t.Errorf("release %+v", got)
+			}
+		}
+		look("deprecated-2026.04.1")
+		r.Fault(registry.Fault{Match: lists, Status: 500})
+		look("deprecated-2026.04.1")
+		r.ClearFaults()
+		if err := r.Untag(t.Context(), "app", "deprecated-2026.04.1"); err != nil {
+			t.Fatal(err)
+		}
+		look("")
+	})
 }
 
 // TestFaultsKeepWhatIsKnown breaks the registry in each way, first with
@@ -168,7 +201,7 @@ func TestFaultsKeepWhatIsKnown(t *testing.T) {
 			r, ref, digest := serve(t, registry.Options{})
 			limit := 20 * time.Second
 			if f.fault.Delay > 0 {
-				limit = time.Second
+				limit = 3 * time.Second
 			}
 			r.Fault(f.fault)
 			c := client.New(client.Options{Timeout: limit})

@@ -73,10 +73,14 @@ func (c *Client) ask(ctx context.Context, end endpoint, method, path string, acc
 		return reply{}, err
 	}
 	r, err := c.askLoggedIn(ctx, h, end, method, path, accept, etag)
-	if !errors.Is(ctx.Err(), context.Canceled) {
+	k, failed := kindOf(err)
+	gone := failed && (k == kindUnreachable || k == kindLocal)
+	// A registry that gives manifests and no lists of tags does well enough.
+	aside := failed && !gone && k != kindLimited && !strings.HasPrefix(path, "manifests/")
+	if !errors.Is(ctx.Err(), context.Canceled) && !aside {
 		h.settle(err)
 	}
-	if k, failed := kindOf(err); failed && (k == kindUnreachable || k == kindLocal) {
+	if gone {
 		h.forget()
 	}
 	return r, err
@@ -112,8 +116,8 @@ func (c *Client) askLoggedIn(ctx context.Context, h *host, end endpoint, method,
 	} else if r.status != http.StatusOK && (r.status != http.StatusNotModified || etag == "") {
 		err = answered(h.name, r.status, r.body, hide)
 	}
-	if err != nil && !isMissing(err) {
-		c.sessions.drop(key)
+	if err != nil && !isMissing(err) && strings.HasPrefix(path, "manifests/") {
+		c.sessions.drop(key) // a login that was refused, or a registry that changed its ways
 	}
 	return r, limitedOr(h, err)
 }
