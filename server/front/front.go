@@ -32,7 +32,7 @@ type Options struct {
 
 	MaxConns       int   // open connections of one listener; 10,000
 	MaxHeld        int   // requests held at a time; 10,000
-	MaxHeldRoute   int   // of one host; 1,000
+	MaxHeldRoute   int   // of one host; 4,000, which is 20 s of 200 requests a second
 	MaxHeldBytes   int64 // what the held requests' headers may take; 64 MiB
 	MaxHeaderBytes int   // of one request; 64 KiB
 
@@ -72,7 +72,7 @@ func (o *Options) fill() {
 	or(&o.HTTPSPort, 443)
 	or(&o.MaxConns, 10_000)
 	or(&o.MaxHeld, 10_000)
-	or(&o.MaxHeldRoute, 1_000)
+	or(&o.MaxHeldRoute, 4_000)
 	or(&o.MaxHeldBytes, 64<<20)
 	or(&o.MaxHeaderBytes, 64<<10)
 	or(&o.ReadHeaderTimeout, 10*time.Second)
