@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
 )
@@ -102,6 +104,8 @@ type Config struct {
 	Version  Version
 	// Front says where requests for applications come in.
 	Front func() []Listener
+	// Metrics are served beside those of the API itself.
+	Metrics []prometheus.Collector
 	// Alone says that no loop runs: passes are made by the API itself, and a
 	// status is read afresh each time.
 	Alone bool

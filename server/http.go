@@ -54,6 +54,11 @@ func (a *API) Handler() http.Handler {
 		return a.Resume(r.Context(), r.PathValue("name"), operator(r))
 	})
 	mux.HandleFunc("POST /api/instances/{name}/reconcile", a.postReconcile)
+	if metrics, err := a.metricsHandler(); err == nil {
+		mux.Handle("GET /metrics", metrics)
+	} else { // a collector that tells the same as another one
+		get(mux, "/metrics", func(*http.Request) (any, error) { return nil, err })
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answerError(w, &Error{Status: http.StatusNotFound, Detail: "no such call: " + r.Method + " " + r.URL.Path,

@@ -87,6 +87,7 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
 	if l != nil {
 		cfg.Traffic, cfg.Routed, api.Front = l, l.Ready, l.listeners
+		api.Metrics = append(api.Metrics, l.Front)
 	}
 	sys.manager = reconciler.NewManager(cfg)
 	api.Fleet = sys.manager
