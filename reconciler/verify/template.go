@@ -14,10 +14,9 @@ type variables struct {
 	mask   *mask
 }
 
-var (
-	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	secretPrefix = "secret:"
-)
+const secretPrefix = "secret:"
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // fill replaces each ${name} and ${secret:NAME}; $${ stands for a plain ${.
 // escape is applied to what is put in, nil: nothing is.
