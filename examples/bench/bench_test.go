@@ -57,6 +57,10 @@ func TestVerdict(t *testing.T) {
 		{"ratio missed", figure{ours: series{116}, theirs: series{100}, limit: 1.15}, "MISS (at most 1.15×)"},
 		{"reading reached", figure{ours: series{25.3}, unit: "MiB", limit: 30}, "PASS (at most 30 MiB)"},
 		{"reading missed", figure{ours: series{30.1}, unit: "MiB", limit: 30}, "MISS (at most 30 MiB)"},
+		{"least reached", figure{ours: series{9}, theirs: series{10}, limit: 0.9, least: true}, "PASS (at least 0.90×)"},
+		{"least missed", figure{ours: series{8.9}, theirs: series{10}, limit: 0.9, least: true}, "MISS (at least 0.90×)"},
+		{"by rounds", figure{ours: series{1, 90, 9}, theirs: series{1, 100, 10}, limit: 0.9, least: true, pairs: true}, "PASS (at least 0.90×)"},
+		{"by rounds, missed", figure{ours: series{8, 100, 8}, theirs: series{10, 1, 10}, limit: 0.9, least: true, pairs: true}, "MISS (at least 0.90×)"},
 	}
 	for _, tt := range tests {
 		if got := tt.in.verdict(); got != tt.want {
@@ -69,6 +73,8 @@ func TestFiguresForProgramsAndPeople(t *testing.T) {
 	var r report
 	r.figure(figure{name: "a", ours: series{3, 1, 2}, against: "b", theirs: series{4}, unit: "ms", floor: true, limit: 1})
 	r.figure(figure{name: "alone", ours: series{7}, unit: "MiB"})
+	r.figure(figure{name: "for programs", ours: series{1}, against: "x", theirs: series{1}, untold: true})
+	r.tables = append(r.tables, "a table of its own\n")
 	r.note("so it was")
 	name := filepath.Join(t.TempDir(), "bench.json")
 	if err := r.write(name); err != nil {
@@ -82,16 +88,19 @@ func TestFiguresForProgramsAndPeople(t *testing.T) {
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 2 || len(got[0]) != 6 || got[0]["name"] != "a" || got[0]["ours"] != 2.0 || got[0]["against"] != "b" ||
+	if len(got) != 3 || len(got[0]) != 6 || got[0]["name"] != "a" || got[0]["ours"] != 2.0 || got[0]["against"] != "b" ||
 		got[0]["theirs"] != 4.0 || got[0]["unit"] != "ms" || got[0]["ratio"] != 0.5 || got[1]["ratio"] != 0.0 {
 		t.Errorf("written: %s", data)
 	}
 	var table bytes.Buffer
 	r.print(&table)
-	for _, want := range []string{"2 [1–3]", "b (floor)", "0.50×", "PASS", "so it was"} {
+	for _, want := range []string{"2 [1–3]", "b (floor)", "0.50×", "PASS", "so it was", "\na table of its own\n"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("%q is not in the table:\n%s", want, table.String())
 		}
+	}
+	if strings.Contains(table.String(), "for programs") {
+		t.Errorf("people see it twice:\n%s", table.String())
 	}
 	if left, _ := filepath.Glob(name + ".*"); len(left) != 0 {
 		t.Errorf("left over: %v", left)

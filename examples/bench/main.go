@@ -41,10 +41,14 @@ func sections() []section {
 		{"rollback", measureRollback},
 		{"deploy", measureDeploy},
 		{"idle", measureIdle},
+		{"front", measureFront},
 	}
 }
 
 func run(args []string, out, errs io.Writer) int {
+	if len(args) > 0 && args[0] == "part" {
+		return runChild(args[1:], os.Stdin, out, errs)
+	}
 	opt, err := parse(args, errs)
 	if err != nil {
 		return 2
@@ -74,7 +78,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 	flags.SetOutput(errs)
 	flags.StringVar(&opt.out, "o", "", "file that the figures are written to as JSON")
 	flags.BoolVar(&opt.quick, "quick", false, "fewer rounds and containers: shows that it works, not how fast")
-	flags.StringVar(&only, "only", "", "sections to run, of noop,change,rollback,deploy,idle (default all)")
+	flags.StringVar(&only, "only", "", "sections to run, of noop,change,rollback,deploy,idle,front (default all)")
 	flags.StringVar(&opt.bin, "bin", "", "fairlead binary to measure (default: one is built from this checkout)")
 	if err := flags.Parse(args); err != nil {
 		return opt, err

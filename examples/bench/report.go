@@ -57,11 +57,21 @@ type figure struct {
 	unit    string
 	floor   bool    // the contender is what no reconciler can do without
 	limit   float64 // of the ratio, or of the reading when there is no contender; 0: none is set
+	least   bool    // the limit is the least that is wanted: more is better
+	pairs   bool    // readings of one round belong together: the ratio is the median of theirs
+	untold  bool    // only in the file for programs; people see it in a table of its own
 }
 
 func (f figure) ratio() float64 {
 	if f.theirs.median() == 0 {
 		return 0
+	}
+	if f.pairs && len(f.ours) == len(f.theirs) {
+		ratios := make(series, len(f.ours))
+		for i := range ratios {
+			ratios[i] = f.ours[i] / f.theirs[i]
+		}
+		return ratios.median()
 	}
 	return f.ours.median() / f.theirs.median()
 }
@@ -75,16 +85,20 @@ func (f figure) verdict() string {
 	if len(f.theirs) == 0 {
 		got, of = f.ours.median(), " "+f.unit
 	}
-	word := "PASS"
-	if got > f.limit {
+	word, bound := "PASS", "at most"
+	if f.least {
+		bound = "at least"
+	}
+	if f.least && got < f.limit || !f.least && got > f.limit {
 		word = "MISS"
 	}
-	return fmt.Sprintf("%s (at most %s%s)", word, number(f.limit), of)
+	return fmt.Sprintf("%s (%s %s%s)", word, bound, number(f.limit), of)
 }
 
 // report collects what was measured.
 type report struct {
 	figures []figure
+	tables  []string // of what does not fit the one for all
 	notes   []string
 }
 
@@ -101,6 +115,9 @@ func (r *report) print(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "WHAT\tOURS\tAGAINST\tTHEIRS\tUNIT\tRATIO\tFIGURE TO REACH")
 	for _, f := range r.figures {
+		if f.untold {
+			continue
+		}
 		against, ratio := f.against, "–"
 		if f.floor {
 			against += " (floor)"
@@ -115,13 +132,16 @@ func (r *report) print(out io.Writer) {
 		fmt.Fprintln(w, strings.TrimRight(strings.Join([]string{f.name, f.ours.String(), against, theirs, f.unit, ratio, f.verdict()}, "\t"), "\t"))
 	}
 	_ = w.Flush() // it goes where the rest goes
+	for _, t := range r.tables {
+		fmt.Fprint(out, "\n", t)
+	}
 	if len(r.notes) > 0 {
 		fmt.Fprintln(out)
 	}
 	for _, n := range r.notes {
 		fmt.Fprintln(out, n)
 	}
-	fmt.Fprintln(out, "\nmedian [min–max]; a ratio is of medians. A floor is the raw API calls that no reconciler can do without.")
+	fmt.Fprintln(out, "\nmedian [min–max]; a ratio is of medians, or the median of the ratios of each round for proxies. A floor is the raw API calls that no reconciler can do without.")
 }
 
 // record is a figure as programs read it.

@@ -1,0 +1,382 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// process is a part of the comparison, or a proxy of somebody else's.
+type process struct {
+	cmd  *exec.Cmd
+	in   io.Closer // its end ends a part
+	out  *bufio.Reader
+	said strings.Builder
+}
+
+// part starts this program once more.
+func (b *bench) part(args ...string) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", args[0], err)
+	}
+	p := &process{cmd: exec.Command(self, append([]string{"part"}, args...)...)}
+	p.cmd.Env, p.cmd.Stderr = cleanEnvironment(), &p.said
+	in, err := p.cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", args[0], err)
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", args[0], err)
+	}
+	p.in, p.out = in, bufio.NewReader(out)
+	return p, nil
+}
+
+// line reads the next one that the process says.
+func (p *process) line() (string, error) {
+	text, err := p.out.ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("it ended: %w: %s", err, p.said.String())
+	}
+	return strings.TrimSpace(text), nil
+}
+
+// end ends it, by force if need be: it holds nothing that must be saved.
+func (p *process) end() {
+	if p.in != nil {
+		_ = p.in.Close()
+	}
+	_ = p.cmd.Process.Kill() // it may be gone
+	_ = p.cmd.Wait()
+}
+
+// contender is a proxy with what was read of it.
+type contender struct {
+	name     string
+	what     string // for the table
+	proc     *process
+	addr     string
+	readings map[string]*reading // by the way of asking
+	rss      series
+}
+
+// reading is what one way of asking showed, a value for each round.
+type reading struct{ perCPU, perSecond, p50, p99 series }
+
+// proxies compares them, one at a time, in turn.
+type proxies struct {
+	b       *bench
+	dir     string
+	pair    pairFiles
+	backend string
+	list    []*contender
+	started []*process
+}
+
+const (
+	ours       = "our front"
+	bareProxy  = "tuned httputil.ReverseProxy"
+	clients    = 64
+	shareOfRaw = 0.9 // of the bare proxy's requests per CPU second, at least
+)
+
+func measureFront(ctx context.Context, b *bench) error {
+	p := &proxies{b: b, dir: filepath.Join(b.dir, "front")}
+	defer p.end()
+	if err := p.setUp(ctx); err != nil {
+		return err
+	}
+	rounds := b.rounds(7, 1)
+	for round := range rounds {
+		for i := range p.list {
+			if err := p.measure(ctx, p.list[(i+round)%len(p.list)]); err != nil {
+				return err
+			}
+		}
+		b.tell("proxies: round %d of %d", round+1, rounds)
+	}
+	p.tell()
+	return nil
+}
+
+func (p *proxies) end() {
+	for _, s := range p.started {
+		s.end()
+	}
+}
+
+func (p *proxies) setUp(ctx context.Context) (err error) {
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		return err
+	}
+	if p.pair, err = makePair(p.dir); err != nil {
+		return err
+	}
+	if _, p.backend, err = p.start(childBackend); err != nil {
+		return err
+	}
+	for _, own := range []struct{ part, name, what string }{
+		{childFront, ours, "as in the daemon"}, {childBare, bareProxy, "nothing around it"},
+	} {
+		proc, addr, err := p.start(own.part, "-backend", p.backend, "-chain", p.pair.chain, "-key", p.pair.key)
+		if err != nil {
+			return err
+		}
+		p.add(own.name, own.what, proc, addr)
+	}
+	p.addOthers(ctx)
+	return nil
+}
+
+func (p *proxies) add(name, what string, proc *process, addr string) {
+	p.list = append(p.list, &contender{name: name, what: what, proc: proc, addr: addr,
+		readings: map[string]*reading{keepAlive: {}, overHTTP2: {}, anew: {}}})
+}
+
+// start starts a part that tells where it listens.
+func (p *proxies) start(args ...string) (*process, string, error) {
+	proc, err := p.b.part(args...)
+	if err != nil {
+		return nil, "", err
+	}
+	p.started = append(p.started, proc)
+	addr, err := proc.line()
+	if err != nil {
+		return nil, "", fmt.Errorf("start %s: %w", args[0], err)
+	}
+	return proc, addr, nil
+}
+
+// addOthers adds those that are there or can be built. The comparison goes on without the others.
+func (p *proxies) addOthers(ctx context.Context) {
+	for _, other := range []struct {
+		peer
+		name, what string
+		run        func(ctx context.Context, bin, addr string) (*process, error)
+	}{
+		{caddy(), "Caddy, tuned", "512 idle connections a host, no compression, no log", func(_ context.Context, bin, addr string) (*process, error) {
+			return p.caddy(bin, addr, "{\n\t\ttransport http {\n\t\t\tkeepalive_idle_conns_per_host 512\n\t\t\tcompression off\n\t\t}\n\t}")
+		}},
+		{caddy(), "Caddy, default", "no log", func(_ context.Context, bin, addr string) (*process, error) { return p.caddy(bin, addr, "") }},
+		{kamalProxy(), "kamal-proxy", "log to /dev/null", p.kamal},
+	} {
+		err := func() error {
+			bin, err := other.find(ctx, p.b)
+			if err != nil {
+				return err
+			}
+			addr, err := freeAddress()
+			if err != nil {
+				return err
+			}
+			proc, err := other.run(ctx, bin, addr)
+			if err != nil {
+				return err
+			}
+			p.add(other.name, other.version+", "+other.what, proc, addr)
+			return nil
+		}()
+		if err != nil {
+			p.b.note("%s is not measured: %v", other.name, err)
+			p.b.tell("%s is not measured: %v", other.name, err)
+		}
+	}
+}
+
+// freeAddress is one that nobody listened on just now.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+func (p *proxies) caddy(bin, addr, more string) (*process, error) {
+	dir, err := os.MkdirTemp(p.dir, "caddy")
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := strings.Cut(addr, ":")
+	file := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n\tlog {\n\t\toutput discard\n\t}\n\tstorage file_system %s\n}\n"+
+		"https://%s:%s {\n\tbind 127.0.0.1\n\ttls %s %s\n\treverse_proxy %s %s\n}\n", dir, proxyHost, port, p.pair.chain, p.pair.key, p.backend, more)
+	name := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(name, []byte(file), 0o600); err != nil {
+		return nil, err
+	}
+	return p.foreign(addr, dir, bin, "run", "--config", name, "--adapter", "caddyfile")
+}
+
+func (p *proxies) kamal(ctx context.Context, bin, addr string) (*process, error) {
+	dir, err := os.MkdirTemp(p.dir, "kamal")
+	if err != nil {
+		return nil, err
+	}
+	plain, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := strings.Cut(addr, ":")
+	_, plainPort, _ := strings.Cut(plain, ":")
+	proc, err := p.foreign("", dir, bin, "run", "--https-port", port, "--http-port", plainPort)
+	if err != nil {
+		return nil, err
+	}
+	deploy := []string{bin, "deploy", "bench", "--target", p.backend, "--host", proxyHost, "--health-check-path", "/", "--forward-headers",
+		"--tls", "--tls-certificate-path", p.pair.chain, "--tls-private-key-path", p.pair.key}
+	err = until(ctx, upLimit, func() (bool, error) {
+		_, err := os.Stat(filepath.Join(dir, "kamal-proxy.sock"))
+		return err == nil, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start kamal-proxy: %w", err)
+	}
+	if _, err := output(ctx, dir, []string{"XDG_RUNTIME_DIR=" + dir, "HOME=" + dir}, deploy...); err != nil {
+		return nil, err
+	}
+	return proc, answers(ctx, addr)
+}
+
+// foreign starts somebody else's program with a home of its own.
+func (p *proxies) foreign(addr, dir, bin string, args ...string) (*process, error) {
+	proc := &process{cmd: exec.Command(bin, args...)}
+	proc.cmd.Dir, proc.cmd.Stderr = dir, nil
+	proc.cmd.Env = append(cleanEnvironment(), "XDG_RUNTIME_DIR="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "HOME="+dir)
+	if err := proc.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", filepath.Base(bin), err)
+	}
+	p.started = append(p.started, proc)
+	if addr == "" {
+		return proc, nil
+	}
+	return proc, answers(context.Background(), addr)
+}
+
+// answers waits until a proxy shows a certificate.
+func answers(ctx context.Context, addr string) error {
+	return until(ctx, upLimit, func() (bool, error) {
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Second}, "tcp", addr, clientTLS("http/1.1"))
+		if err != nil {
+			return false, nil
+		}
+		return true, conn.Close()
+	})
+}
+
+// measure reads each way of asking once.
+func (p *proxies) measure(ctx context.Context, c *contender) error {
+	for _, kind := range []string{keepAlive, overHTTP2, anew} {
+		warm, long := time.Second, 4*time.Second
+		if kind != keepAlive {
+			warm, long = time.Second/2, 2*time.Second
+		}
+		if p.b.opt.quick {
+			long /= 2
+		}
+		v, used, err := p.volley(ctx, c, kind, warm, long)
+		if err != nil {
+			return fmt.Errorf("ask %s over %s: %w", c.name, kind, err)
+		}
+		if v.Requests == 0 || v.Failed > v.Requests/1000 {
+			return fmt.Errorf("ask %s over %s: %d requests, %d failed: %s", c.name, kind, v.Requests, v.Failed, v.Why)
+		}
+		r := c.readings[kind]
+		r.perCPU = append(r.perCPU, float64(v.Requests)/used.Seconds())
+		r.perSecond = append(r.perSecond, float64(v.Requests)/v.Seconds)
+		r.p50, r.p99 = append(r.p50, v.P50), append(r.p99, v.P99)
+	}
+	now, _, err := memory(c.proc.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	c.rss = append(c.rss, now)
+	return nil
+}
+
+// volley makes requests, and reads what processor time the proxy took for those that are counted.
+func (p *proxies) volley(ctx context.Context, c *contender, kind string, warm, long time.Duration) (v volley, used time.Duration, err error) {
+	load, err := p.b.part(childLoad, "-addr", c.addr, "-kind", kind, "-clients", fmt.Sprint(clients), "-warm", warm.String(), "-for", long.String())
+	if err != nil {
+		return v, 0, err
+	}
+	defer load.end()
+	stop := context.AfterFunc(ctx, func() { _ = load.in.Close() })
+	defer stop()
+	if word, err := load.line(); err != nil || word != "go" {
+		return v, 0, errors.Join(context.Cause(ctx), err)
+	}
+	pid := c.proc.cmd.Process.Pid
+	before, err := processorTime(pid)
+	if err != nil {
+		return v, 0, err
+	}
+	if err := pause(ctx, long); err != nil {
+		return v, 0, err
+	}
+	after, err := processorTime(pid)
+	if err != nil {
+		return v, 0, err
+	}
+	text, err := load.line()
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &v)
+	}
+	return v, after - before, err
+}
+
+// tell compares the front with each of the others, and shows all of them.
+func (p *proxies) tell() {
+	front := p.list[0]
+	for _, c := range p.list[1:] {
+		for _, kind := range []string{keepAlive, overHTTP2, anew} {
+			f := figure{name: "front, " + kind + ": requests per CPU second", ours: front.readings[kind].perCPU, against: c.name,
+				theirs: c.readings[kind].perCPU, unit: "1/s", pairs: true}
+			if c.name == bareProxy && kind == keepAlive {
+				f.least, f.limit = true, shareOfRaw
+			}
+			p.b.figure(f)
+			p.untold(kind, "requests a second", "1/s", c, func(r *reading) series { return r.perSecond })
+			p.untold(kind, "p50", "ms", c, func(r *reading) series { return r.p50 })
+			p.untold(kind, "p99", "ms", c, func(r *reading) series { return r.p99 })
+		}
+		p.b.figure(figure{name: "front: memory (VmRSS)", ours: front.rss, against: c.name, theirs: c.rss, unit: "MiB", untold: true})
+	}
+	p.b.tables = append(p.b.tables, p.table())
+	p.b.note("Proxies: TLS 1.3, ECDSA P-256, %d clients that ask as fast as they are answered, an application that answers 27 bytes; "+
+		"proxy, application and clients are processes of their own and share the processors.", clients)
+}
+
+func (p *proxies) untold(kind, what, unit string, c *contender, of func(*reading) series) {
+	p.b.figure(figure{name: "front, " + kind + ": " + what, ours: of(p.list[0].readings[kind]), against: c.name,
+		theirs: of(c.readings[kind]), unit: unit, pairs: true, untold: true})
+}
+
+func (p *proxies) table() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "PROXY\tASKED OVER\tREQUESTS PER CPU SECOND\tREQUESTS A SECOND\tP50 MS\tP99 MS\tRSS MIB\tWHAT IT IS")
+	for _, kind := range []string{keepAlive, overHTTP2, anew} {
+		for _, c := range p.list {
+			r := c.readings[kind]
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.name, kind, r.perCPU, r.perSecond, r.p50, r.p99, c.rss, c.what)
+		}
+	}
+	_ = w.Flush() // to memory
+	return b.String()
+}
