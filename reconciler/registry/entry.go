@@ -27,6 +27,7 @@ type entry struct {
 	due       time.Time
 	fails     int
 	err       error // of the last question
+	answered  int   // questions that ended
 	running   *flight
 	queued    *flight
 }
@@ -152,12 +153,16 @@ func (e *entry) wanted(now time.Time) []string {
 
 // join waits for the question under way, or begins one. Whoever wants it fresh
 // does not take an answer that may have been given before: the next question is
-// for all of those together.
-func (c *Client) join(e *entry, fresh bool) *flight {
+// for all of those together. Whoever does not, and saw fewer answers than there
+// are now, has one to look at and does not ask.
+func (c *Client) join(e *entry, fresh bool, saw int) *flight {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f := e.running
 	switch {
+	case f == nil && !fresh && e.answered != saw:
+		f = &flight{done: make(chan struct{})}
+		close(f.done)
 	case f == nil:
 		f = c.begin(e, withFresh(context.Background(), fresh), false)
 	case fresh && e.queued == nil:
@@ -168,6 +173,12 @@ func (c *Client) join(e *entry, fresh bool) *flight {
 	}
 	f.waiters++
 	return f
+}
+
+func (e *entry) answers() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.answered
 }
 
 // leave stops a question that nobody waits for any more.
@@ -196,6 +207,7 @@ func (c *Client) start(e *entry, f *flight, ctx context.Context) { //nolint:revi
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.running = nil
+		e.answered++
 		if next := e.queued; next != nil {
 			e.queued = nil
 			if next.waiters > 0 {

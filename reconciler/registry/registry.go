@@ -117,14 +117,16 @@ func (c *Client) Release(ctx context.Context, ref string, ask reconciler.Ask) (r
 }
 
 func (c *Client) answer(ctx context.Context, e *entry, ref string, ask reconciler.Ask) (reconciler.Release, error) {
+	before := e.answers()
 	if r, err, enough := e.known(ref, ask.Platform, time.Now()); enough && !ask.Fresh {
 		return r, err
 	}
 	wait, cancel := context.WithTimeout(ctx, c.opts.Timeout+time.Second) // the question's own limit says more
 	defer cancel()
-	for range 2 { // a question that was under way may not have been about this platform
-		f := c.join(e, ask.Fresh)
+	for range 3 { // a question that was under way may not have been about this platform
+		f := c.join(e, ask.Fresh, before)
 		late := c.leave(e, f, f.wait(wait))
+		before = e.answers()
 		r, err, enough := e.known(ref, ask.Platform, time.Now())
 		switch {
 		case late != nil && ctx.Err() != nil:
