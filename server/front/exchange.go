@@ -12,7 +12,10 @@ import (
 	"time"
 )
 
-const statusClientGone = 499 // in log and metrics only; no client sees it
+const (
+	statusClientGone = 499 // in log and metrics only; no client sees it
+	hSTS             = "Strict-Transport-Security"
+)
 
 // exchange is one request on its way. It is the proxy's transport, so that it
 // can hold the request, and send it to another container, before anything has
@@ -145,8 +148,11 @@ func repeatable(r *http.Request) bool {
 
 // answer looks at an answer before it is passed on.
 func (ex *exchange) answer(res *http.Response) error {
-	if hsts := ex.state.hsts; hsts != nil && !ex.route.own.Load() {
-		res.Header["Strict-Transport-Security"] = hsts
+	switch {
+	case ex.route.own.Load():
+		delete(res.Header, hSTS) // it would lock people out of the stand-in
+	case ex.state.hsts != nil:
+		res.Header[hSTS] = ex.state.hsts
 	}
 	delete(res.Header, "Alt-Svc") // it speaks of the container's own ports
 	return nil
@@ -171,7 +177,7 @@ func (ex *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 		ex.front.log.WithError(err).WithFields(logFields{"host": ex.route.host, "instance": ex.route.instance}).Debug("request failed at the container")
 	}
 	if s := ex.route.state.Load(); s.hsts != nil && !ex.route.own.Load() {
-		w.Header()["Strict-Transport-Security"] = s.hsts
+		w.Header()[hSTS] = s.hsts
 	}
 	refuse(w, ex.in, ex.status)
 }

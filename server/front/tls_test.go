@@ -1,0 +1,208 @@
+package front
+
+import (
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// shake makes a handshake and returns what was agreed on.
+func (h *harness) shake(c *tls.Config) (tls.ConnectionState, error) {
+	c.InsecureSkipVerify = true //nolint:gosec // test
+	if c.ServerName == "" {
+		c.ServerName = "app.test"
+	}
+	conn, err := tls.Dial("tcp", h.https, c)
+	if err != nil {
+		return tls.ConnectionState{}, err
+	}
+	defer conn.Close()
+	return conn.ConnectionState(), nil
+}
+
+func TestWhatTLSIsOffered(t *testing.T) {
+	h := start(t, Options{})
+	h.set(routeTo(newBackend(t, "b", hello("b"))))
+	h.front.Ready()
+
+	s, err := h.shake(&tls.Config{NextProtos: []string{"h2", "http/1.1"}})
+	if err != nil || s.Version != tls.VersionTLS13 || s.CurveID != tls.X25519MLKEM768 || s.NegotiatedProtocol != "h2" {
+		t.Errorf("by default: version %x, curve %v, protocol %q, %v", s.Version, s.CurveID, s.NegotiatedProtocol, err)
+	}
+	if _, err := h.shake(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil {
+		t.Error("TLS 1.1 is accepted")
+	}
+	if _, err := h.shake(&tls.Config{NextProtos: []string{"spdy/3"}}); err == nil {
+		t.Error("an unknown protocol is accepted")
+	}
+	allowed := h.front.tlsConfig().CipherSuites
+	for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		if !slices.Contains(suite.SupportedVersions, tls.VersionTLS12) {
+			continue
+		}
+		s, err := h.shake(&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID}})
+		// The certificate is ECDSA, which the suites for RSA keys do not go with.
+		if want := slices.Contains(allowed, suite.ID) && strings.Contains(suite.Name, "ECDHE_ECDSA"); (err == nil) != want {
+			t.Errorf("%s: %v, want accepted %v", suite.Name, err, want)
+		} else if err == nil && s.CipherSuite != suite.ID {
+			t.Errorf("%s was asked for, %s agreed on", suite.Name, tls.CipherSuiteName(s.CipherSuite))
+		}
+	}
+	if len(allowed) != 6 || slices.ContainsFunc(allowed, func(id uint16) bool {
+		n := tls.CipherSuiteName(id)
+		return !strings.HasPrefix(n, "TLS_ECDHE_") || !(strings.Contains(n, "GCM") || strings.Contains(n, "POLY1305"))
+	}) {
+		t.Errorf("suites: %v", allowed)
+	}
+	cache := tls.NewLRUClientSessionCache(1)
+	for i := range 2 {
+		s, err := h.shake(&tls.Config{ClientSessionCache: cache, MaxVersion: tls.VersionTLS12})
+		if err != nil || s.DidResume != (i == 1) {
+			t.Errorf("handshake %d: resumed %v, %v", i, s.DidResume, err)
+		}
+	}
+}
+
+func TestUnknownNamesAreRefusedInTheHandshake(t *testing.T) {
+	h := start(t, Options{})
+	h.set(routeTo(newBackend(t, "b", hello("b"))))
+	h.front.Ready()
+	if _, err := h.shake(&tls.Config{ServerName: "nobody.test"}); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+		t.Errorf("%v", err)
+	}
+	eventually(t, "it is counted", func() bool { return h.front.total.handshakes.Load() == 1 })
+	// An address is no name: the only route there is answers.
+	s, err := h.shake(&tls.Config{ServerName: "127.0.0.1"})
+	if err != nil || s.PeerCertificates[0].VerifyHostname("app.test") != nil {
+		t.Errorf("without a name: %v", err)
+	}
+}
+
+func TestMisdirected(t *testing.T) {
+	h := start(t, Options{})
+	one, two := routeTo(newBackend(t, "one", hello("one"))), routeTo(newBackend(t, "two", hello("two")))
+	two.Host = "other.test"
+	h.set(one, two)
+	h.front.Ready()
+	c := h.client(true)
+	for host, status := range map[string]int{"app.test": 200, "APP.test.:8443": 200, "other.test": 421, "nobody.test": 421, "a b": 400, "": 200} {
+		r, _ := http.NewRequest(http.MethodGet, "https://app.test/", nil)
+		r.Host = host
+		res, err := c.Do(r)
+		if err != nil {
+			if host == "a b" {
+				continue // the client itself may refuse to send it
+			}
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != status {
+			t.Errorf("%q: %d, want %d", host, res.StatusCode, status)
+		}
+	}
+}
+
+func TestHSTSOnlyWithATrustedCertificate(t *testing.T) {
+	h := start(t, Options{})
+	chain, key := makePair(t, "app.test", time.Now())
+	backend := newBackend(t, "b", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Strict-Transport-Security", "max-age=1")
+		w.Header().Set("Alt-Svc", `h3=":8000"`)
+	})
+	hsts := func(change func(*desired.FrontRoute, *desired.CertificateSpec)) string {
+		r := routeTo(backend)
+		r.HSTS = 31536000
+		change(&r.FrontRoute, &r.Pair)
+		h.set(r)
+		res, err := h.client(true).Get("https://app.test/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.Header.Get("Alt-Svc") != "" || res.Header.Get("Server") != "" {
+			t.Errorf("headers: %v", res.Header)
+		}
+		return strings.Join(res.Header["Strict-Transport-Security"], "|")
+	}
+	files := desired.CertificateSpec{Domains: []string{"app.test"}, Fullchain: chain, Privkey: key}
+	if got := hsts(func(_ *desired.FrontRoute, p *desired.CertificateSpec) { *p = files }); got != "max-age=31536000" {
+		t.Errorf("own certificate: %q", got)
+	}
+	if got := hsts(func(r *desired.FrontRoute, p *desired.CertificateSpec) { *p, r.HSTS = files, 0 }); got != "max-age=1" {
+		t.Errorf("not asked for, the application's own stays: %q", got)
+	}
+	if got := hsts(func(*desired.FrontRoute, *desired.CertificateSpec) {}); got != "" {
+		t.Errorf("self-signed: %q", got)
+	}
+}
+
+func TestPlainHTTP(t *testing.T) {
+	challenge := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	h := start(t, Options{HTTPSPort: 8443, ACME: challenge})
+	asked := make(chan struct{}, 100)
+	to, not := routeTo(newBackend(t, "b", func(http.ResponseWriter, *http.Request) { asked <- struct{}{} })), routeTo()
+	to.RedirectHTTP = true
+	not.Host = "closed.test"
+	h.set(to, not)
+	h.front.Ready()
+	c := h.client(false)
+	for _, tt := range []struct {
+		method, url, location string
+		status                int
+	}{
+		{"GET", "http://app.test/a%2Fb?c=d", "https://app.test:8443/a%2Fb?c=d", 301},
+		{"HEAD", "http://APP.test:80//evil.test", "https://app.test:8443//evil.test", 301},
+		{"POST", "http://app.test/", "https://app.test:8443/", 308},
+		{"GET", "http://closed.test/", "", 403},
+		{"GET", "http://nobody.test/", "", 404},
+		{"GET", "http://nobody.test/.well-known/acme-challenge/x", "", 418},
+	} {
+		r, _ := http.NewRequest(tt.method, tt.url, nil)
+		res, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != tt.status || res.Header.Get("Location") != tt.location {
+			t.Errorf("%s %s: %d %q", tt.method, tt.url, res.StatusCode, res.Header.Get("Location"))
+		}
+	}
+	if len(asked) > 0 {
+		t.Error("a request in the clear came to a container")
+	}
+}
+
+func TestSelfSignedIsMadeForItsHosts(t *testing.T) {
+	now := time.Now()
+	f := NewFiles(FilesOptions{Now: func() time.Time { return now }})
+	spec := desired.CertificateSpec{Domains: []string{"b.test", "a.test", "10.0.0.1"}}
+	c, err := f.Certificate("a.test", spec)
+	if err != nil || !c.SelfSigned {
+		t.Fatalf("%+v %v", c, err)
+	}
+	leaf := c.Leaf
+	for _, name := range []string{"a.test", "b.test", "10.0.0.1"} {
+		if err := leaf.VerifyHostname(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if leaf.IsCA || !leaf.BasicConstraintsValid || leaf.NotBefore.After(now.Add(-59*time.Minute)) || leaf.PublicKeyAlgorithm != x509.ECDSA {
+		t.Errorf("leaf: %+v", leaf)
+	}
+	again, _ := f.Certificate("b.test", spec)
+	if again.Leaf.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
+		t.Error("made twice for one set of hosts")
+	}
+	now = now.Add(selfSignedLife / 3 * 2) // and the hour that it was dated back
+	renewed, err := f.Certificate("a.test", spec)
+	if err != nil || !renewed.Leaf.NotAfter.After(leaf.NotAfter) || !leaf.PublicKey.(*ecdsa.PublicKey).Equal(renewed.Leaf.PublicKey) {
+		t.Errorf("not renewed on the same key: until %s, %v", renewed.Leaf.NotAfter, err)
+	}
+}
