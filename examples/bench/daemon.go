@@ -39,14 +39,14 @@ type line struct {
 }
 
 // configure writes the configuration of a daemon that is not started yet.
-func (b *bench) configure(name, repo, engine string) (*daemon, error) {
+func (b *bench) configure(name, repo, engine string, more ...string) (*daemon, error) {
 	dir := filepath.Join(b.dir, name+"-home")
 	d := &daemon{bin: b.bin, config: filepath.Join(dir, "agent.yaml"), data: filepath.Join(dir, "data"), done: make(chan struct{})}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("configure daemon: %w", err)
 	}
 	text := fmt.Sprintf("repo: %q\ndata: %q\ndockerHost: %q\nlogFormat: json\n", repo, d.data, engine)
-	if err := os.WriteFile(d.config, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(d.config, []byte(text+strings.Join(more, "")), 0o644); err != nil {
 		return nil, fmt.Errorf("configure daemon: %w", err)
 	}
 	d.client = server.NewClient(filepath.Join(d.data, "fairlead.sock"), "")
@@ -55,9 +55,9 @@ func (b *bench) configure(name, repo, engine string) (*daemon, error) {
 
 const upLimit = 30 * time.Second
 
-// startDaemon starts one and waits until it answers.
-func (b *bench) startDaemon(ctx context.Context, name, repo string) (*daemon, error) {
-	d, err := b.configure(name, repo, b.host)
+// startDaemon starts one and waits until it answers. More is added to its configuration.
+func (b *bench) startDaemon(ctx context.Context, name, repo string, more ...string) (*daemon, error) {
+	d, err := b.configure(name, repo, b.host, more...)
 	if err != nil {
 		return nil, err
 	}

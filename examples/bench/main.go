@@ -42,6 +42,7 @@ func sections() []section {
 		{"deploy", measureDeploy},
 		{"idle", measureIdle},
 		{"front", measureFront},
+		{"gap", measureGap},
 	}
 }
 
@@ -78,7 +79,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 	flags.SetOutput(errs)
 	flags.StringVar(&opt.out, "o", "", "file that the figures are written to as JSON")
 	flags.BoolVar(&opt.quick, "quick", false, "fewer rounds and containers: shows that it works, not how fast")
-	flags.StringVar(&only, "only", "", "sections to run, of noop,change,rollback,deploy,idle,front (default all)")
+	flags.StringVar(&only, "only", "", "sections to run, of noop,change,rollback,deploy,idle,front,gap (default all)")
 	flags.StringVar(&opt.bin, "bin", "", "fairlead binary to measure (default: one is built from this checkout)")
 	if err := flags.Parse(args); err != nil {
 		return opt, err

@@ -59,6 +59,7 @@ type figure struct {
 	limit   float64 // of the ratio, or of the reading when there is no contender; 0: none is set
 	least   bool    // the limit is the least that is wanted: more is better
 	pairs   bool    // readings of one round belong together: the ratio is the median of theirs
+	none    bool    // every reading is to be 0
 	untold  bool    // only in the file for programs; people see it in a table of its own
 }
 
@@ -78,6 +79,12 @@ func (f figure) ratio() float64 {
 
 // verdict compares with the figure that the project set itself.
 func (f figure) verdict() string {
+	if f.none {
+		if len(f.ours) == 0 || slices.Max(f.ours) > 0 {
+			return "MISS (none)"
+		}
+		return "PASS (none)"
+	}
 	if f.limit == 0 {
 		return ""
 	}
