@@ -37,7 +37,7 @@ func cleanHost(s string) (string, bool) {
 	if upper {
 		s = strings.ToLower(s)
 	}
-	return s, s != "" && len(s) <= 253
+	return s, s != "" && len(s) <= 253 && s[len(s)-1] != '.'
 }
 
 // cleanLiteral is cleanHost of an IPv6 address in brackets.
