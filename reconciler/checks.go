@@ -248,8 +248,17 @@ func (x *executor) probe(ctx context.Context, c Container, health, smoke bool) e
 	if !smoke {
 		return nil
 	}
-	return x.asked(ctx, c, x.prober.Smoke(ctx, base, x.target.Spec.Smoke))
+	limited, cancel := context.WithTimeout(ctx, smokeLimit)
+	defer cancel()
+	err := x.prober.Smoke(limited, base, x.target.Spec.Smoke)
+	if limited.Err() != nil && ctx.Err() == nil && err != nil {
+		err = &NotReady{Phase: "smoke", Reason: fmt.Sprintf("the steps did not end within %s", smokeLimit)}
+	}
+	return x.asked(ctx, c, err)
 }
+
+// smokeLimit bounds all smoke steps together; each has a limit of its own.
+const smokeLimit = 30 * time.Minute
 
 // asked names the container in what a probe says; what took over goes first.
 func (x *executor) asked(ctx context.Context, c Container, err error) error {

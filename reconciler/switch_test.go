@@ -1,0 +1,242 @@
+package reconciler_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/examples/load"
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/drivertest"
+	"github.com/fairlead/fairlead/reconciler/verify"
+	"github.com/fairlead/fairlead/server/front"
+)
+
+const host = "data.acme.test"
+
+// build is a release of an application: what it answers, and whether it is any
+// good.
+type build struct {
+	version string
+	sick    bool // its readiness says no
+	empty   bool // queries give no rows
+	asked   atomic.Int64
+}
+
+func (b *build) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/readyz":
+		if b.sick {
+			http.Error(w, "cannot write", http.StatusServiceUnavailable)
+		}
+	case "/api/query":
+		rows := `[[1]]`
+		if b.empty {
+			rows = `[]`
+		}
+		fmt.Fprintf(w, `{"rows": %s}`, rows)
+	case "/busy":
+		fmt.Fprintf(w, `{"locked": %t}`, b.empty)
+	default:
+		b.asked.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		io.WriteString(w, b.version)
+	}
+}
+
+// street is a house with a real front before it, real checks, and users who
+// come 200 times a second.
+type street struct {
+	*house
+	front *front.Front
+	load  *load.Run
+	c     *channels
+}
+
+func newStreet(t *testing.T, spec desired.Spec, first *build) *street {
+	t.Helper()
+	h := newHouse(t)
+	t.Cleanup(h.engine.Close)
+	h.push(first)
+	s := &street{house: h, c: &channels{engine: h.engine, known: map[string]reconciler.Release{}}}
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	s.front = front.New(front.Options{Log: logrus.NewEntry(log)})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.front.Run(ctx, l, nil) }()
+	h.releases, h.traffic, h.prober = s.c, s.front, verify.New(verify.Options{})
+	h.restart()
+	s.front.Ready()
+	if st := h.apply(spec); st.Outcome != reconciler.Applied {
+		t.Fatalf("first deployment: %s %+v", st.Phase, st.Conditions)
+	}
+	s.load, err = load.Start(ctx, load.Options{URL: "https://" + host + "/", Address: l.Addr().String(), Rate: 50, HTTP2: true, Insecure: true, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (h *house) push(b *build) {
+	h.engine.Push("app:stable", drivertest.Behaviour{Check: true, Serve: b})
+}
+
+// streetSpec follows app:stable behind the front, with every check.
+func streetSpec() desired.Spec {
+	s := channelSpec()
+	s.HealthTimeout, s.Bake = 5*time.Second, 100*time.Millisecond
+	s.Check = &desired.HTTPCheck{Service: "app", Path: "/readyz", Port: drivertest.DefaultPort}
+	s.Smoke = []desired.SmokeStep{{Name: "query", Post: "/api/query",
+		Expect: &desired.Expect{JSON: map[string]any{"rows": map[string]any{"minItems": 1}}}}}
+	s.Front = []desired.FrontRoute{{Host: host, Service: "app", Port: drivertest.DefaultPort, Drain: time.Minute, Hold: time.Minute}}
+	return s
+}
+
+func startFirst(s desired.Spec) desired.Spec {
+	app := s.Services["app"]
+	app.UpdateOrder = "start-first"
+	s.Services["app"] = app
+	return s
+}
+
+// nobodyNoticed fails the test when a request failed.
+func (s *street) nobodyNoticed() load.Report {
+	s.t.Helper()
+	r := s.load.Stop()
+	if r.Failed != 0 || r.OK == 0 {
+		s.t.Error(r)
+	}
+	return r
+}
+
+func TestSwitchUnderLoad(t *testing.T) {
+	for _, order := range []string{"stop-first", "start-first"} {
+		t.Run(order, func(t *testing.T) {
+			spec := streetSpec()
+			if order == "start-first" {
+				spec = startFirst(spec)
+			}
+			s := newStreet(t, spec, &build{version: "1"})
+			good := &build{version: "2"}
+			s.push(good)
+			if st := s.once(); st.Outcome != reconciler.Applied || st.Generation != 2 {
+				t.Fatalf("good build: %s %+v", st.Outcome, s.history()[0])
+			}
+			newest := s.history()[0]
+			if held := len(newest.Gaps) > 0; held != (order == "stop-first") {
+				t.Errorf("gaps: %+v", newest.Gaps)
+			}
+			sick := &build{version: "3", sick: true}
+			s.push(sick)
+			if st := s.once(); st.Outcome != reconciler.RolledBack || !strings.Contains(s.history()[0].Reason, "503") {
+				t.Errorf("sick build: %s, %s", st.Outcome, s.history()[0].Reason)
+			}
+			empty := &build{version: "4", empty: true}
+			s.push(empty)
+			if st := s.once(); st.Outcome != reconciler.RolledBack || !strings.Contains(s.history()[0].Reason, "query") {
+				t.Errorf("build that fails its smoke test: %s, %s", st.Outcome, s.history()[0].Reason)
+			}
+			records := len(s.history())
+			if st := s.once(); len(s.history()) != records || st.Phase != reconciler.PhaseQuarantined {
+				t.Errorf("tried again: phase %s", st.Phase)
+			}
+			if n := sick.asked.Load() + empty.asked.Load(); n != 0 {
+				t.Errorf("users met the bad builds %d times", n)
+			}
+			before := good.asked.Load()
+			s.converged(spec)
+			r := s.nobodyNoticed()
+			if good.asked.Load() == before && r.OK == 0 {
+				t.Error("nobody is led to the good build")
+			}
+			t.Logf("%s: %s; gaps of the good build %+v", order, r, newest.Gaps)
+		})
+	}
+}
+
+// A container that dies under load comes back without a failed request, and
+// so does one whose daemon was killed while it was being replaced.
+func TestHealUnderLoad(t *testing.T) {
+	s := newStreet(t, streetSpec(), &build{version: "1"})
+	s.engine.RemoveContainer("acme-app-1")
+	s.once()
+	s.push(&build{version: "2"})
+	ctx, cancel := context.WithCancel(t.Context())
+	s.engine.Hook = func(step string) error {
+		if strings.HasPrefix(step, "start ") {
+			cancel() // the old one is stopped
+			return errBoom
+		}
+		return ctx.Err()
+	}
+	s.inst.Once(ctx)
+	s.engine.Hook = nil
+	s.restart()
+	if st := s.once(); st.Phase != reconciler.PhaseIdle {
+		t.Errorf("after the restart: %s %+v", st.Phase, st.Conditions)
+	}
+	s.runs(s.digest("app:stable"))
+	s.nobodyNoticed()
+}
+
+// What is healthy gets the held requests before they have waited too long, also
+// when the smoke steps take longer.
+func TestHeldRequestsAreNotKeptForSlowSmokeSteps(t *testing.T) {
+	spec := streetSpec()
+	spec.Front[0].Hold = 8 * time.Second
+	pause := desired.Duration(9 * time.Second)
+	s := newStreet(t, spec, &build{version: "1"})
+	spec.Smoke = []desired.SmokeStep{{Name: "after a while", Get: "/", Wait: &pause}}
+	s.repo.commit(spec)
+	s.push(&build{version: "2"})
+	if st := s.once(); st.Outcome != reconciler.Applied {
+		t.Fatalf("%s %+v", st.Outcome, st.Conditions)
+	}
+	if gaps := s.history()[0].Gaps; len(gaps) != 1 || gaps[0].For > 8*time.Second || gaps[0].Refused != 0 {
+		t.Errorf("gaps %+v", gaps)
+	}
+	s.nobodyNoticed()
+}
+
+func TestBusyApplicationHoldsAnUpgradeBack(t *testing.T) {
+	spec := streetSpec()
+	spec.Smoke = nil
+	spec.Follow.Busy = &desired.BusyCheck{Service: "app", Host: "app:8000", Port: drivertest.DefaultPort, Path: "/busy", Field: "locked", MaxDefer: time.Hour}
+	working := &build{version: "1", empty: true}
+	s := newStreet(t, spec, working)
+	s.push(&build{version: "2"})
+	st := s.once()
+	if st.Phase != reconciler.PhaseDeferred || st.Release.Deferred == nil || st.Release.Deferred.Reason != "Busy" {
+		t.Fatalf("%s %+v", st.Phase, st.Release)
+	}
+	until := st.Release.Deferred.Until
+	s.restart()
+	if st = s.once(); st.Release.Deferred == nil || !st.Release.Deferred.Until.Equal(until) {
+		t.Errorf("the time that it may be held back began again with the restart: %+v, was %s", st.Release.Deferred, until)
+	}
+	working.empty = false
+	if st = s.once(); st.Generation != 2 {
+		t.Errorf("idle now: %s", st.Phase)
+	}
+	s.nobodyNoticed()
+}
