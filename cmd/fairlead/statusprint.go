@@ -80,7 +80,7 @@ func fitLast(rows [][]cell, width int) {
 	}
 	for _, row := range rows {
 		last := &row[len(row)-1]
-		last.text = clip(last.text, max(width-used, 24))
+		last.text = clip(last.text, max(width-used, 20))
 	}
 }
 
@@ -151,6 +151,9 @@ func messageOf(s reconciler.Status) string {
 		}
 	}
 	if c := s.Condition(reconciler.ReleaseReady); c.Message != "" && c.Status != "True" {
+		if c.Reason == "RegistryUnreachable" {
+			return "registry unreachable: " + firstLine(c.Message)
+		}
 		return firstLine(c.Message) // what runs runs well
 	}
 	if len(s.Pending) > 0 {
@@ -234,7 +237,9 @@ func (d detail) print(s reconciler.Status, source server.SourceInfo) {
 	}
 	d.release(s)
 	d.field("front", commas(s.Front))
-	d.field("message", messageOf(s))
+	if s.Phase != reconciler.PhaseDeferred { // which has a line of its own
+		d.field("message", messageOf(s))
+	}
 	d.conditions(s)
 	d.containers(s)
 	if d.section("Pending", len(s.Pending)) {
