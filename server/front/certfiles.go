@@ -24,6 +24,10 @@ import (
 const (
 	checkEvery = 5 * time.Second // how often the files of a pair are looked at
 	maxPEM     = 1 << 20         // of a chain or key; a chain takes some 10 kB
+	// currentFor is how long a specification counts as in use after it was asked
+	// for, which the front does every 10 s; forgetAfter, when its pair is dropped.
+	currentFor  = time.Minute
+	forgetAfter = time.Hour
 )
 
 // FilesOptions are the settings of Files.
@@ -64,7 +68,8 @@ type pair struct {
 	spec    desired.CertificateSpec
 	domains []string
 	served  atomic.Pointer[Certificate]
-	checked atomic.Int64 // Unix nanoseconds of the last look
+	asked   atomic.Int64 // Unix nanoseconds of the last question
+	checked atomic.Int64 // and of the last look
 
 	mu      sync.Mutex // one looks at a time; guards what follows
 	stamps  [2]stamp   // of the files last read
@@ -89,6 +94,7 @@ func (s stamp) same(o stamp) bool {
 func (f *Files) Certificate(host string, spec desired.CertificateSpec) (Certificate, error) {
 	p := f.pair(host, spec)
 	now := f.opts.Now()
+	p.asked.Store(now.UnixNano())
 	if c := p.served.Load(); c != nil {
 		if now.Sub(time.Unix(0, p.checked.Load())).Abs() < checkEvery || !p.mu.TryLock() {
 			return *c, nil // another looks already
@@ -106,13 +112,15 @@ func (f *Files) Certificate(host string, spec desired.CertificateSpec) (Certific
 	return Certificate{}, err
 }
 
-// Problems are what is wrong with the pairs now, a line each, in order.
+// Problems are what is wrong now with the pairs that are in use, a line each, in
+// order.
 func (f *Files) Problems() []string {
+	now := f.opts.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var list []string
 	for _, key := range slices.Sorted(maps.Keys(f.pairs)) {
-		if s := f.pairs[key].problem.Load(); s != nil {
+		if s := f.pairs[key].problem.Load(); s != nil && f.pairs[key].unused(now) < currentFor {
 			list = append(list, *s)
 		}
 	}
@@ -131,11 +139,17 @@ func (f *Files) pair(host string, spec desired.CertificateSpec) *pair {
 	defer f.mu.Unlock()
 	p := f.pairs[key]
 	if p == nil {
+		now := f.opts.Now()
+		maps.DeleteFunc(f.pairs, func(_ string, old *pair) bool { return old.unused(now) > forgetAfter })
 		p = &pair{files: f, spec: spec, domains: domains}
+		p.asked.Store(now.UnixNano())
 		f.pairs[key] = p
 	}
 	return p
 }
+
+// unused is how long nobody has asked for the pair.
+func (p *pair) unused(now time.Time) time.Duration { return now.Sub(time.Unix(0, p.asked.Load())) }
 
 // look brings what is served up to date. An error says what is wrong although
 // something may be served.

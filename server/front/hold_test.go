@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
@@ -176,20 +177,30 @@ func TestEndsOfWaiting(t *testing.T) {
 	})
 }
 
-// A thousand held requests reach an application that has just started, and
+// Hundreds of held requests reach an application that has just started, and
 // none of them is lost.
 func TestManyHeldAreServed(t *testing.T) {
 	h := start(t, Options{})
-	h.set(routeTo())
-	h.front.Ready()
-	const n = 1000
-	c := h.client(true)
+	h.set(routeTo(newBackend(t, "old", hello("old"))))
+	const clients, each = 4, 200 // on one connection a client, which takes 250
+	const n = clients * each
 	results := make(chan error, n)
-	for range n {
-		go func() {
-			s, b, err := get(c, "https://app.test/")
-			results <- want(200, "new", s, b, err)
-		}()
+	var ways []*http.Client
+	for range clients {
+		c := h.client(true)
+		mustGet(t, c, "https://app.test/", 200, "old")
+		ways = append(ways, c)
+	}
+	if err := h.front.Drain(t.Context(), "acme", "old"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range ways {
+		for range each {
+			go func() {
+				s, b, err := get(c, "https://app.test/")
+				results <- want(200, "new", s, b, err)
+			}()
+		}
 	}
 	eventually(t, "all are held", func() bool { return h.held() == n })
 	var now, most atomic.Int64
@@ -348,4 +359,43 @@ func TestMetricsGather(t *testing.T) {
 	if value("requests_total", "5xx") != 0 || value("endpoints", "") != 1 || value("requests_in_flight", "") != 0 {
 		t.Error("wrong figures")
 	}
+}
+
+func TestAccessLogIsSampled(t *testing.T) {
+	var out logBuffer
+	log := logrus.New()
+	log.SetOutput(&out)
+	h := start(t, Options{AccessEvery: 5, Log: logrus.NewEntry(log)})
+	h.set(routeTo(newBackend(t, "b", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/sick" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})))
+	c := h.client(false)
+	for range 10 {
+		mustGet(t, c, "https://app.test/fine?token=secret", 200, "")
+	}
+	mustGet(t, c, "https://app.test/sick", 500, "")
+	eventually(t, "the last one is logged", func() bool { return strings.Contains(out.String(), "/sick") })
+	if n := strings.Count(out.String(), "path=/fine"); n != 2 || strings.Contains(out.String(), "secret") {
+		t.Errorf("%d lines:\n%s", n, out.String())
+	}
+}
+
+// logBuffer is written to and read at the same time.
+type logBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -139,10 +140,16 @@ type serverLog struct{ front *Front }
 
 func (l *serverLog) Write(p []byte) (int, error) {
 	line := strings.TrimSpace(string(p))
-	if strings.HasPrefix(line, "http: TLS handshake error") {
+	level := logrus.DebugLevel // what clients do wrong is no news
+	switch {
+	case strings.HasPrefix(line, "http: TLS handshake error"):
 		l.front.total.handshakes.Add(1)
+	case strings.HasPrefix(line, "http: panic serving"):
+		level = logrus.ErrorLevel
+	case strings.HasPrefix(line, "http: Accept error"):
+		level = logrus.WarnLevel
 	}
-	l.front.log.Debug(line)
+	l.front.log.Log(level, line)
 	return len(p), nil
 }
 

@@ -166,17 +166,25 @@ func (f *Front) publish() {
 	close(before.next)
 }
 
+// host returns the route of a host; without a name, the only one there is.
+func (t *table) host(name string) *route {
+	if name == "" {
+		return t.only
+	}
+	return t.hosts[name]
+}
+
 // find returns the route of a host, nil when there is none. While the daemon
 // starts, it waits for a host that may still come.
 func (f *Front) find(ctx context.Context, host string) *route {
 	for {
 		t := f.table.Load()
-		if rt := t.hosts[host]; rt != nil {
+		if rt := t.host(host); rt != nil {
 			return rt
 		}
 		select {
 		case <-f.ready:
-			return f.table.Load().hosts[host]
+			return f.table.Load().host(host)
 		default:
 		}
 		select {

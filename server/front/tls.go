@@ -40,17 +40,15 @@ func (f *Front) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 	return c.Certificate, nil
 }
 
-// greet finds the route that a client asks for. While the daemon starts it
+// greet finds the route that a client asks for; one that names none, since it
+// knows an address only, gets the only route that there is. While the daemon starts it
 // waits, and then gives the handshake its time again.
 func (f *Front) greet(hello *tls.ClientHelloInfo) *route {
-	if hello.ServerName == "" {
-		return f.table.Load().only
-	}
 	host, ok := cleanHost(hello.ServerName)
-	if !ok {
+	if !ok && hello.ServerName != "" {
 		return nil
 	}
-	if rt := f.table.Load().hosts[host]; rt != nil {
+	if rt := f.table.Load().host(host); rt != nil {
 		return rt
 	}
 	rt := f.find(hello.Context(), host)
