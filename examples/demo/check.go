@@ -16,7 +16,7 @@ type check struct {
 	do   func(ctx context.Context, d *demo) error
 }
 
-// answers checks what the app answers over the published port.
+// answers checks what the app answers through the front.
 func answers(path, want string) check {
 	return check{fmt.Sprintf("GET %s answers %s", path, want), func(ctx context.Context, d *demo) error {
 		got, err := d.get(ctx, path)
@@ -27,13 +27,13 @@ func answers(path, want string) check {
 	}}
 }
 
-// get retries for a moment: on a machine under load a published port may refuse the first connections.
+// get retries for a moment: the front opens its port with the first route.
 func (d *demo) get(ctx context.Context, path string) (body string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var last error
 	err = waitUntil(ctx, 5*time.Second, func() bool {
-		body, last = getOnce(ctx, "http://127.0.0.1:"+d.port+path)
+		body, last = getOnce(ctx, d.browser(), d.url(path))
 		return last == nil
 	})
 	if errors.Is(err, errTimeout) {
@@ -42,17 +42,16 @@ func (d *demo) get(ctx context.Context, path string) (body string, err error) {
 	return body, err
 }
 
-func getOnce(ctx context.Context, url string) (string, error) {
+func getOnce(ctx context.Context, client *http.Client, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
 	}
-	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return "", err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // it was read, or the error says why not
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("GET %s: %s: %s", url, resp.Status, strings.TrimSpace(string(body)))

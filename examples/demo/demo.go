@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/server"
@@ -19,8 +21,11 @@ type demo struct {
 	place
 	out    printer
 	bin    string
-	port   string // of the app, on loopback
+	port   string // of the front, on loopback
+	rate   int    // of requests, a second
 	client *server.Client
+	users  *users            // nil: nobody is there yet
+	view   view              // of the step's outcome
 	before map[string]string // container IDs by service when the step began
 	asked  time.Time         // when the step's change began
 }
@@ -34,7 +39,7 @@ func newDemo(opt options, out io.Writer) (*demo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use -bin: %w", err)
 	}
-	return &demo{place: p, out: newPrinter(out), bin: bin, client: server.NewClient(p.socket(), "")}, nil
+	return &demo{place: p, out: newPrinter(out), bin: bin, rate: opt.rate, client: server.NewClient(p.socket(), "")}, nil
 }
 
 var errInterrupted = errors.New("interrupted")
@@ -66,11 +71,15 @@ func (d *demo) play(ctx context.Context) error {
 	if err := d.setUp(ctx); err != nil {
 		return err
 	}
+	defer func() { d.users.leave() }()
 	all := steps()
 	for i, s := range all {
 		if err := d.playStep(ctx, fmt.Sprintf("%d/%d  %s", i+1, len(all), s.title), s); err != nil {
 			return fmt.Errorf("step %q: %w\n%s", s.title, err, d.lookAround("What is there can be looked at:"))
 		}
+	}
+	if err := d.userTotal(); err != nil {
+		return err
 	}
 	if err := d.finish(ctx); err != nil {
 		return err
@@ -82,12 +91,10 @@ func (d *demo) play(ctx context.Context) error {
 // finish shows where things stand and how to go on.
 func (d *demo) finish(ctx context.Context) error {
 	d.out.heading("Where things stand")
-	for _, command := range [][]string{{"status", d.name}, {"history", d.name}} {
-		text, err := d.fairlead(ctx, command...)
-		if err != nil {
+	for _, command := range [][]string{{"status"}, {"history"}} {
+		if err := d.show(ctx, d.out.table, command...); err != nil {
 			return err
 		}
-		d.out.line("\n$ fairlead %s %s\n%s", command[0], command[1], text)
 	}
 	d.out.line("%s", d.lookAround("Everything is left running. To look around:"))
 	return nil
@@ -102,16 +109,37 @@ func (d *demo) lookAround(intro string) string {
   %[3]s why app
   %[3]s events --follow
   docker compose -p %[4]s ps
-  curl http://127.0.0.1:%[5]s/version
+  curl -k --resolve %[8]s:%[5]s:127.0.0.1 %[9]s
   git -C %[6]s log --oneline    # edit instances/%[4]s there, commit, and watch
 
 The daemon's log is %[7]s. To remove everything: make demo-down`,
-		intro, d.config(), d.bin, d.name, d.port, d.repo(), d.in("daemon.log"))
+		intro, d.config(), d.bin, d.name, d.port, d.repo(), d.in("daemon.log"), d.host(), d.url("/version"))
 }
 
 // fairlead runs the program as a person would.
 func (d *demo) fairlead(ctx context.Context, args ...string) (string, error) {
 	return output(ctx, "", []string{"FAIRLEAD_CONFIG=" + d.config()}, append([]string{d.bin}, args...)...)
+}
+
+// fairleadCode is fairlead for commands that tell by their exit code how something ended.
+func (d *demo) fairleadCode(ctx context.Context, args ...string) (int, string, error) {
+	said, err := d.fairlead(ctx, args...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && ctx.Err() == nil {
+		return exit.ExitCode(), firstLine(said), nil
+	}
+	return 0, firstLine(said), err
+}
+
+// show prints a command with what it says.
+func (d *demo) show(ctx context.Context, write func(string, []string), args ...string) error {
+	text, err := d.fairlead(ctx, args...)
+	if err != nil {
+		return err
+	}
+	d.out.line("")
+	write("$", append([]string{"fairlead " + strings.Join(args, " ")}, indented(text)...))
+	return nil
 }
 
 // downLocked removes what an earlier run left.
@@ -167,8 +195,9 @@ func (d *demo) setUp(ctx context.Context) error {
 		{"a Docker engine answers", d.engineUp},
 		{"nothing is left of an earlier demo", d.cleared},
 		{"bin/fairlead is built", d.build},
-		{"a registry serves the app in versions 2026.11.1 (good), 2026.11.2 (good) and 2026.11.3 (sick)", d.registryUp},
+		{"a registry serves ten releases of the app, of which some are sick", d.registryUp},
 		{"a git repository, with nothing in it yet", d.initRepository},
+		{"a password that only this host knows, for the smoke test", d.writeSecret},
 		{"the daemon follows it", d.daemonUp},
 	} {
 		began := time.Now()
@@ -237,7 +266,8 @@ func (d *demo) registryUp(ctx context.Context) error {
 const daemonLimit = 30 * time.Second
 
 func (d *demo) daemonUp(ctx context.Context) error {
-	config := fmt.Sprintf("repo: %q\npaths: [instances/*]\ndata: %q\ndockerHost: %q\npoll: 5s\n", d.repo(), d.data(), engineHost())
+	config := fmt.Sprintf("repo: %q\npaths: [instances/*]\ndata: %q\ndockerHost: %q\npoll: 5s\nfront: {http: \"off\", https: %q}\n",
+		d.repo(), d.data(), engineHost(), d.front())
 	if err := writeFile(d.config(), config); err != nil {
 		return fmt.Errorf("configure daemon: %w", err)
 	}

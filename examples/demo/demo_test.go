@@ -9,10 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"github.com/fairlead/fairlead/examples/load"
 )
 
 // stage is a demo of its own beside whatever else is on this machine, played by the real program.
@@ -47,8 +53,9 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
+// run is half the users of a demo by hand: other tests need the machine at the same time.
 func (s *stage) run(ctx context.Context, command ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, s.demo, append([]string{"-dir", s.dir, "-name", s.name, "-bin", s.bin}, command...)...)
+	cmd := exec.CommandContext(ctx, s.demo, append([]string{"-dir", s.dir, "-name", s.name, "-bin", s.bin, "-rate", "100"}, command...)...)
 	cmd.Env = append(cleanEnvironment(), "NO_COLOR=1")
 	return cmd
 }
@@ -56,7 +63,7 @@ func (s *stage) run(ctx context.Context, command ...string) *exec.Cmd {
 // playUntil plays until a line holds the text, sends the signal, and returns the exit code and what was printed.
 func (s *stage) playUntil(text string, sig syscall.Signal) (int, string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 6*time.Minute)
 	defer cancel()
 	cmd := s.run(ctx)
 	out, in, err := os.Pipe()
@@ -133,9 +140,10 @@ func TestDemo(t *testing.T) {
 	s.down() // with nothing there
 
 	code, out := s.playUntil("no line holds this", syscall.SIGINT)
-	if code != 0 || strings.Count(out, "✓") < 30 {
-		t.Fatalf("exit code %d\n%s", code, out)
+	if code != 0 || strings.Count(out, "✓") < 100 {
+		t.Fatalf("exit code %d, %d checks\n%s", code, strings.Count(out, "✓"), out)
 	}
+	allAnswered(t, out)
 	if strings.Contains(out, "\x1b[") {
 		t.Error("colours without a terminal")
 	}
@@ -149,7 +157,7 @@ func TestDemo(t *testing.T) {
 	}
 	first := s.address()
 
-	if code, out = s.playUntil("3/8", syscall.SIGINT); code != 130 {
+	if code, out = s.playUntil("3/18", syscall.SIGINT); code != 130 {
 		t.Errorf("the second time: exit code %d\n%s", code, out)
 	}
 	s.nothingLeft(first)
@@ -157,10 +165,46 @@ func TestDemo(t *testing.T) {
 	s.nothingLeft(first)
 }
 
+var (
+	loads = regexp.MustCompile(`(?m)^ +load (\d+) requests, (\d+) failed`)
+	total = regexp.MustCompile(`(?m)^In .* the users made (\d+) requests over \d+ connections: 0 failed,`)
+)
+
+// allAnswered checks what the demo says of the users' requests: there were some in each step after the first, and none
+// failed.
+func allAnswered(t *testing.T, out string) {
+	t.Helper()
+	lines := loads.FindAllStringSubmatch(out, -1)
+	if want := len(steps()) - 1; len(lines) != want {
+		t.Errorf("%d lines about requests, want %d", len(lines), want)
+	}
+	sum := 0
+	for _, l := range lines {
+		if l[1] == "0" || l[2] != "0" {
+			t.Errorf("a step says: %s", l[0])
+		}
+		n, err := strconv.Atoi(l[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	m := total.FindStringSubmatch(out)
+	if m == nil {
+		t.Fatal("nothing is said of all requests")
+	}
+	if all, err := strconv.Atoi(m[1]); err != nil || all < sum { // some end after the last step
+		t.Errorf("%s requests in all, %d by steps", m[1], sum)
+	}
+	if interruptions := strings.Count(out, "app changed hands in"); interruptions < 8 {
+		t.Errorf("%d interruptions are told of", interruptions)
+	}
+}
+
 // TestInterrupted ends the demo at several points; afterwards, nothing may be left.
 func TestInterrupted(t *testing.T) {
 	s := newStage(t)
-	for _, at := range []string{"Setting up", "a registry serves", "1/8", "asked git commit -m \"Add the instance\"", "asked git commit -m \"Release 2026.11.3\""} {
+	for _, at := range []string{"Setting up", "a registry serves", "1/18", "asked git commit -m \"Add the instance\"", "asked git commit -m \"Release 2026.11.3\""} {
 		t.Run(at, func(t *testing.T) {
 			s.t = t
 			if code, out := s.playUntil(at, syscall.SIGINT); code != 130 {
@@ -175,7 +219,7 @@ func TestInterrupted(t *testing.T) {
 // TestKilled ends the demo where it cannot clean up.
 func TestKilled(t *testing.T) {
 	s := newStage(t)
-	s.playUntil("2/8", syscall.SIGKILL)
+	s.playUntil("2/18", syscall.SIGKILL)
 	address := s.address()
 	if list, err := s.containers(t.Context()); err != nil || len(list) == 0 || address == "" {
 		t.Fatalf("it was killed too early: %v, %v", list, err)
@@ -224,8 +268,67 @@ func TestColours(t *testing.T) {
 		t.Error("colours without a terminal")
 	}
 	p.colour = true
-	if got := p.plus("  -/+ container"); !strings.Contains(got, "\x1b["+yellow) {
+	if got := p.styled(styleOf("  -/+ container"), "x"); !strings.Contains(got, "\x1b["+yellow) {
 		t.Errorf("no colour: %q", got)
+	}
+}
+
+func TestFold(t *testing.T) {
+	for _, c := range []struct {
+		line  string
+		width int
+		want  []string
+	}{
+		{"as wide as it is", 0, []string{"as wide as it is"}},
+		{"just so", 7, []string{"just so"}},
+		{"one two three four", 9, []string{"one two", "  three", "  four"}},
+		{"    in the margin", 10, []string{"    in the", "      margin"}},
+		{"  averyverylongword and more", 10, []string{"  averyverylongword", "    and", "    more"}},
+		{"a  table  row", 8, []string{"a  table", "  row"}},
+		{"ü ü ü ü", 5, []string{"ü ü ü", "  ü"}},
+		{"", 5, []string{""}},
+	} {
+		if got := fold(c.line, c.width); !slices.Equal(got, c.want) {
+			t.Errorf("fold(%q, %d) = %q, want %q", c.line, c.width, got, c.want)
+		}
+	}
+}
+
+func TestWidth(t *testing.T) {
+	var buf bytes.Buffer
+	p := printer{w: &buf, width: 60}
+	long := strings.Repeat("word ", 30)
+	p.block("asked", []string{long})
+	p.table("$", []string{long})
+	lines := strings.Split(strings.TrimRight(buf.String(), "\n"), "\n")
+	for _, l := range lines {
+		if n := utf8.RuneCountInString(l); n > 60 {
+			t.Errorf("%d wide: %q", n, l)
+		}
+	}
+	if len(lines) < 4 || !strings.HasSuffix(lines[len(lines)-1], "…") {
+		t.Errorf("got %q", lines)
+	}
+}
+
+func TestTimesAsPeopleSayThem(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0.0 ms", 1234 * time.Microsecond: "1.2 ms", 56789 * time.Microsecond: "56 ms", 1499 * time.Millisecond: "1.50 s", time.Minute: "60.00 s",
+	} {
+		if got := rounded(d); got != want {
+			t.Errorf("%s is %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestAFailedRequestFailsTheStep(t *testing.T) {
+	if err := failedRequests(load.Report{Sent: 3, OK: 3}); err != nil {
+		t.Error(err)
+	}
+	for _, r := range []load.Report{{}, {Sent: 3, OK: 2, Failed: 1, Errors: map[string]int{"answered 503": 1}}} {
+		if err := failedRequests(r); err == nil {
+			t.Errorf("no error for %s", r)
+		}
 	}
 }
 

@@ -64,9 +64,14 @@ func parse(args []string, errs io.Writer) (options, string, error) {
 	flags.StringVar(&opt.dir, "dir", "", "where everything is kept (default $XDG_STATE_HOME or ~/.local/state, fairlead-demo in it)")
 	flags.StringVar(&opt.name, "name", "demo", "name of the instance, and with it of the containers")
 	flags.StringVar(&opt.bin, "bin", "bin/fairlead", "where the fairlead binary is built")
+	flags.IntVar(&opt.rate, "rate", perSecond, "how many requests a second the users of the app make, 1 to 1000")
 	flags.Usage = func() { fmt.Fprint(errs, usage); flags.PrintDefaults() }
 	if err := flags.Parse(args); err != nil {
 		return opt, "", err
+	}
+	if opt.rate < 1 || opt.rate > 1000 {
+		fmt.Fprintln(errs, "demo: use -rate: it is from 1 to 1000")
+		return opt, "", errors.New("rate out of bounds")
 	}
 	if flags.NArg() > 1 {
 		flags.Usage()

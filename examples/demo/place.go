@@ -11,7 +11,10 @@ import (
 )
 
 // options are what the command line says.
-type options struct{ dir, name, bin string }
+type options struct {
+	dir, name, bin string
+	rate           int // requests a second
+}
 
 // place is where a demo keeps what it makes: everything is below one directory.
 type place struct {

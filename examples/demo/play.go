@@ -34,10 +34,29 @@ func (d *demo) playStep(ctx context.Context, heading string, s step) error {
 	if ctx.Err() != nil {
 		return err
 	}
+	d.view = v
 	d.showOutcome(v, time.Since(d.asked))
 	if err != nil {
 		return err
 	}
+	if err := d.check(ctx, s); err != nil {
+		return err
+	}
+	if err := d.markUsers(); err != nil {
+		return err
+	}
+	if s.show != nil {
+		if err := d.show(ctx, d.out.block, s.show...); err != nil {
+			return err
+		}
+	}
+	if s.then != nil {
+		return s.then(ctx, d)
+	}
+	return nil
+}
+
+func (d *demo) check(ctx context.Context, s step) error {
 	for _, c := range s.checks {
 		if err := c.do(ctx, d); err != nil {
 			return fmt.Errorf("check that %s: %w", c.says, err)
@@ -114,7 +133,7 @@ func (d *demo) showOutcome(v view, took time.Duration) {
 	for _, p := range v.status.Problems {
 		happened = append(happened, indented(p.String())...)
 	}
-	if len(v.fresh) == 0 {
+	if len(plan) == 0 {
 		plan = []string{"nothing to do"}
 	}
 	d.out.block("plan", plan)
@@ -125,14 +144,20 @@ func (d *demo) showOutcome(v view, took time.Duration) {
 
 func outcome(r reconciler.Record) []string {
 	lines := []string{fmt.Sprintf("%s of generation %d: %s after %s", r.Kind, r.Generation, r.Outcome, seconds(r.Duration))}
+	if r.Release != "" {
+		lines[0] = fmt.Sprintf("%s of generation %d (release %s): %s after %s", r.Kind, r.Generation, r.Release, r.Outcome, seconds(r.Duration))
+	}
 	if r.Reason != "" {
 		lines = append(lines, "because "+short(r.Reason))
+	}
+	for _, g := range r.Gaps {
+		lines = append(lines, gapLine(g))
 	}
 	return lines
 }
 
 // commits makes a change and commits it.
-func commits(message string, change func(*demo) error) func(context.Context, *demo) ([]string, error) {
+func commits(message string, change func(*demo) error) asking {
 	return func(ctx context.Context, d *demo) ([]string, error) {
 		if err := change(d); err != nil {
 			return nil, err
@@ -147,7 +172,7 @@ func commits(message string, change func(*demo) error) func(context.Context, *de
 }
 
 // reverts runs git revert on commits, which are named as they were before the first revert.
-func reverts(commits ...string) func(context.Context, *demo) ([]string, error) {
+func reverts(commits ...string) asking {
 	return func(ctx context.Context, d *demo) ([]string, error) {
 		var lines []string
 		hashes := []string{}

@@ -24,8 +24,18 @@ var releases = []struct {
 	{"app", "stable-2026.11.1", registry.App{Version: "2026.11.1"}},
 	{"app", "stable-2026.11.2", registry.App{Version: "2026.11.2"}},
 	{"app", "stable-2026.11.3", registry.App{Version: "2026.11.3", Sick: true}},
+	{"app", "stable-2026.11.4", registry.App{Version: "2026.11.4"}},
+	{"app", "stable-2026.11.5", registry.App{Version: "2026.11.5", Sick: true}},
+	{"app", "stable-2026.11.6", registry.App{Version: "2026.11.6", Env: cannotQuery}},
+	{"app", "stable-2026.11.7", registry.App{Version: "2026.11.7"}},
+	{"app", "stable-2026.11.8", registry.App{Version: "2026.11.8", Sick: true}},
+	{"app", "stable-2026.11.9", registry.App{Version: "2026.11.9", Env: cannotQuery}},
+	{"app", "stable-2026.11.10", registry.App{Version: "2026.11.10"}},
 	{"db", "16", registry.App{Version: "16"}},
 }
+
+// cannotQuery makes a build that is healthy and yet cannot do its work.
+var cannotQuery = map[string]string{"APP_QUERY_EMPTY": "true"}
 
 // serveRegistry serves the images until a signal comes. It is the demo binary itself, in the background.
 func serveRegistry(ctx context.Context, p place) error {
@@ -37,6 +47,9 @@ func serveRegistry(ctx context.Context, p place) error {
 		if _, _, err := r.Push(ctx, p.name+"/"+rel.repo, rel.tag, rel.app); err != nil {
 			return errors.Join(err, r.Close())
 		}
+	}
+	if err := r.Tag(ctx, p.name+"/app", "stable-2026.11.1", channel); err != nil {
+		return errors.Join(err, r.Close())
 	}
 	if err := writeFile(p.in(registryAddress), r.Addr()+"\n"); err != nil {
 		return errors.Join(fmt.Errorf("tell address of registry: %w", err), r.Close())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"embed"
 	"errors"
 	"fmt"
@@ -46,9 +47,9 @@ func (p place) commit(ctx context.Context, message string) error {
 
 func (p place) head(ctx context.Context) (string, error) { return p.git(ctx, "rev-parse", "HEAD") }
 
-// writeInstance writes the instance with this demo's name, registry and port.
-func (p place) writeInstance(registry, port string) error {
-	values := strings.NewReplacer("127.0.0.1:5055/demo", registry+"/"+p.name, "name: demo", "name: "+p.name, "18080", port)
+// writeInstance writes the instance with this demo's name, registry and host.
+func (p place) writeInstance(registry string) error {
+	values := strings.NewReplacer("127.0.0.1:5055/demo", registry+"/"+p.name, "name: demo", "name: "+p.name, "demo.localhost", p.host())
 	return fs.WalkDir(instanceFiles, "instance", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -76,6 +77,15 @@ func (p place) edit(file, old, new string) error {
 		return fmt.Errorf("edit %s: it does not hold %q", file, old)
 	}
 	return writeFile(name, strings.ReplaceAll(string(content), old, new))
+}
+
+// writeSecret writes what must not be in git: the password with which the smoke test logs in.
+func (p place) writeSecret(context.Context) error {
+	dir := filepath.Join(p.data(), "instances", p.name, "local")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, ".env"), []byte("SMOKE_PASSWORD="+rand.Text()+"\n"), 0o600)
 }
 
 const diffLines = 14

@@ -11,13 +11,17 @@ import (
 // step is one scene of the story.
 type step struct {
 	title string
-	// ask changes something and returns what to show of it. It sets d.asked to when that began.
-	ask func(ctx context.Context, d *demo) ([]string, error)
+	ask   asking
 	// arrived says whether what was to happen has happened.
 	arrived func(v view) bool
 	limit   time.Duration
 	checks  []check
+	show    []string // a command of fairlead whose output is shown
+	then    func(ctx context.Context, d *demo) error
 }
+
+// asking changes something and returns what to show of it. It sets d.asked to when that began.
+type asking func(ctx context.Context, d *demo) ([]string, error)
 
 // view is what is looked at while a step is waited for.
 type view struct {
@@ -27,7 +31,7 @@ type view struct {
 }
 
 // steps is the story.
-func steps() []step { return slices.Concat(goodDays(), badDays()) }
+func steps() []step { return slices.Concat(goodDays(), badDays(), releaseDays(), withoutGap()) }
 
 // goodDays is what everybody hopes for.
 func goodDays() []step {
@@ -35,13 +39,14 @@ func goodDays() []step {
 		{
 			title: "Create: a commit becomes running containers",
 			ask: commits("Add the instance", func(d *demo) error {
-				return d.writeInstance(d.address(), d.port)
+				return d.writeInstance(d.address())
 			}),
 			arrived: applied,
 			checks: []check{
 				answers("/version", "2026.11.1"), answers("/file?path=config/greeting.txt", "Hello from generation one."),
 				answers("/file?path=data/schema", "2026.11.1"), runs("app"), runs("db"), ended("migrate"), storesData,
 			},
+			then: come,
 		},
 		{
 			title: "Change a configuration file: only what mounts it is replaced",
@@ -136,13 +141,14 @@ func rolledBack(v view) bool {
 		v.status.Health == reconciler.Healthy
 }
 
-// healed waits until both are up again: the engine tells of them one after the other.
+// healed waits until both are up again. The engine tells of them one after the other, so the first attempt may find that
+// the other one is gone too, and be made again.
 func healed(v view) bool {
 	touched := map[string]bool{}
 	for _, rec := range v.fresh {
 		for _, a := range rec.Actions {
-			touched[a.Name] = touched[a.Name] || rec.Kind == "heal" && rec.Outcome == reconciler.Applied
+			touched[a.Name] = touched[a.Name] || rec.Kind == "heal"
 		}
 	}
-	return touched["app"] && touched["db"] && v.status.Health == reconciler.Healthy
+	return touched["app"] && touched["db"] && v.fresh[0].Outcome == reconciler.Applied && v.status.Health == reconciler.Healthy
 }
