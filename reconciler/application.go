@@ -55,11 +55,12 @@ func (r *Instance) apply(ctx context.Context, a application) error {
 	return r.commit(ctx, a, log)
 }
 
-// executorOf carries out an application. Healing makes no smoke steps: they may
-// leave traces in the application, and a heal is not a release.
+// executorOf carries out an application. Only a deployment makes smoke steps:
+// they may leave traces in the application, a heal is not a release, and what
+// an operator goes back to was good before.
 func (r *Instance) executorOf(a application, begin Entry, log *logrus.Entry) *executor {
 	t := a.target
-	if a.kind == "heal" {
+	if a.kind != "deploy" {
 		t.Spec.Smoke = nil
 	}
 	x := r.newExecutor(log, t, a.planned.Actions, begin.Touched)

@@ -90,9 +90,19 @@ func (s situation) unlessSame(d decision, hash string) decision {
 		d.phase, d.message = PhaseDeferred, w.Message
 		if w.Reason == DeferredQuarantined {
 			d.phase = PhaseQuarantined
+			d.choice = s.afterQuarantine()
 		}
 	}
 	return d
+}
+
+// afterQuarantine is what is converged to when the newest target failed: the
+// last good one, unless the failed one is to be left in place.
+func (s situation) afterQuarantine() choice {
+	if s.spec.Rollback == "off" || s.spec.Rollback == "notify" {
+		return chooseNothing
+	}
+	return chooseLastGood
 }
 
 func suspended(s situation) (decision, bool) {
@@ -111,12 +121,9 @@ func (s situation) unlessQuarantined(d decision, hash string) decision {
 		d.choice, d.phase = chooseNew, PhaseApplying
 		return d
 	}
-	d.choice, d.phase = chooseLastGood, PhaseQuarantined
+	d.choice, d.phase = s.afterQuarantine(), PhaseQuarantined
 	d.message = fmt.Sprintf("generation %d (%s) failed and is not tried again until it changes: %s",
 		q.Generation, q.Revision.Short(), q.Reason)
-	if s.spec.Rollback == "off" || s.spec.Rollback == "notify" {
-		d.choice = chooseNothing
-	}
 	return d
 }
 

@@ -112,12 +112,13 @@ func (m *Manager) sayRouted(ctx context.Context) {
 	m.mu.Lock()
 	var all []*running
 	for _, r := range m.instances {
-		if !r.gone {
-			all = append(all, r)
-		}
+		all = append(all, &running{Instance: r.Instance, gone: r.gone})
 	}
 	m.mu.Unlock()
 	for _, r := range all {
+		if r.gone {
+			r.routeGone(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -15,7 +15,8 @@ import (
 func (r *Instance) decideNow(ctx context.Context, l loaded, m memo) (decision, memo, error) {
 	s := situation{spec: l.spec, loadErr: l.err, memo: m, lastSpec: r.lastSpec(), last: r.lastTarget(), now: time.Now()}
 	if l.err == nil {
-		s.offer = r.ask(ctx, l.spec, r.forced)
+		_, rests := suspended(s) // who suspends does not want to wait for a registry that is down
+		s.offer = r.ask(ctx, l.spec, r.forced && !rests)
 	}
 	d := decide(s)
 	if d.askBusy {

@@ -32,6 +32,23 @@ func (r *Instance) start(ctx context.Context) error {
 	return nil
 }
 
+// routeGone leads requests to an instance that the repository no longer has: its
+// containers are left running, and so are its users.
+func (r *Instance) routeGone(ctx context.Context) {
+	r.routedOnce.Do(func() {
+		defer close(r.routed)
+		m, err := r.cfg.Store.memo(r.cfg.Name)
+		if err == nil {
+			err = r.recallGood(m)
+		}
+		if err != nil {
+			r.cfg.Log.WithError(err).Warn("Lead requests to an instance that is gone from the repository")
+			return
+		}
+		r.route(ctx)
+	})
+}
+
 // route leads requests to what is applied before anything else is done: a pass
 // may begin with a pull that takes minutes. What an apply that was cut off left
 // unproved gets none. When the engine does not answer, requests are held.

@@ -168,6 +168,27 @@ func TestSickReleaseIsUndoneAndNotTriedAgain(t *testing.T) {
 	})
 }
 
+// With rollback: off the sick release is left in place for whoever looks at it,
+// and the next one is taken all the same.
+func TestSickReleaseIsLeftInPlaceWhenAskedTo(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		spec := channelSpec()
+		spec.Rollback = "off"
+		h.apply(spec)
+		h.engine.Push("app:stable", drivertest.Unhealthy())
+		h.once()
+		s := h.once()
+		h.runs(h.digest("app:stable"))
+		if s.Phase != reconciler.PhaseQuarantined || s.Generation != 1 {
+			t.Errorf("%s, generation %d", s.Phase, s.Generation)
+		}
+		h.engine.Push("app:stable", drivertest.Healthy())
+		h.once()
+		h.runs(h.digest("app:stable"))
+		h.converged(spec)
+	})
+}
+
 // A commit to something else is applied with what runs while the newest
 // release is in quarantine, and a pin and its end move as they say.
 func TestCommitsBesideAQuarantinedRelease(t *testing.T) {
