@@ -26,14 +26,14 @@ import (
 // real engine.
 type channel struct {
 	*crash
-	reg   *registry.Registry
 	name  string
 	agent []string // further arguments of every command
 }
 
 func newChannel(t *testing.T) *channel {
 	t.Helper()
-	c := &channel{crash: newCrash(t, 1), reg: registry.Test(t)}
+	t.Parallel()
+	c := &channel{crash: newCrash(t, 1)}
 	c.name = c.instances[0]
 	c.agent = []string{"--front-http", "off", "--front-https", "127.0.0.1:0", "--poll", "1s"}
 	return c
@@ -348,7 +348,6 @@ func TestApplyAloneLeadsNothing(t *testing.T) {
 	c.push(registry.App{Version: "2026.11.1"})
 	c.want("front:\n  - {host: data.example.com, to: \"app:8000\"}\n", "")
 	c.must(0, "No daemon runs, so nobody leads requests to data.example.com", "apply", c.name)
-	c.must(0, "follows no channel", "apply", "--now", c.name)
 }
 
 // front is where the daemon takes HTTPS; empty: nowhere.

@@ -75,6 +75,7 @@ type crash struct {
 	instances []string
 	refs      map[string]string
 	docker    *client.Client
+	reg       *registry.Registry
 	n         int
 }
 
@@ -89,11 +90,10 @@ func newCrash(t *testing.T, instances int) *crash {
 	if c.docker, err = client.NewClientWithOpts(client.WithAPIVersionNegotiation()); err != nil {
 		t.Fatal(err)
 	}
-	reg := registry.Test(t)
-	t.Cleanup(func() { _ = reg.Forget(context.Background()) })
+	c.reg = registry.Test(t)
 	t.Cleanup(c.clean)
 	for _, v := range []string{"1.0.0", "1.0.1", "1.0.2", "sick"} {
-		if c.refs[v], _, err = reg.Push(t.Context(), "app", v, registry.App{Version: v, Sick: v == "sick"}); err != nil {
+		if c.refs[v], _, err = c.reg.Push(t.Context(), "app", v, registry.App{Version: v, Sick: v == "sick"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -153,6 +153,9 @@ func TestApplyAloneIsRemembered(t *testing.T) {
 	if r := w.must(0, "apply", "-q"); r.stdout != "" || r.stderr != "" {
 		t.Errorf("--quiet printed %q %q", r.stdout, r.stderr)
 	}
+	if r := w.must(0, "apply", "--now"); !strings.Contains(r.stdout, "acme follows no channel") {
+		t.Errorf("got %s", r.stdout)
+	}
 }
 
 func TestExitCodesAlone(t *testing.T) {
@@ -271,6 +274,37 @@ func TestDaemonTellsSystemd(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(w.data, "fairlead.sock")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is left: %v", err)
+	}
+}
+
+// A remote that accepts and never answers keeps nothing from beginning.
+func TestDaemonIsReadyThoughTheRepositoryHangs(t *testing.T) {
+	remote, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer remote.Close()
+	w := newWorld(t)
+	name := filepath.Join(w.dir, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	w.env = append(w.env, "NOTIFY_SOCKET="+name, "FAIRLEAD_REPO=http://"+remote.Addr().String()+"/fleet.git")
+	d := w.start()
+	buf := make([]byte, 100)
+	if err := conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(buf); err != nil || string(buf[:n]) != "READY=1\n" {
+		t.Errorf("got %q, %v", buf[:n], err)
+	}
+	if code := d.signal(syscall.SIGTERM); code != 0 {
+		t.Errorf("ended with %d\n%s", code, d.log)
+	}
+	if !strings.Contains(d.log.String(), "still being read") {
+		t.Errorf("the repository did not hang:\n%s", d.log)
 	}
 }
 

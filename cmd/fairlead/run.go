@@ -107,15 +107,12 @@ func (c *cli) daemon(ctx context.Context, s settings) error {
 func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, notify func(string)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.api.Serve(ctx, l) })
-	// A first look before the first pass, so that it finds the newest revision.
-	if err := s.repo.Sync(ctx); err != nil && ctx.Err() == nil {
-		log.WithError(err).Warn("Read repository; what is known of it counts until it can be read")
-	}
-	group.Go(func() error { return s.repo.Run(ctx) })
-	group.Go(func() error { return unlessDone(ctx, s.releases.Run(ctx)) })
 	if s.lead != nil {
 		group.Go(func() error { return s.lead.Run(ctx) })
 	}
+	s.firstLook(ctx, group, log)
+	group.Go(func() error { return s.repo.Run(ctx) })
+	group.Go(func() error { return unlessDone(ctx, s.releases.Run(ctx)) })
 	group.Go(func() error { return s.manager.Run(ctx) })
 	group.Go(func() error { freeMemory(ctx, s.events, s.repo.Changed()); return nil })
 	notify("READY=1")
@@ -124,9 +121,31 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	return group.Wait()
 }
 
+// firstLookTime is how long the first pass waits for the newest revision. A
+// remote that hangs must not keep the front from leading requests to what runs.
+const firstLookTime = 5 * time.Second
+
+// firstLook reads the repository before the first pass, so that it finds the
+// newest revision.
+func (s *system) firstLook(ctx context.Context, group *errgroup.Group, log *logrus.Entry) {
+	read := make(chan error, 1)
+	group.Go(func() error { read <- s.repo.Sync(ctx); return nil })
+	timer := time.NewTimer(firstLookTime)
+	defer timer.Stop()
+	select {
+	case err := <-read:
+		if err != nil && ctx.Err() == nil {
+			log.WithError(err).Warn("Read repository; what is known of it counts until it can be read")
+		}
+	case <-timer.C:
+		log.Warn("The repository is still being read; what is known of it counts until then")
+	case <-ctx.Done():
+	}
+}
+
 // unlessDone leaves out the error of a part that ended because it was to.
 func unlessDone(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+	if errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	return err
