@@ -97,6 +97,7 @@ type Front struct {
 	buffers   buffers
 	total     totals
 	served    atomic.Uint64 // requests, for the sampling of the access log
+	leaving   atomic.Bool   // Run's context has ended
 
 	mu        sync.Mutex // guards what follows, and the queues of the routes
 	instances map[string]*instance

@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -28,17 +29,17 @@ func (f *Front) Run(ctx context.Context, https, plain net.Listener) error {
 	grace := time.AfterFunc(f.opts.StartGrace, f.Ready)
 	defer grace.Stop()
 	group, ctx := errgroup.WithContext(ctx)
-	var servers []*http.Server
+	var servers []*server
 	if https != nil {
-		srv := f.server(http.HandlerFunc(f.serveTLS))
+		srv := f.server(http.HandlerFunc(f.serveTLS), https)
 		srv.TLSConfig = f.tlsConfig()
 		servers = append(servers, srv)
-		group.Go(func() error { return served("https", srv.ServeTLS(f.limit(https), "", "")) })
+		group.Go(func() error { return f.ended("https", srv.ServeTLS(srv.limited, "", "")) })
 	}
 	if plain != nil {
-		srv := f.server(http.HandlerFunc(f.servePlain))
+		srv := f.server(http.HandlerFunc(f.servePlain), plain)
 		servers = append(servers, srv)
-		group.Go(func() error { return served("http", srv.Serve(f.limit(plain))) })
+		group.Go(func() error { return f.ended("http", srv.Serve(srv.limited)) })
 	}
 	group.Go(func() error { f.watchCertificates(ctx); return nil })
 	group.Go(func() error {
@@ -49,29 +50,55 @@ func (f *Front) Run(ctx context.Context, https, plain net.Listener) error {
 	return group.Wait()
 }
 
-func served(what string, err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
+func (f *Front) ended(what string, err error) error {
+	if errors.Is(err, http.ErrServerClosed) || f.leaving.Load() && errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return fmt.Errorf("serve %s: %w", what, err)
 }
 
-func (f *Front) server(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           h,
+// server is a server with its listener.
+type server struct {
+	*http.Server
+	limited *limited
+}
+
+func (f *Front) server(h http.Handler, l net.Listener) *server {
+	return &server{limited: f.limit(l), Server: &http.Server{
+		Handler:           f.lastAnswers(h),
+		ConnState:         begun,
 		ReadHeaderTimeout: f.opts.ReadHeaderTimeout,
 		IdleTimeout:       f.opts.IdleTimeout,
 		MaxHeaderBytes:    f.opts.MaxHeaderBytes,
 		ErrorLog:          log.New(&serverLog{f}, "", 0),
 		// A held request's body waits in the stream's window.
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerStream: 256 << 10, MaxReceiveBufferPerConnection: 1 << 20},
-	}
+	}}
+}
+
+// lastAnswers asks clients to come back on another connection once the front
+// is about to go: an HTTP/2 connection ends with GOAWAY after it. A change of
+// protocol keeps its own Connection header.
+func (f *Front) lastAnswers(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f.leaving.Load() && r.Header["Upgrade"] == nil {
+			w.Header()["Connection"] = []string{"close"}
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // shutdown ends the servers. What is held is refused one fifth before the end,
 // so that the answers still arrive.
-func (f *Front) shutdown(servers []*http.Server) {
+//
+// Shutdown of http.Server closes connections that it has accepted and read
+// nothing from yet, and idle ones at the moment when their next request may be
+// on its way. So both are given a while first, in which nothing is accepted
+// any more: connections that arrive now wait for a successor on the same
+// socket, if there is one.
+func (f *Front) shutdown(servers []*server) {
 	f.Ready()
+	f.leaving.Store(true)
 	limit := f.opts.ShutdownTimeout
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -80,6 +107,8 @@ func (f *Front) shutdown(servers []*http.Server) {
 	var wait sync.WaitGroup
 	for _, srv := range servers {
 		wait.Go(func() {
+			_ = srv.limited.Close() // Serve says what is wrong with it
+			srv.limited.settle(ctx, limit)
 			if srv.Shutdown(ctx) != nil { // out of time
 				_ = srv.Close() // what is closed twice is closed
 			}
@@ -155,7 +184,7 @@ func (l *serverLog) Write(p []byte) (int, error) {
 
 // limit accepts only as many connections as may be open. The rest wait in the
 // listener's backlog.
-func (f *Front) limit(l net.Listener) net.Listener {
+func (f *Front) limit(l net.Listener) *limited {
 	return &limited{Listener: l, front: f, slots: make(chan struct{}, f.opts.MaxConns), closed: make(chan struct{})}
 }
 
@@ -165,6 +194,31 @@ type limited struct {
 	slots  chan struct{}
 	once   sync.Once
 	closed chan struct{}
+	fresh  atomic.Int64 // connections that have asked nothing yet
+}
+
+const (
+	lingerIdle  = time.Second     // of a connection between two requests
+	lingerFresh = 3 * time.Second // of one before its first
+)
+
+// settle waits until every connection that was accepted has begun its first
+// request, and most of the others had time for another one.
+func (l *limited) settle(ctx context.Context, limit time.Duration) {
+	began, tick := time.Now(), time.NewTicker(5*time.Millisecond)
+	defer tick.Stop()
+	idle, fresh := min(lingerIdle, limit/5), min(lingerFresh, limit/2)
+	for {
+		past := time.Since(began)
+		if past > fresh || l.fresh.Load() == 0 && (past > idle || len(l.slots) == 0) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func (l *limited) Accept() (net.Conn, error) {
@@ -179,6 +233,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	l.front.total.open.Add(1)
+	l.fresh.Add(1)
 	return &clientConn{Conn: c, limit: l}, nil
 }
 
@@ -191,9 +246,30 @@ type clientConn struct {
 	net.Conn
 	limit *limited
 	freed atomic.Bool
+	asked atomic.Bool
+}
+
+// begun is the ConnState of the servers.
+func begun(c net.Conn, state http.ConnState) {
+	if state != http.StateActive {
+		return
+	}
+	if over, ok := c.(*tls.Conn); ok {
+		c = over.NetConn()
+	}
+	if own, ok := c.(*clientConn); ok {
+		own.begin()
+	}
+}
+
+func (c *clientConn) begin() {
+	if !c.asked.Load() && c.asked.CompareAndSwap(false, true) {
+		c.limit.fresh.Add(-1)
+	}
 }
 
 func (c *clientConn) Close() error {
+	c.begin()
 	if c.freed.CompareAndSwap(false, true) {
 		c.limit.front.total.open.Add(-1)
 		<-c.limit.slots
