@@ -35,6 +35,7 @@ type house struct {
 	t        *testing.T
 	socket   string
 	client   *Client
+	config   Config
 	engine   *drivertest.Engine
 	changed  chan struct{}
 	restored string
@@ -139,7 +140,8 @@ func newHouse(t *testing.T) *house {
 		},
 		Interval: time.Hour, DeepEvery: time.Hour, Progress: progress.For, Log: logrus.NewEntry(log),
 	})
-	api := NewAPI(Config{Fleet: manager, Source: h, Events: events, Logs: h, Progress: progress, Version: Version{Version: "v1", PID: 7}})
+	h.config = Config{Fleet: manager, Source: h, Events: events, Logs: h, Progress: progress, Version: Version{Version: "v1", PID: 7}}
+	api := NewAPI(h.config)
 	listener, err := Listen(h.socket)
 	if err != nil {
 		t.Fatal(err)
