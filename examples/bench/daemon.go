@@ -27,6 +27,7 @@ type daemon struct {
 	client *server.Client
 	cmd    *exec.Cmd
 	done   chan struct{} // closed when the process is gone
+	https  *os.File      // a socket for the front that outlives it; nil: none
 
 	mu   sync.Mutex
 	said []line
@@ -55,24 +56,38 @@ func (b *bench) configure(name, repo, engine string, more ...string) (*daemon, e
 
 const upLimit = 30 * time.Second
 
-// startDaemon starts one and waits until it answers. More is added to its configuration.
-func (b *bench) startDaemon(ctx context.Context, name, repo string, more ...string) (*daemon, error) {
-	d, err := b.configure(name, repo, b.host, more...)
+// startDaemon starts one and waits until it answers.
+func (b *bench) startDaemon(ctx context.Context, name, repo string) (*daemon, error) {
+	d, err := b.configure(name, repo, b.host)
 	if err != nil {
 		return nil, err
 	}
-	d.cmd = exec.Command(d.bin, "--config", d.config, "run")
-	d.cmd.Env = cleanEnvironment()
+	b.daemons = append(b.daemons, d)
+	return d, d.start(ctx)
+}
+
+// start starts it, once more after stop as well, and waits until it answers.
+func (d *daemon) start(ctx context.Context) error {
+	argv := []string{d.bin, "--config", d.config, "run"}
+	env := cleanEnvironment()
+	if d.https != nil { // as systemd passes it on: LISTEN_PID is the daemon's own
+		argv = append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`}, argv...)
+		env = append(env, "LISTEN_FDS=1", "LISTEN_FDNAMES=https")
+	}
+	d.cmd, d.done = exec.Command(argv[0], argv[1:]...), make(chan struct{})
+	d.cmd.Env = env
+	if d.https != nil {
+		d.cmd.ExtraFiles = []*os.File{d.https}
+	}
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches this process alone
 	pipe, err := d.cmd.StderrPipe()
 	if err == nil {
 		err = d.cmd.Start()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("start daemon: %w", err)
+		return fmt.Errorf("start daemon: %w", err)
 	}
-	b.daemons = append(b.daemons, d)
-	go d.follow(pipe)
+	go d.follow(pipe, d.cmd, d.done)
 	err = until(ctx, upLimit, func() (bool, error) {
 		select {
 		case <-d.done:
@@ -82,14 +97,14 @@ func (b *bench) startDaemon(ctx context.Context, name, repo string, more ...stri
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("start daemon: %w\n%s", err, d.tail())
+		return fmt.Errorf("start daemon: %w\n%s", err, d.tail())
 	}
-	return d, nil
+	return nil
 }
 
 // follow keeps the log until the process ends.
-func (d *daemon) follow(pipe io.Reader) {
-	defer close(d.done)
+func (d *daemon) follow(pipe io.Reader, cmd *exec.Cmd, done chan<- struct{}) {
+	defer close(done)
 	lines := bufio.NewScanner(pipe)
 	for lines.Scan() {
 		at := time.Now()
@@ -101,7 +116,7 @@ func (d *daemon) follow(pipe io.Reader) {
 		d.said = append(d.said, line{at, l.Msg})
 		d.mu.Unlock()
 	}
-	_ = d.cmd.Wait() // it was told to end
+	_ = cmd.Wait() // it was told to end
 }
 
 // when is when the daemon first said something that begins so, at or after a time.
@@ -114,6 +129,19 @@ func (d *daemon) when(prefix string, from time.Time) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// since is what the daemon said from a time on, with how long after it.
+func (d *daemon) since(from time.Time) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var text strings.Builder
+	for _, l := range d.said {
+		if !l.at.Before(from) {
+			fmt.Fprintf(&text, "%8.3f s  %s\n", l.at.Sub(from).Seconds(), l.text)
+		}
+	}
+	return text.String()
 }
 
 func (d *daemon) tail() string {

@@ -18,6 +18,7 @@ type gap struct {
 	b       *bench
 	repo    repo
 	daemon  *daemon
+	socket  *net.TCPListener // of the front, as systemd keeps one
 	list    []*changed
 	release int
 }
@@ -43,6 +44,7 @@ const (
 
 func measureGap(ctx context.Context, b *bench) error {
 	g := &gap{b: b}
+	defer g.hangUp()
 	if err := g.setUp(ctx); err != nil {
 		return err
 	}
@@ -54,6 +56,9 @@ func measureGap(ctx context.Context, b *bench) error {
 				return err
 			}
 		}
+	}
+	if err := g.restarts(ctx); err != nil {
+		return err
 	}
 	g.tell()
 	if err := g.daemon.stop(ctx); err != nil {
@@ -69,10 +74,12 @@ func measureGap(ctx context.Context, b *bench) error {
 
 func (g *gap) setUp(ctx context.Context) (err error) {
 	name := g.b.name("gap")
-	https, err := freeAddress()
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
+	g.socket = l.(*net.TCPListener)
+	https := l.Addr().String()
 	for _, order := range []string{"stop-first", "start-first"} {
 		host := order + ".example.com"
 		g.list = append(g.list, &changed{name: order, project: name + "-" + order, order: order, change: g.commit,
@@ -88,7 +95,14 @@ func (g *gap) setUp(ctx context.Context) (err error) {
 		return err
 	}
 	front := fmt.Sprintf("front: {http: \"off\", https: %q}\n", https)
-	if g.daemon, err = g.b.startDaemon(ctx, name, g.repo.dir, front); err != nil {
+	if g.daemon, err = g.b.configure(name, g.repo.dir, g.b.host, front); err != nil {
+		return err
+	}
+	if g.daemon.https, err = g.socket.File(); err != nil {
+		return err
+	}
+	g.b.daemons = append(g.b.daemons, g.daemon)
+	if err := g.daemon.start(ctx); err != nil {
 		return err
 	}
 	for _, c := range g.list {
@@ -99,6 +113,49 @@ func (g *gap) setUp(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	return nil
+}
+
+func (g *gap) hangUp() {
+	if g.socket != nil {
+		_ = g.socket.Close() // nobody waits in it
+	}
+	if g.daemon != nil && g.daemon.https != nil {
+		_ = g.daemon.https.Close()
+	}
+}
+
+// restarts stops and starts the daemon under load. Its socket stays open, as systemd keeps it.
+func (g *gap) restarts(ctx context.Context) error {
+	c := &changed{name: "daemon restarted"}
+	for range g.b.rounds(10, 2) {
+		opts := g.list[0].target
+		opts.Rate = gapRate
+		run, err := requests.Start(ctx, opts)
+		if err != nil {
+			return err
+		}
+		defer run.Stop()
+		if err := pause(ctx, gapQuiet); err != nil {
+			return err
+		}
+		began := time.Now()
+		if err := g.daemon.stop(ctx); err != nil {
+			return err
+		}
+		if err := g.daemon.start(ctx); err != nil {
+			return err
+		}
+		c.took.add(time.Since(began))
+		if err := pause(ctx, gapQuiet); err != nil {
+			return err
+		}
+		c.add(run.Stop())
+	}
+	what := fmt.Sprintf("daemon restarted, %d requests a second: ", gapRate)
+	g.b.figure(figure{name: what + "failed", ours: c.failed, unit: "requests", none: true})
+	g.b.figure(figure{name: what + "longest without an answer", ours: c.stall, unit: "ms"})
+	c.note(g.b)
 	return nil
 }
 
@@ -183,6 +240,9 @@ func (g *gap) round(ctx context.Context, c *changed) error {
 	if !seen.yes() {
 		return fmt.Errorf("change %s: the new image never answered: %s", c.name, r)
 	}
+	if c.order != "" && r.Failed > 0 {
+		g.b.tell("%s: %s; meanwhile the daemon said:\n%s", c.name, r, g.daemon.since(began))
+	}
 	c.add(r)
 	return nil
 }
@@ -206,9 +266,13 @@ func (g *gap) tell() {
 		g.b.figure(figure{name: what + "p99", ours: c.p99, against: "docker compose up -d", theirs: other.p99, unit: "ms"})
 	}
 	for _, c := range g.list {
-		g.b.note("Image changes, %s: %d, %d requests, %d failed, %d sent once more by the client; from the first to the last that failed %s ms; the change took %s ms.",
-			c.name, len(c.failed), c.total.Sent, c.total.Failed, c.total.Retried, c.window, c.took)
+		c.note(g.b)
 	}
+}
+
+func (c *changed) note(b *bench) {
+	b.note("%s × %d under load: %d requests, %d failed, %d sent once more by the client; from the first to the last that failed %s ms; the change took %s ms.",
+		c.name, len(c.failed), c.total.Sent, c.total.Failed, c.total.Retried, c.window, c.took)
 }
 
 // sighting remembers whether the new image has answered.
