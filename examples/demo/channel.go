@@ -40,7 +40,7 @@ func (p place) tagged(version string) string {
 func channelMoves(version string) asking {
 	return func(ctx context.Context, d *demo) ([]string, error) {
 		d.asked = time.Now()
-		return []string{d.tagged(version), "nothing more: the daemon asks the registry every 10 s"}, d.tag(ctx, version)
+		return []string{d.tagged(version), "nothing more: the daemon asks the registry every 10s"}, d.tag(ctx, version)
 	}
 }
 
@@ -60,7 +60,7 @@ func thenApply(ask asking) asking {
 			return nil, err
 		}
 		_, _, err = d.apply(ctx)
-		return append(lines, "fairlead apply    # asks now; by itself it would within 10 s"), err
+		return append(lines, "fairlead apply    # asks now; by itself it would within 10s"), err
 	}
 }
 

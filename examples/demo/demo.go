@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,7 +93,7 @@ func (d *demo) play(ctx context.Context) error {
 func (d *demo) finish(ctx context.Context) error {
 	d.out.heading("Where things stand")
 	for _, command := range [][]string{{"status"}, {"history"}} {
-		if err := d.show(ctx, d.out.table, command...); err != nil {
+		if err := d.show(ctx, command...); err != nil {
 			return err
 		}
 	}
@@ -131,11 +132,15 @@ func (d *demo) fairleadCode(ctx context.Context, args ...string) (int, string, e
 	return 0, firstLine(said), err
 }
 
-// show prints a command with what it says.
-func (d *demo) show(ctx context.Context, write func(string, []string), args ...string) error {
+// show prints a command with what it says. Tables are cut off where the terminal ends, as the command itself would do.
+func (d *demo) show(ctx context.Context, args ...string) error {
 	text, err := d.fairlead(ctx, args...)
 	if err != nil {
 		return err
+	}
+	write := d.out.table
+	if args[0] == "why" || slices.Contains(args, "--full") {
+		write = d.out.block
 	}
 	d.out.line("")
 	write("$", append([]string{"fairlead " + strings.Join(args, " ")}, indented(text)...))

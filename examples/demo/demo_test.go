@@ -313,7 +313,7 @@ func TestWidth(t *testing.T) {
 
 func TestTimesAsPeopleSayThem(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0.0 ms", 1234 * time.Microsecond: "1.2 ms", 56789 * time.Microsecond: "56 ms", 1499 * time.Millisecond: "1.50 s", time.Minute: "60.00 s",
+		0: "0.0ms", 1234 * time.Microsecond: "1.2ms", 56789 * time.Microsecond: "56ms", 1499 * time.Millisecond: "1.50s", time.Minute: "60.00s",
 	} {
 		if got := rounded(d); got != want {
 			t.Errorf("%s is %q, want %q", d, got, want)

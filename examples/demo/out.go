@@ -54,7 +54,14 @@ func (p printer) paint(style, text string) string {
 
 func (p printer) line(format string, args ...any) { fmt.Fprintf(p.w, format+"\n", args...) }
 
-func (p printer) heading(text string) { p.line("\n%s", p.paint(bold, "── "+text)) }
+func (p printer) heading(text string) {
+	p.line("\n%s", p.paint(bold, strings.Join(fold("── "+text, p.width), "\n")))
+}
+
+// prose writes a sentence of its own, after an empty line.
+func (p printer) prose(format string, args ...any) {
+	p.line("\n%s", strings.Join(fold(fmt.Sprintf(format, args...), p.width), "\n"))
+}
 
 // block writes lines under a word in the margin.
 func (p printer) block(word string, lines []string) {
@@ -153,6 +160,6 @@ func short(value string) string {
 	return clip(strings.Join(strings.Fields(value), " "), most)
 }
 
-func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
 
 func indented(text string) []string { return strings.Split(strings.TrimRight(text, "\n"), "\n") }

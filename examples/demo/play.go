@@ -46,7 +46,7 @@ func (d *demo) playStep(ctx context.Context, heading string, s step) error {
 		return err
 	}
 	if s.show != nil {
-		if err := d.show(ctx, d.out.block, s.show...); err != nil {
+		if err := d.show(ctx, s.show...); err != nil {
 			return err
 		}
 	}

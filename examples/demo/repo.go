@@ -34,6 +34,11 @@ func (p place) initRepository(ctx context.Context) error {
 	}
 	readme := "# Desired state\n\nOne directory an instance, under instances/.\n"
 	_, err := p.git(ctx, "init", "--quiet", "--initial-branch=main")
+	for key, value := range map[string]string{"user.name": "Olivia Operator", "user.email": "olivia@example.com"} { // for whoever goes on by hand
+		if err == nil {
+			_, err = p.git(ctx, "config", key, value)
+		}
+	}
 	return errors.Join(err, writeFile(filepath.Join(p.repo(), "README.md"), readme), p.commit(ctx, "Begin"))
 }
 

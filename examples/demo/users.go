@@ -46,7 +46,7 @@ func come(ctx context.Context, d *demo) error {
 		return err
 	}
 	u.run, d.users = run, u
-	d.out.line("\nFrom here on, %d requests a second go to %s, each of which has to be answered.", d.rate, d.url("/version"))
+	d.out.prose("From here on, %d requests a second go to %s, and each of them has to be answered.", d.rate, d.url("/version"))
 	return nil
 }
 
@@ -88,7 +88,7 @@ func (d *demo) markUsers() error {
 // userTotal ends the stream in order and prints what became of all requests.
 func (d *demo) userTotal() error {
 	r := d.users.run.Stop()
-	d.out.line("\nIn %s, the users made %d requests over %d connections: %d failed, the longest wait was %s.",
+	d.out.prose("In %s, the users made %d requests over %d connections: %d failed, the longest wait was %s.",
 		seconds(r.Took), r.Sent, r.Connections, r.Failed, rounded(r.Max))
 	return failedRequests(r)
 }
@@ -124,11 +124,11 @@ func answeredBy(seen map[string]int) string {
 func rounded(d time.Duration) string {
 	switch {
 	case d >= time.Second:
-		return fmt.Sprintf("%.2f s", d.Seconds())
+		return fmt.Sprintf("%.2fs", d.Seconds())
 	case d >= 10*time.Millisecond:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
+		return fmt.Sprintf("%dms", d.Milliseconds())
 	}
-	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+	return fmt.Sprintf("%.1fms", float64(d.Microseconds())/1000)
 }
 
 // nobodySaw checks that no user was ever answered by a version.
