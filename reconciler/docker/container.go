@@ -31,6 +31,7 @@ type turn struct {
 	peers   map[string]string            // service -> container that serves now
 	fresh   map[string]config            // made in this turn: what from
 	unfit   map[string]bool              // cannot be mended in place
+	stopped map[string]bool              // by this turn
 	changed map[string]bool              // since the list
 }
 
@@ -77,7 +78,7 @@ func (e *Engine) newTurn(ctx context.Context, t reconciler.Target, s desired.Ser
 	if err != nil {
 		return nil, err
 	}
-	tn := &turn{e: e, t: t, service: s, replica: replica, notes: notes, fresh: map[string]config{}, unfit: map[string]bool{}}
+	tn := &turn{e: e, t: t, service: s, replica: replica, notes: notes, fresh: map[string]config{}, unfit: map[string]bool{}, stopped: map[string]bool{}}
 	return tn, tn.look(ctx)
 }
 
@@ -113,7 +114,7 @@ func (tn *turn) look(ctx context.Context) error {
 		tn.have = append(tn.have, swap.Container{
 			ID: c.ID, Name: nameOf(c), Proper: c.Labels[labelName], State: reconciler.State(c.State),
 			Fits: c.State != container.StateDead && tn.fits(c), Mended: old[c.ID].Mended,
-			Ready: old[c.ID].Ready, Led: old[c.ID].Led, Left: old[c.ID].Left, Ended: old[c.ID].Ended,
+			Ready: old[c.ID].Ready, Led: old[c.ID].Led, Left: old[c.ID].Left, Ended: old[c.ID].Ended, Revives: old[c.ID].Revives,
 		})
 	}
 	return nil
@@ -202,7 +203,10 @@ func (tn *turn) do(ctx context.Context, st swap.Step) (made string, err error) {
 		return "", tn.leave(ctx, st.ID)
 	case swap.Prove:
 		return "", tn.prove(ctx, st.ID, name)
+	case swap.Disarm:
+		return "", tn.disarm(ctx, st.ID, name)
 	case swap.Stop:
+		tn.stopped[st.ID] = true
 		return "", tn.stop(ctx, st.ID, name)
 	case swap.Remove:
 		return "", tn.e.remove(ctx, st.ID, name)

@@ -112,17 +112,26 @@ func TestQuickObservationOfEverythingIsOneCall(t *testing.T) {
 
 // TestReplacementCostsFewCalls bounds what one changed image costs.
 func TestReplacementCostsFewCalls(t *testing.T) {
-	r := newRig(t, imagesOf(t, registry.Test(t)))
-	r.deploy(r.target(desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 1)}))
-	two := r.target(desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 2)})
-	images, err := r.engine.Prepare(t.Context(), two, nil)
-	r.check(err)
-	two.Images = images
-	r.wire.reset()
-	r.check(r.engine.Ensure(t.Context(), two, reconciler.Action{Kind: reconciler.KindContainer, Name: "web", Replica: 1}))
-	// list, image, create, inspect for the grace, stop, inspect for its end, rename, rename, start
-	if n, calls := r.wire.count(); n > 9 {
-		t.Errorf("%d calls, want at most 9:\n%s", n, calls)
+	images := imagesOf(t, registry.Test(t))
+	for _, tt := range []struct {
+		restart string
+		calls   int
+	}{
+		// list, image, create, inspect for the grace, stop, inspect for its end, rename, rename, start
+		{"", 9}, {"unless-stopped", 9},
+		{"always", 10}, // and an update: the engine would start it again
+	} {
+		r := newRig(t, images)
+		r.deploy(r.target(desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 1), Restart: desired.Restart{Name: tt.restart}}))
+		two := r.target(desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 2), Restart: desired.Restart{Name: tt.restart}})
+		images, err := r.engine.Prepare(t.Context(), two, nil)
+		r.check(err)
+		two.Images = images
+		r.wire.reset()
+		r.check(r.engine.Ensure(t.Context(), two, reconciler.Action{Kind: reconciler.KindContainer, Name: "web", Replica: 1}))
+		if n, calls := r.wire.count(); n > tt.calls {
+			t.Errorf("restart %q: %d calls, want at most %d:\n%s", tt.restart, n, tt.calls, calls)
+		}
 	}
 }
 

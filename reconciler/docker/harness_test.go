@@ -1,6 +1,7 @@
 package docker_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,15 +37,15 @@ type rig struct {
 
 func newRig(t testing.TB, images func(drivertest.Kind, int) string, change ...func(*docker.Options)) *rig {
 	t.Helper()
-	raw, err := client.NewClientWithOpts(client.WithHost(docker.DefaultHost), client.WithAPIVersionNegotiation())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{TB: t, raw: raw, wire: &wire{}, owner: t.TempDir(), images: images}
+	r := &rig{TB: t, wire: &wire{}, owner: t.TempDir(), images: images}
 	r.instance = fmt.Sprintf("fldt%08x", rand.Uint32())
 	o := docker.Options{Owner: r.owner, Wrap: r.wire.wrap}
 	for _, f := range change {
 		f(&o)
+	}
+	var err error
+	if r.raw, err = client.NewClientWithOpts(client.WithHost(cmp.Or(o.Host, docker.DefaultHost)), client.WithAPIVersionNegotiation()); err != nil {
+		t.Fatal(err)
 	}
 	if r.engine, err = docker.New(o); err != nil {
 		t.Fatal(err)

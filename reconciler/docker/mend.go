@@ -113,13 +113,9 @@ func sameEndpoint(have, want *network.EndpointSettings, id string) bool {
 	return h.IPv4Address == w.IPv4Address && h.IPv6Address == w.IPv6Address
 }
 
-// mendLimits sets back what docker update changed.
+// mendLimits sets back what docker update changed, by whose hand ever.
 func (tn *turn) mendLimits(ctx context.Context, in container.InspectResponse, name string) error {
-	was, known := tn.notes.Containers[in.ID]
-	if !known {
-		return nil
-	}
-	changed := changedLimits(was.Settings, settings(in))
+	changed := tn.changedLimits(in)
 	if len(changed) == 0 {
 		return nil
 	}
@@ -141,19 +137,25 @@ func (tn *turn) mendLimits(ctx context.Context, in container.InspectResponse, na
 		return tn.e.fail(err, "update container %s", name)
 	}
 	after, err := tn.inspect(ctx, in.ID, name)
-	if err == nil && len(changedLimits(was.Settings, settings(after))) > 0 {
+	if err == nil && len(tn.changedLimits(after)) > 0 {
 		return errUnfit
 	}
 	return err
 }
 
-// changedLimits are the changed settings but networks, which are mended apart.
-func changedLimits(was, is map[string]string) []string {
+// changedLimits are the settings that are not as they are remembered, but
+// networks, which are mended apart. The restart policy is compared with the
+// target: it is taken from what is set aside, and that need not be remembered.
+func (tn *turn) changedLimits(in container.InspectResponse) []string {
 	var out []string
-	for _, c := range diffSettings(was, is) {
-		if !strings.HasPrefix(c.Field, "networks.") {
+	is := settings(in)
+	for _, c := range diffSettings(tn.notes.Containers[in.ID].Settings, is) {
+		if c.Field != "restart" && !strings.HasPrefix(c.Field, "networks.") {
 			out = append(out, c.Field)
 		}
+	}
+	if have, known := is["restart"]; known && have != restart(restartPolicy(tn.service)) {
+		out = append(out, "restart")
 	}
 	return out
 }

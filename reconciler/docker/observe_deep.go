@@ -112,7 +112,7 @@ func (e *Engine) addSettings(ctx context.Context, cs []reconciler.Container, not
 			if err != nil {
 				return e.fail(err, "inspect container %s", cs[i].Name)
 			}
-			cs[i].Changed = append(cs[i].Changed, diffSettings(was.Settings, settings(in))...)
+			cs[i].Changed = append(cs[i].Changed, byOthers(cs[i].Slot, diffSettings(was.Settings, settings(in)))...)
 			seen[i] = in
 			return nil
 		})
@@ -122,6 +122,14 @@ func (e *Engine) addSettings(ctx context.Context, cs []reconciler.Container, not
 	}
 	addNamespaces(cs, seen)
 	return nil
+}
+
+// byOthers leaves out what we changed ourselves: what is set aside is without
+// its restart policy. Any other policy there is the work of other hands.
+func byOthers(slot reconciler.Slot, changes []reconciler.Change) []reconciler.Change {
+	return slices.DeleteFunc(changes, func(c reconciler.Change) bool {
+		return slot == reconciler.SlotPrevious && c.Field == "restart" && c.New == restart(container.RestartPolicy{})
+	})
 }
 
 // addNamespaces tells which containers share a namespace that is gone.

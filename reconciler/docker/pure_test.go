@@ -195,6 +195,28 @@ func TestUpdateForSetsBackOnlyWhatCanBe(t *testing.T) {
 	}
 }
 
+func TestWhatTheEngineStartsAgain(t *testing.T) {
+	for _, tt := range []struct {
+		policy  string
+		exit    int
+		stopped bool
+		want    bool
+	}{
+		{"", 1, true, false}, {"no", 1, false, false},
+		{"always", 0, true, true}, {"always", 0, false, true},
+		{"unless-stopped", 137, true, false}, {"unless-stopped", 0, false, true},
+		{"on-failure", 0, true, false}, {"on-failure", 143, true, true},
+		{"of-the-future", 0, true, true},
+	} {
+		in := container.InspectResponse{ContainerJSONBase: &container.ContainerJSONBase{
+			State:      &container.State{ExitCode: tt.exit},
+			HostConfig: &container.HostConfig{RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(tt.policy)}}}}
+		if got := revives(in, tt.stopped); got != tt.want {
+			t.Errorf("%+v: %t", tt, got)
+		}
+	}
+}
+
 func TestVerdictForgivesAFewRestarts(t *testing.T) {
 	now := time.Unix(1000, 0)
 	run := func(restarts int, status container.ContainerState) container.InspectResponse {

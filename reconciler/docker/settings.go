@@ -58,6 +58,14 @@ func restart(p container.RestartPolicy) string {
 	return string(p.Name)
 }
 
+// restartPolicy is what docker update takes for the policy of a service.
+func restartPolicy(s desired.Service) container.RestartPolicy {
+	if s.Restart.Name == "" {
+		return container.RestartPolicy{Name: container.RestartPolicyDisabled}
+	}
+	return container.RestartPolicy{Name: container.RestartPolicyMode(s.Restart.Name), MaximumRetryCount: s.Restart.MaxRetries}
+}
+
 // endpoint reads what was asked for of an attachment, without what the engine
 // adds by itself: the short ID among the aliases, and addresses of its choice.
 func endpoint(ep *network.EndpointSettings, id string) string {
@@ -85,10 +93,7 @@ func addr(name, value string) string {
 // engine takes a zero for "leave as it is".
 func updateFor(s desired.Service, changed []string) (container.UpdateConfig, bool) {
 	r := s.Resources
-	u := container.UpdateConfig{RestartPolicy: container.RestartPolicy{Name: "no"}}
-	if s.Restart.Name != "" {
-		u.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyMode(s.Restart.Name), MaximumRetryCount: s.Restart.MaxRetries}
-	}
+	u := container.UpdateConfig{RestartPolicy: restartPolicy(s)}
 	set := func(to *int64, v int64) bool { *to = v; return v != 0 }
 	for _, f := range changed {
 		ok := true

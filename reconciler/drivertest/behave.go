@@ -113,6 +113,28 @@ func restartLimit(b *box, code int) (limit int, again bool) {
 	return 0, false
 }
 
+// revives says whether an engine that is started starts a container again: with
+// "always" whoever stopped it, with "on-failure" when it ended with an error,
+// and only "unless-stopped" heeds a call that ended it. What never ran stays.
+func (e *Engine) revives(b *box, code int) bool {
+	switch b.restart.Name {
+	case "always":
+		return !b.started.IsZero()
+	case "unless-stopped":
+		return !b.started.IsZero() && !b.manual
+	case "on-failure":
+		return !b.started.IsZero() && code != 0
+	}
+	return false
+}
+
+func (e *Engine) willRevive(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := e.byID(id)
+	return b != nil && e.revives(b, e.status(b).exit)
+}
+
 func health(b Behaviour, checked bool, up time.Duration) reconciler.Health {
 	switch {
 	case !b.Check && !checked:

@@ -60,6 +60,14 @@ type Harness struct {
 	RegistryDown func(down bool)
 	// Lock holds a lock on a file, a path in the container, on a volume of it.
 	Lock func(container, file string) (release func())
+
+	// What only RunEngineRestart needs. Restart ends the engine with everything
+	// that runs on it and starts it again. It may be slow: then CutEvery says
+	// that only every so manieth call is cut. Policy changes a restart policy
+	// as docker update does.
+	Restart  func()
+	CutEvery int
+	Policy   func(name, policy string)
 }
 
 // Run tests a driver against the contract of reconciler.Driver. newHarness is

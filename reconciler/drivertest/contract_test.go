@@ -13,6 +13,8 @@ import (
 
 func TestContract(t *testing.T) { drivertest.Run(t, fakeHarness) }
 
+func TestContractEngineRestart(t *testing.T) { drivertest.RunEngineRestart(t, fakeHarness) }
+
 func fakeHarness(t *testing.T) drivertest.Harness {
 	e := drivertest.New()
 	var mu sync.Mutex
@@ -64,5 +66,7 @@ func fakeHarness(t *testing.T) drivertest.Harness {
 		RegistryDown: e.SetRegistryDown,
 		Lock:         func(_, file string) func() { return e.HoldLock(file) },
 		Alive:        e.Alive,
+		Restart:      e.EngineRestart,
+		Policy:       e.SetRestart,
 	}
 }

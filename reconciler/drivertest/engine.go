@@ -24,7 +24,7 @@ type Engine struct {
 	// Hook is called before each primitive step, outside every lock, with what
 	// is about to happen: "create NAME", "rename OLD NEW", "stop NAME",
 	// "start NAME", "unpause NAME", "remove NAME", "mend NAME", "wait NAME",
-	// "prove NAME", with a Switch "leave NAME" and "lead NAME", "pull REF", "create-network NAME", "remove-network NAME",
+	// "prove NAME", "disarm NAME", with a Switch "leave NAME" and "lead NAME", "pull REF", "create-network NAME", "remove-network NAME",
 	// "create-volume NAME", "observe INSTANCE", "settle INSTANCE". An error
 	// makes the step fail without effect. It may tamper with the engine,
 	// cancel a context or panic. Set it before the engine is used.
@@ -74,7 +74,8 @@ type box struct {
 	phase   reconciler.State // created, running (from started on), paused, exited
 	started time.Time
 	stopped time.Time
-	ended   int // exit code of a container that was stopped or killed
+	ended   int  // exit code of a container that was stopped or killed
+	manual  bool // it was a call that ended it
 }
 
 type netBox struct {
@@ -181,7 +182,7 @@ func (e *Engine) drop(id string) {
 // halt ends the process of a container.
 func (e *Engine) halt(b *box, code int) {
 	e.hangUp(b)
-	b.phase, b.ended, b.stopped = reconciler.StateExited, code, time.Now()
+	b.phase, b.ended, b.stopped, b.manual = reconciler.StateExited, code, time.Now(), true
 }
 
 func (e *Engine) observed(b *box) reconciler.Container {

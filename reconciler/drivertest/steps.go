@@ -51,6 +51,9 @@ func (e *Engine) run(ctx context.Context, t reconciler.Target, a reconciler.Acti
 			return err
 		}
 		for _, c := range swap.Apply(swap.Want{}, have, st, "") {
+			if st.Op == swap.Prove && c.ID == st.ID {
+				c.Revives = e.willRevive(c.ID)
+			}
 			known[c.ID] = c
 		}
 	}
@@ -65,7 +68,7 @@ func (e *Engine) have(t reconciler.Target, a reconciler.Action, known map[string
 		out = append(out, swap.Container{
 			ID: b.id, Name: b.name, Proper: b.proper, State: e.status(b).state,
 			Fits: e.fits(t, b), Mended: known[b.id].Mended, Ready: known[b.id].Ready,
-			Led: known[b.id].Led, Left: known[b.id].Left, Ended: known[b.id].Ended,
+			Led: known[b.id].Led, Left: known[b.id].Left, Ended: known[b.id].Ended, Revives: known[b.id].Revives,
 		})
 	}
 	return out
@@ -147,6 +150,9 @@ func (e *Engine) do(ctx context.Context, t reconciler.Target, a reconciler.Actio
 		b.phase = reconciler.StateRunning
 	case swap.Mend:
 		return e.mend(t, b)
+	case swap.Disarm:
+		b.restart = desired.Restart{}
+		b.changed = slices.DeleteFunc(b.changed, func(c reconciler.Change) bool { return c.Field == "restart" })
 	case swap.Start:
 		return e.start(b)
 	}
@@ -219,6 +225,7 @@ func (e *Engine) connect(t reconciler.Target, s desired.Service, b *box) error {
 
 func (e *Engine) mend(t reconciler.Target, b *box) error {
 	b.changed = slices.DeleteFunc(b.changed, func(c reconciler.Change) bool { return slices.Contains(mendable, c.Field) })
+	b.restart = t.Spec.Services[b.service].Restart
 	return e.connect(t, t.Spec.Services[b.service], b)
 }
 
@@ -251,7 +258,7 @@ func (e *Engine) start(b *box) error {
 	if err := e.listen(b); err != nil {
 		return err
 	}
-	b.phase, b.started = reconciler.StateRunning, time.Now()
+	b.phase, b.started, b.manual = reconciler.StateRunning, time.Now(), false
 	return nil
 }
 

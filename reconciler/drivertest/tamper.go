@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/docker/swap"
 )
 
 // What other hands do to an engine. Names are names on the engine; a helper
@@ -199,29 +200,49 @@ func (e *Engine) HoldLock(file string) (release func()) {
 	return func() { add(-1) }
 }
 
-// SetDown makes every call fail with err, as when the engine is restarted;
-// nil brings it back. Containers without a restart policy are not running then.
+// SetDown makes every call fail with err, as while the engine is restarted; nil
+// brings it back, see EngineRestart.
 func (e *Engine) SetDown(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.down != nil && err == nil {
-		for _, b := range e.containers {
-			e.boot(b)
-		}
+		e.boot()
 	}
 	e.down = err
 }
 
-// boot is what becomes of a container when the engine starts.
-func (e *Engine) boot(b *box) {
-	if b.phase != reconciler.StateRunning {
-		return
+// EngineRestart ends every process. Containers are started again as their
+// restart policies say, those that were stopped before included.
+func (e *Engine) EngineRestart() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.boot()
+}
+
+func (e *Engine) boot() {
+	for _, b := range e.containers {
+		st := e.status(b)
+		code, active := st.exit, (swap.Container{State: st.state}).Active()
+		if active {
+			code = 255
+		}
+		revives := e.revives(b, code)
+		if active {
+			e.halt(b, code)
+			b.manual = false
+		}
+		if revives && e.listen(b) == nil {
+			b.phase, b.started, b.manual = reconciler.StateRunning, time.Now(), false
+		}
 	}
-	if _, again := restartLimit(b, 1); again {
-		b.started = time.Now()
-		return
-	}
-	e.halt(b, 255)
+}
+
+// SetRestart changes the restart policy as docker update does.
+func (e *Engine) SetRestart(name, policy string) {
+	e.tamper(name, func(b *box) {
+		b.changed = append(b.changed, reconciler.Change{Field: "restart", Old: b.restart.Name, New: policy})
+		b.restart.Name = policy
+	})
 }
 
 func repository(ref string) string {

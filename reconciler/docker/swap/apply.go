@@ -22,10 +22,14 @@ func Apply(w Want, have []Container, s Step, made string) []Container {
 		out[i].Name = s.Name
 	case Stop:
 		out[i].State, out[i].Ended = reconciler.StateExited, false
+		// What was set aside and ran all the same was started by its engine.
+		out[i].Revives = out[i].Slot() == reconciler.SlotPrevious
 	case Start, Unpause:
 		out[i].State, out[i].Left, out[i].Ended = reconciler.StateRunning, false, false
 	case Mend:
-		out[i].Mended = true
+		out[i].Mended, out[i].Revives = true, false
+	case Disarm:
+		out[i].Revives = false
 	case Wait:
 		out[i].Ready = true
 	case Lead:

@@ -36,6 +36,9 @@ type Container struct {
 	Left bool
 	// Ended says that its process was proved to have ended.
 	Ended bool
+	// Revives says that the engine starts it again by itself when the engine is
+	// started, although it was stopped: its restart policy is to do so.
+	Revives bool
 }
 
 // Slot tells the part of a container from its name.
@@ -72,7 +75,8 @@ type Op string
 // The steps. Each is one change of the engine, but for Mend, which connects
 // networks and sets limits, and those that only look or ask: Wait waits for the
 // container to be ready, Lead asks that requests are led to it, Leave that none
-// are any more, and Prove makes sure that its process has ended.
+// are any more, and Prove makes sure that its process has ended. Disarm takes
+// the restart policy away, and Mend gives it back.
 const (
 	Done    Op = "done"
 	Create  Op = "create"
@@ -86,6 +90,7 @@ const (
 	Lead    Op = "lead"
 	Leave   Op = "leave"
 	Prove   Op = "prove"
+	Disarm  Op = "disarm"
 )
 
 // Step is what to do next: Op on the container ID. Name is the new name of a
@@ -113,7 +118,7 @@ type parts struct {
 // is stopped only once its replacement exists, and removed only when an older
 // one is kept already: then it is a candidate that failed. Nothing is stopped
 // to which requests are led, and unless StartFirst nothing is started while
-// another one of the replica may still run.
+// another one of the replica may still run, or may be started by the engine.
 func Next(w Want, have []Container) Step {
 	p := sort(w.Name, have)
 	if p.cur != nil && p.cur.State == reconciler.StateDead {
@@ -151,6 +156,10 @@ func keep(w Want, p parts) Step {
 	case p.prev != nil && p.prev.Active():
 		// Other hands started it, or an engine that was started again did.
 		return end(p.prev)
+	case p.prev != nil && p.prev.Revives:
+		// An engine or a host that is started again must not start it beside
+		// its successor.
+		return Step{Op: Disarm, ID: p.prev.ID}
 	case !c.Mended:
 		return Step{Op: Mend, ID: c.ID}
 	case c.Active() || w.Rest:
@@ -161,13 +170,17 @@ func keep(w Want, p parts) Step {
 	return Step{Op: Start, ID: c.ID}
 }
 
-// restore puts the kept container back in place of one that failed.
+// restore puts the kept container back in place of one that failed. It is
+// mended first: its name still tells who took its restart policy away.
 func restore(w Want, p parts) Step {
 	if p.next != nil {
 		return away(p.next)
 	}
 	if p.cur != nil {
 		return away(p.cur)
+	}
+	if !p.prev.Mended {
+		return Step{Op: Mend, ID: p.prev.ID}
 	}
 	return Step{Op: Rename, ID: p.prev.ID, Name: w.Name}
 }
@@ -211,7 +224,12 @@ func NextRemoval(object string, have []Container) Step {
 	case p.cur.State == reconciler.StateDead:
 		return Step{Op: Remove, ID: p.cur.ID}
 	}
-	return aside(p.cur, p.prev != nil || stray)
+	st := aside(p.cur, p.prev != nil || stray)
+	if st.Op == Rename && p.cur.Revives {
+		// Nobody comes back to one that is not in its place any more.
+		return Step{Op: Disarm, ID: p.cur.ID}
+	}
+	return st
 }
 
 // end stops a container once no request is led to it.

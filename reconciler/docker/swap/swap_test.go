@@ -57,6 +57,7 @@ func TestNextLeadsToTheTarget(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		have := anyContainers(t)
 		w := swap.Want{Name: name, StartFirst: rapid.Bool().Draw(t, "first"), Rest: rapid.Bool().Draw(t, "rest")}
+		p := anyPolicies(t, have)
 		for i := 0; ; i++ {
 			if i > 60 {
 				t.Fatalf("no end: %+v", have)
@@ -65,11 +66,15 @@ func TestNextLeadsToTheTarget(t *testing.T) {
 			if s.Op == swap.Done {
 				break
 			}
-			check(t, w, have, s)
-			have = swap.Apply(w, have, s, fmt.Sprint("new", i))
+			check(t, w, have, s, p)
+			have = p.take(w, have, s, fmt.Sprint("new", i))
 			if i < 20 && rapid.Bool().Draw(t, "crash") { // what a driver knows beyond the engine is lost
 				for j := range have {
-					have[j].Mended, have[j].Ready, have[j].Led, have[j].Left, have[j].Ended = false, false, false, false, false
+					c := have[j]
+					have[j] = swap.Container{ID: c.ID, Name: c.Name, Proper: c.Proper, State: c.State, Fits: c.Fits}
+				}
+				if rapid.Bool().Draw(t, "engine too") {
+					p.restart(have)
 				}
 			}
 		}
@@ -91,7 +96,55 @@ func TestNextLeadsToTheTarget(t *testing.T) {
 	})
 }
 
-func check(t *rapid.T, w swap.Want, have []swap.Container, s swap.Step) {
+// policies are which containers the engine starts by itself, and what the
+// target asks for.
+type policies struct {
+	revives map[string]bool
+	want    bool
+}
+
+func anyPolicies(t *rapid.T, have []swap.Container) policies {
+	p := policies{revives: map[string]bool{}, want: rapid.Bool().Draw(t, "always")}
+	for _, c := range have {
+		p.revives[c.ID] = rapid.Bool().Draw(t, "revives")
+	}
+	return p
+}
+
+// take does what an engine does.
+func (p policies) take(w swap.Want, have []swap.Container, s swap.Step, made string) []swap.Container {
+	out := swap.Apply(w, have, s, made)
+	switch s.Op {
+	case swap.Create:
+		p.revives[made] = p.want
+	case swap.Mend:
+		p.revives[s.ID] = p.want
+	case swap.Disarm:
+		p.revives[s.ID] = false
+	case swap.Prove:
+		for i := range out {
+			if out[i].ID == s.ID {
+				out[i].Revives = p.revives[s.ID]
+			}
+		}
+	}
+	return out
+}
+
+// restart is one of the engine.
+func (p policies) restart(have []swap.Container) {
+	for i, c := range have {
+		switch {
+		case c.State == reconciler.StateCreated, c.State == reconciler.StateDead:
+		case p.revives[c.ID]:
+			have[i].State = reconciler.StateRunning
+		case c.Active():
+			have[i].State = reconciler.StateExited
+		}
+	}
+}
+
+func check(t *rapid.T, w swap.Want, have []swap.Container, s swap.Step, p policies) {
 	if s.Op == swap.Create || s.Op == swap.Rename {
 		for _, c := range have {
 			if c.Name == s.Name {
@@ -104,7 +157,7 @@ func check(t *rapid.T, w swap.Want, have []swap.Container, s swap.Step) {
 		t.Fatalf("stops %+v to which requests may be led", c)
 	}
 	if s.Op == swap.Start {
-		checkAlone(t, w, have, c)
+		checkAlone(t, w, have, c, p)
 	}
 	if s.Op != swap.Stop || c.Slot() != reconciler.SlotCurrent {
 		return
@@ -117,12 +170,13 @@ func check(t *rapid.T, w swap.Want, have []swap.Container, s swap.Step) {
 	t.Fatalf("stops %+v with nothing to take its place: %+v", c, have)
 }
 
-// checkAlone holds that no two containers of the replica write at a time, but
-// for the two of a start-first swap.
-func checkAlone(t *rapid.T, w swap.Want, have []swap.Container, c swap.Container) {
+// checkAlone holds that no two containers of the replica write at a time, and
+// none would once the engine was started again, but for the two of a start-first
+// swap.
+func checkAlone(t *rapid.T, w swap.Want, have []swap.Container, c swap.Container, p policies) {
 	for _, o := range have {
 		beside := w.StartFirst && c.Slot() == reconciler.SlotNext
-		if o.ID != c.ID && !beside && (o.Active() || o.State == reconciler.StateExited && !o.Ended) {
+		if o.ID != c.ID && !beside && (o.Active() || o.State == reconciler.StateExited && (!o.Ended || p.revives[o.ID])) {
 			t.Fatalf("starts %+v while %+v may still run: %+v", c, o, have)
 		}
 	}
@@ -132,10 +186,11 @@ func TestNextRemovalEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		have := anyContainers(t)
 		object := rapid.SampledFrom([]string{name, "stray", "old-name"}).Draw(t, "object")
-		kept := 0
+		kept, before, p := 0, map[string]bool{}, anyPolicies(t, have)
 		for _, c := range have {
 			if c.Slot() == reconciler.SlotPrevious {
 				kept++
+				before[c.ID] = true
 			}
 		}
 		for i := 0; ; i++ {
@@ -153,7 +208,7 @@ func TestNextRemovalEnds(t *testing.T) {
 			if s.Op == swap.Stop && !c.Left || s.Op == swap.Rename && c.State == reconciler.StateExited && !c.Ended {
 				t.Fatalf("%s of %+v", s.Op, c)
 			}
-			have = swap.Apply(swap.Want{Name: object}, have, s, "")
+			have = p.take(swap.Want{Name: object}, have, s, "")
 		}
 		for _, c := range have {
 			if c.Name == object && c.Slot() == reconciler.SlotCurrent {
@@ -161,6 +216,9 @@ func TestNextRemovalEnds(t *testing.T) {
 			}
 			if c.Slot() == reconciler.SlotPrevious {
 				kept--
+				if !before[c.ID] && c.State == reconciler.StateExited && p.revives[c.ID] {
+					t.Fatalf("the engine may start %+v", c)
+				}
 			}
 		}
 		if kept > 0 {
@@ -171,31 +229,52 @@ func TestNextRemovalEnds(t *testing.T) {
 
 // The order of a replacement is the order in which people think of it.
 func TestReplacementOrder(t *testing.T) {
-	old := swap.Container{ID: "old", Name: name, Proper: name, State: reconciler.StateRunning}
 	for _, c := range []struct {
-		first bool
-		want  string
+		first, revives bool
+		want           string
 	}{
-		{false, "create acme-web-1.next, leave old, stop old, prove old, rename old acme-web-1.previous, rename new acme-web-1, mend new, start new, "},
-		{true, "create acme-web-1.next, mend new, start new, wait new, lead new, leave old, stop old, prove old, rename old acme-web-1.previous, rename new acme-web-1, "},
+		{false, false, "create acme-web-1.next, leave old, stop old, prove old, rename old acme-web-1.previous, rename new acme-web-1, mend new, start new, "},
+		{false, true, "create acme-web-1.next, leave old, stop old, prove old, rename old acme-web-1.previous, rename new acme-web-1, disarm old, mend new, start new, "},
+		{true, false, "create acme-web-1.next, mend new, start new, wait new, lead new, leave old, stop old, prove old, rename old acme-web-1.previous, rename new acme-web-1, "},
+		{true, true, "create acme-web-1.next, mend new, start new, wait new, lead new, leave old, stop old, prove old, rename old acme-web-1.previous, rename new acme-web-1, disarm old, "},
 	} {
-		w, have, got := swap.Want{Name: name, StartFirst: c.first}, []swap.Container{old}, ""
-		for {
-			s := swap.Next(w, have)
-			if s.Op == swap.Done {
-				break
-			}
-			got += string(s.Op)
-			for _, word := range []string{s.ID, s.Name} {
-				if word != "" {
-					got += " " + word
-				}
-			}
-			got += ", "
-			have = swap.Apply(w, have, s, "new")
+		have := []swap.Container{{ID: "old", Name: name, Proper: name, State: reconciler.StateRunning}}
+		p := policies{revives: map[string]bool{"old": c.revives}, want: c.revives}
+		w := swap.Want{Name: name, StartFirst: c.first}
+		if _, got := steps(w, have, p); got != c.want {
+			t.Errorf("start-first %t, revives %t:\n got %s\nwant %s", c.first, c.revives, got, c.want)
 		}
-		if got != c.want {
-			t.Errorf("start-first %t:\n got %s\nwant %s", c.first, got, c.want)
+	}
+}
+
+// What was set aside gets its policy back before it gets its name back.
+func TestRestoreOrder(t *testing.T) {
+	have := []swap.Container{
+		{ID: "old", Name: name + ".previous", Proper: name, State: reconciler.StateExited, Fits: true},
+		{ID: "new", Name: name, Proper: name, State: reconciler.StateRunning},
+	}
+	p := policies{revives: map[string]bool{"new": true}, want: true}
+	have, got := steps(swap.Want{Name: name}, have, p)
+	const want = "leave new, stop new, prove new, remove new, mend old, rename old acme-web-1, start old, "
+	if got != want || len(have) != 1 || !p.revives["old"] {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// steps takes every step and tells them.
+func steps(w swap.Want, have []swap.Container, p policies) (left []swap.Container, got string) {
+	for {
+		s := swap.Next(w, have)
+		if s.Op == swap.Done {
+			return have, got
 		}
+		got += string(s.Op)
+		for _, word := range []string{s.ID, s.Name} {
+			if word != "" {
+				got += " " + word
+			}
+		}
+		got += ", "
+		have = p.take(w, have, s, "new")
 	}
 }
