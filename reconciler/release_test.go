@@ -80,6 +80,21 @@ func (h *house) digest(ref string) string {
 	return d
 }
 
+// events counts the events with a reason.
+func (h *house) events(reason string) (n int) {
+	h.t.Helper()
+	list, err := h.inst.Events(500)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, e := range list {
+		if e.Reason == reason {
+			n++
+		}
+	}
+	return n
+}
+
 // runs fails the test unless every container of the service is made from the
 // image that has the digest.
 func (h *house) runs(digest string) {
@@ -233,6 +248,10 @@ func TestWindowOpensAndTheReleaseIsTaken(t *testing.T) {
 		time.Sleep(100 * time.Minute)
 		if s = h.once(); s.Release.Deferred == nil || s.Release.Deferred.Reason != "Window" || s.Generation != 1 {
 			t.Errorf("before the window: %+v", s.Release)
+		}
+		h.once()
+		if n := h.events("Deferred"); n != 2 { // one for its age, one for the window
+			t.Errorf("%d events of a deferral", n)
 		}
 		time.Sleep(30 * time.Minute)
 		if s = h.once(); s.Generation != 2 || s.Phase != reconciler.PhaseIdle {

@@ -75,6 +75,7 @@ func (r *Instance) showSource(s *Status, l loaded, now time.Time) {
 
 // announce makes an event of what is new in a decision.
 func (r *Instance) announce(before Status, d decision, l loaded) {
+	r.announceDeferral(d, l)
 	if before.Phase == d.phase && before.Attempted.Commit == l.rev.Commit {
 		return
 	}
@@ -87,6 +88,19 @@ func (r *Instance) announce(before Status, d decision, l loaded) {
 	case PhaseQuarantined, PhaseHeld, PhaseSuspended:
 		r.event(string(d.phase), d.message, l.rev, 0)
 	}
+}
+
+// announceDeferral makes one event of each reason for which a release waits,
+// not of each pass that finds it waiting.
+func (r *Instance) announceDeferral(d decision, l loaded) {
+	waits := ""
+	if d.phase == PhaseDeferred {
+		waits = d.deferral.Reason + " " + d.deferral.Message
+	}
+	if waits != "" && waits != r.waitsFor {
+		r.event("Deferred", d.message, l.rev, 0)
+	}
+	r.waitsFor = waits
 }
 
 func firstLines(text string, n int) string {
