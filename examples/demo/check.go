@@ -29,10 +29,10 @@ func answers(path, want string) check {
 
 // get retries for a moment: the front opens its port with the first route.
 func (d *demo) get(ctx context.Context, path string) (body string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var last error
-	err = waitUntil(ctx, 5*time.Second, func() bool {
+	err = waitUntil(ctx, 20*time.Second, func() bool {
 		body, last = getOnce(ctx, d.browser(), d.url(path))
 		return last == nil
 	})

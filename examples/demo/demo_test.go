@@ -170,8 +170,8 @@ var (
 	total = regexp.MustCompile(`(?m)^In .* the users made (\d+) requests over \d+ connections: 0 failed,`)
 )
 
-// allAnswered checks what the demo says of the users' requests: there were some in each step after the first, and none
-// failed.
+// allAnswered checks what the demo says of the users' requests: it tells of them in each step after the first, there were
+// many, and none failed.
 func allAnswered(t *testing.T, out string) {
 	t.Helper()
 	lines := loads.FindAllStringSubmatch(out, -1)
@@ -180,7 +180,7 @@ func allAnswered(t *testing.T, out string) {
 	}
 	sum := 0
 	for _, l := range lines {
-		if l[1] == "0" || l[2] != "0" {
+		if l[2] != "0" {
 			t.Errorf("a step says: %s", l[0])
 		}
 		n, err := strconv.Atoi(l[1])
@@ -193,7 +193,7 @@ func allAnswered(t *testing.T, out string) {
 	if m == nil {
 		t.Fatal("nothing is said of all requests")
 	}
-	if all, err := strconv.Atoi(m[1]); err != nil || all < sum { // some end after the last step
+	if all, err := strconv.Atoi(m[1]); err != nil || all < sum || sum < 1000 { // some end after the last step
 		t.Errorf("%s requests in all, %d by steps", m[1], sum)
 	}
 	if interruptions := strings.Count(out, "app changed hands in"); interruptions < 8 {
@@ -325,10 +325,9 @@ func TestAFailedRequestFailsTheStep(t *testing.T) {
 	if err := failedRequests(load.Report{Sent: 3, OK: 3}); err != nil {
 		t.Error(err)
 	}
-	for _, r := range []load.Report{{}, {Sent: 3, OK: 2, Failed: 1, Errors: map[string]int{"answered 503": 1}}} {
-		if err := failedRequests(r); err == nil {
-			t.Errorf("no error for %s", r)
-		}
+	err := failedRequests(load.Report{Sent: 3, OK: 2, Failed: 1, Errors: map[string]int{"answered 503": 1}})
+	if err == nil || !strings.Contains(err.Error(), "1 failed") || !strings.Contains(err.Error(), "answered 503") {
+		t.Errorf("got %v", err)
 	}
 }
 

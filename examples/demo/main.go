@@ -1,7 +1,8 @@
 // Command demo plays Fairlead on real containers: a commit becomes running containers, a bad commit does no harm, a
-// sick release is rolled back, drift is healed, and git revert brings the old state back. It brings its own registry
-// and images, needs no internet, checks everything that it claims, and leaves things running to look around in.
-// The story is the table in steps.go; nothing but the demo belongs here.
+// sick release is rolled back, drift is healed, git revert brings the old state back, and releases arrive by themselves
+// and are undone when they are bad, while a steady stream of requests comes in through the front. It brings its own
+// registry and images, needs no internet, checks everything that it claims, and leaves things running to look around in.
+// The story is the tables in steps.go and releases.go; nothing but the demo belongs here.
 package main
 
 import (

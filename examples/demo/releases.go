@@ -23,7 +23,7 @@ func releaseDays() []step {
 		},
 		{
 			title: "A sick release appears: undone, and not tried again",
-			ask:   channelMoves("2026.11.5"), arrived: undone("2026.11.5"),
+			ask:   channelMovesNow("2026.11.5"), arrived: undone("2026.11.5"),
 			checks: []check{
 				answers("/version", "2026.11.4"), untouched("app"), untouched("db"), runs("app"), nothingAside, keepsData,
 				requestsWaited, nobodySaw("2026.11.5"), notTriedAgain,

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/fairlead/fairlead/reconciler"
 )
@@ -14,7 +13,6 @@ type step struct {
 	ask   asking
 	// arrived says whether what was to happen has happened.
 	arrived func(v view) bool
-	limit   time.Duration
 	checks  []check
 	show    []string // a command of fairlead whose output is shown
 	then    func(ctx context.Context, d *demo) error
@@ -99,7 +97,7 @@ func badDays() []step {
 			ask: commits("Release 2026.11.3", func(d *demo) error {
 				return d.edit("instance.yaml", "version: 2026.11.2", "version: 2026.11.3")
 			}),
-			arrived: rolledBack, limit: time.Minute,
+			arrived: rolledBack,
 			checks: []check{
 				answers("/version", "2026.11.2"), answers("/health", `"status":"healthy"`), untouched("app"), untouched("db"),
 				runs("app"), nothingAside, keepsData,

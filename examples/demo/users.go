@@ -90,11 +90,15 @@ func (d *demo) userTotal() error {
 	r := d.users.run.Stop()
 	d.out.prose("In %s, the users made %d requests over %d connections: %d failed, the longest wait was %s.",
 		seconds(r.Took), r.Sent, r.Connections, r.Failed, rounded(r.Max))
+	if r.OK == 0 {
+		return fmt.Errorf("no request was answered: %s", r)
+	}
 	return failedRequests(r)
 }
 
+// failedRequests is nil also without any request: in a step of a moment, none may end.
 func failedRequests(r load.Report) error {
-	if r.Failed == 0 && r.OK > 0 {
+	if r.Failed == 0 {
 		return nil
 	}
 	return fmt.Errorf("requests failed: %s", r)
