@@ -82,6 +82,8 @@ func TestRoomsImportInward(t *testing.T) {
 		driverContract:      {[]string{"desired", "reconciler"}, nil},
 		"reconciler/verify": {[]string{"desired", "reconciler"}, nil},
 		"release":           {nil, nil},
+		"certs/pair":        {nil, []string{"software.sslmate.com/src/go-pkcs12"}},
+		"certs/store":       {[]string{"certs/pair"}, nil},
 		"reconciler/registry": {[]string{"desired", "reconciler", "release"}, []string{"github.com/google/go-containerregistry",
 			"github.com/sirupsen/logrus", "golang.org/x/time"}},
 		"server": {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang"}},
@@ -124,6 +126,7 @@ func TestLibrariesHaveOneImporter(t *testing.T) {
 		// the driver shares with it only the names of images and the logins
 		"github.com/google/go-containerregistry/pkg/v1": "reconciler/registry",
 		"golang.org/x/time":                             "reconciler/registry",
+		"software.sslmate.com/src/go-pkcs12":            "certs/pair",
 	}
 	for library, importer := range only {
 		found := false
