@@ -84,6 +84,8 @@ func TestRoomsImportInward(t *testing.T) {
 		"release":           {nil, nil},
 		"certs/pair":        {nil, []string{"software.sslmate.com/src/go-pkcs12"}},
 		"certs/store":       {[]string{"certs/pair"}, nil},
+		"certs/acme": {nil, []string{"github.com/caddyserver/certmagic", "github.com/mholt/acmez", "github.com/libdns/libdns", "github.com/miekg/dns",
+			"github.com/sirupsen/logrus"}},
 		"reconciler/registry": {[]string{"desired", "reconciler", "release"}, []string{"github.com/google/go-containerregistry",
 			"github.com/sirupsen/logrus", "golang.org/x/time"}},
 		"server": {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang"}},
@@ -127,6 +129,8 @@ func TestLibrariesHaveOneImporter(t *testing.T) {
 		"github.com/google/go-containerregistry/pkg/v1": "reconciler/registry",
 		"golang.org/x/time":                             "reconciler/registry",
 		"software.sslmate.com/src/go-pkcs12":            "certs/pair",
+		"github.com/caddyserver/certmagic":              "certs/acme",
+		"github.com/mholt/acmez":                        "certs/acme",
 	}
 	for library, importer := range only {
 		found := false

@@ -1,0 +1,179 @@
+package acme
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Manager keeps the certificates that were asked for. Its methods may be called
+// from several goroutines, also before Run.
+type Manager struct {
+	opts       Options
+	store      *store
+	challenges challenges
+	trigger    chan struct{}
+	slots      chan struct{} // one for each order in progress
+
+	mu      sync.Mutex // guards what follows, and the entries
+	entries map[string]*entry
+}
+
+// entry is one request. While busy is set its worker alone uses what is under
+// it.
+type entry struct {
+	req    Request
+	force  bool
+	status Status
+
+	busy   bool
+	last   *record
+	handed string // fingerprint of the leaf
+}
+
+// New returns a Manager that keeps nothing yet.
+func New(opts Options) *Manager {
+	opts.fill()
+	return &Manager{
+		opts: opts, store: newStore(opts.Dir), entries: map[string]*entry{},
+		trigger: make(chan struct{}, 1), slots: make(chan struct{}, opts.Parallel),
+	}
+}
+
+// Ensure asks for a certificate to be there and to stay valid, from now until
+// Forget. It replaces an earlier request of the same name, returns at once, and
+// may be called as often as one likes. The error says what is wrong with the
+// request.
+func (m *Manager) Ensure(req Request) error {
+	req.Domains, req.Issuers, req.Challenges = slices.Clone(req.Domains), slices.Clone(req.Issuers), slices.Clone(req.Challenges)
+	if err := req.check(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.entries[req.Name]
+	if e == nil {
+		e = &entry{status: Status{Name: req.Name, Phase: Pending}}
+		m.entries[req.Name] = e
+	}
+	changed := e.req.Name == "" || e.req.digest() != req.digest()
+	e.req = req
+	if changed {
+		m.wake()
+	}
+	return nil
+}
+
+// Forget stops keeping a certificate. Its files stay.
+func (m *Manager) Forget(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.entries, name)
+}
+
+// Renew orders a successor now, whatever the time and earlier failures, but not
+// against what the authority said about waiting, and not beyond Orders.
+func (m *Manager) Renew(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.entries[name]
+	if e == nil {
+		return fmt.Errorf("renew certificate %s: it is not obtained by ACME", name)
+	}
+	e.force = true
+	m.wake()
+	return nil
+}
+
+// Status tells of every certificate, sorted by name.
+func (m *Manager) Status() []Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]Status, 0, len(m.entries))
+	for _, e := range m.entries {
+		all = append(all, e.status)
+	}
+	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// HTTPHandler answers HTTP-01 under /.well-known/acme-challenge/, and 404 to
+// anything else.
+func (m *Manager) HTTPHandler() http.Handler { return &m.challenges }
+
+// ChallengeCertificate returns what to show a client that proves a name by
+// TLS-ALPN-01: nil if no such proof is under way. The second result is false
+// for every other client. Whoever calls it offers Protocol among NextProtos.
+func (m *Manager) ChallengeCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, bool) {
+	return m.challenges.certificate(hello)
+}
+
+// Run keeps the certificates until ctx ends. It repairs the directory first,
+// and returns an error only if that is not possible. It may be called once.
+func (m *Manager) Run(ctx context.Context) error {
+	did, err := m.store.repair()
+	for _, what := range did {
+		m.opts.Log.Warn("acme: " + what + ", which a crash left so")
+	}
+	if err != nil {
+		return fmt.Errorf("repair %s: %w", m.opts.Dir, err)
+	}
+	// The clock on the wall is read anew each time: a timer for the date of a
+	// renewal would sleep over a suspended machine.
+	tick := time.NewTicker(m.opts.Every)
+	defer tick.Stop()
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	for {
+		m.pass(ctx, &workers)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-m.trigger:
+		}
+	}
+}
+
+func (m *Manager) wake() {
+	select {
+	case m.trigger <- struct{}{}:
+	default:
+	}
+}
+
+// pass gives every certificate that has no worker one.
+func (m *Manager) pass(ctx context.Context, workers *sync.WaitGroup) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, e := range m.entries {
+		if e.busy || ctx.Err() != nil {
+			continue
+		}
+		e.busy = true
+		job := &job{Manager: m, entry: e, req: e.req, force: e.force, now: wall()}
+		e.force = false
+		workers.Go(func() { m.finish(name, job, job.run(ctx)) })
+	}
+}
+
+// finish publishes what a worker has found, and has a request that changed
+// meanwhile looked at again.
+func (m *Manager) finish(name string, j *job, s Status) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j.entry.busy = false
+	j.entry.status = s
+	if again := m.entries[name]; again != nil && (again.force || again.req.digest() != j.req.digest()) {
+		m.wake()
+	}
+}
+
+// wall is the time on the wall. The monotonic clock stands still while a
+// machine is suspended.
+func wall() time.Time { return time.Now().Round(0).UTC() }

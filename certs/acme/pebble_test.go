@@ -1,0 +1,308 @@
+package acme
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// authority is a Pebble of a test.
+type authority struct {
+	t      *testing.T
+	url    string
+	listen string
+	roots  []byte
+	log    *buffer
+	cmd    *exec.Cmd
+	conf   pebbleConf
+	env    []string
+}
+
+// pebbleConf is what differs between tests. Every profile is named, since Pebble
+// takes a random one otherwise.
+type pebbleConf struct {
+	HTTPPort, TLSPort int
+	Resolver          string         // host:port
+	Profiles          map[string]int // seconds; default: 90 days
+	EAB               map[string]string
+	Blocked           []string
+	Env               []string
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func (b *buffer) count(what string) int { return bytes.Count([]byte(b.String()), []byte(what)) }
+
+func pebbleBinary(t *testing.T) string {
+	t.Helper()
+	cache := os.Getenv("XDG_CACHE_HOME")
+	if cache == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache = filepath.Join(home, ".cache")
+	}
+	file := filepath.Join(cache, "fairlead", "pebble-v2.10.1")
+	if _, err := os.Stat(file); err != nil {
+		t.Fatalf("Pebble is missing, run scripts/pebble.sh: %v", err)
+	}
+	return file
+}
+
+func newAuthority(t *testing.T, conf pebbleConf) *authority {
+	t.Helper()
+	if conf.Resolver == "" {
+		conf.Resolver = resolver(t)
+	}
+	if conf.Profiles == nil {
+		conf.Profiles = map[string]int{"default": 90 * 24 * 3600}
+	}
+	a := &authority{t: t, listen: freePort(t), conf: conf, log: &buffer{}, env: conf.Env}
+	a.url = "https://" + a.listen + "/dir"
+	a.start()
+	t.Cleanup(func() {
+		a.stop()
+		if t.Failed() {
+			text := a.log.String()
+			t.Logf("Pebble said:\n%s", text[max(0, len(text)-4000):])
+		}
+	})
+	return a
+}
+
+// start runs Pebble, whose memory is empty then.
+func (a *authority) start() {
+	a.t.Helper()
+	dir := a.t.TempDir()
+	cert, key, roots := serverCert(a.t)
+	a.roots = roots
+	profiles := map[string]any{}
+	for name, seconds := range a.conf.Profiles {
+		profiles[name] = map[string]any{"description": name, "validityPeriod": seconds}
+	}
+	conf := map[string]any{"pebble": map[string]any{
+		"listenAddress": a.listen, "managementListenAddress": freePort(a.t),
+		"certificate": write(a.t, dir, "cert.pem", cert), "privateKey": write(a.t, dir, "key.pem", key),
+		"httpPort": a.conf.HTTPPort, "tlsPort": a.conf.TLSPort,
+		"externalAccountBindingRequired": a.conf.EAB != nil, "externalAccountMACKeys": a.conf.EAB,
+		"domainBlocklist": a.conf.Blocked, "retryAfter": map[string]int{"authz": 1, "order": 1},
+		"keyAlgorithm": "ecdsa", "profiles": profiles,
+	}}
+	text, err := json.Marshal(conf)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.cmd = exec.Command(pebbleBinary(a.t), "-strict", "-config", write(a.t, dir, "pebble.json", text), "-dnsserver", a.conf.Resolver)
+	a.cmd.Env = append(append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=0"), a.env...)
+	a.cmd.Stdout, a.cmd.Stderr = a.log, a.log
+	if err := a.cmd.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	a.await()
+}
+
+func (a *authority) await() {
+	a.t.Helper()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(a.roots)
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
+	eventually(a.t, 20*time.Second, "Pebble answers", func() bool {
+		resp, err := client.Get(a.url)
+		if err != nil {
+			return false
+		}
+		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+	})
+}
+
+func (a *authority) stop() {
+	_ = a.cmd.Process.Kill() // it may be gone
+	_ = a.cmd.Wait()
+}
+
+func (a *authority) issuer() Issuer {
+	return Issuer{Directory: a.url, Profile: "default", Email: "ops@example.test", Roots: a.roots}
+}
+
+func write(t *testing.T, dir, name string, text []byte) string {
+	t.Helper()
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// serverCert makes a root and what it issues for 127.0.0.1.
+func serverCert(t *testing.T) (cert, key, root []byte) {
+	t.Helper()
+	caKey, caCert := signed(t, &x509.Certificate{IsCA: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "test root"}}, nil, nil)
+	leafKey, leaf := signed(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, caCert, caKey)
+	text, err := encodeKey(leafKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pemOf(leaf), text, pemOf(caCert)
+}
+
+func pemOf(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+// signed makes a key and a certificate, by its own key if there is no parent.
+func signed(t *testing.T, c, parent *x509.Certificate, by *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SerialNumber, c.BasicConstraintsValid = big.NewInt(time.Now().UnixNano()), true
+	if c.NotAfter.IsZero() {
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	}
+	if parent == nil {
+		parent, by = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, made
+}
+
+// resolver is a name server that says 127.0.0.1 to every question for an
+// address, and nothing to any other. Pebble asks it by TCP.
+func resolver(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &dns.Server{Listener: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		if q.Question[0].Qtype == dns.TypeA {
+			m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(127, 0, 0, 1)}}
+		}
+		_ = w.WriteMsg(m) // who asked will ask again
+	})}
+	started := make(chan struct{})
+	srv.NotifyStartedFunc = func() { close(started) }
+	go func() { _ = srv.ActivateAndServe() }()
+	<-started
+	t.Cleanup(func() { _ = srv.Shutdown() })
+	return l.Addr().String()
+}
+
+func eventually(t *testing.T, limit time.Duration, what string, is func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within %s: %s", limit, what)
+		case <-tick.C:
+		}
+	}
+}
+
+// site answers challenges as the front does: HTTP-01 in the clear, and TLS with
+// the pair that was handed over last, or a challenge's certificate.
+type site struct {
+	t         *testing.T
+	http, tls net.Listener
+	mu        sync.Mutex
+	manager   *Manager
+	pair      *tls.Certificate
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{t: t}
+	for _, l := range []*net.Listener{&s.http, &s.tls} {
+		var err error
+		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plain := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.current().HTTPHandler().ServeHTTP(w, r) })}
+	secure := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }), ErrorLog: quiet(),
+		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1", Protocol}, GetCertificate: s.certificate},
+	}
+	go func() { _ = plain.Serve(s.http) }()
+	go func() { _ = secure.ServeTLS(s.tls, "", "") }()
+	t.Cleanup(func() { _, _ = plain.Close(), secure.Close() })
+	return s
+}
+
+func (s *site) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if cert, is := s.current().ChallengeCertificate(hello); is {
+		return cert, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pair, nil
+}
+
+func (s *site) current() *Manager {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.manager
+}
+
+func (s *site) conf() pebbleConf {
+	return pebbleConf{HTTPPort: s.http.Addr().(*net.TCPAddr).Port, TLSPort: s.tls.Addr().(*net.TCPAddr).Port}
+}
