@@ -203,10 +203,7 @@ func (x *executor) service(ctx context.Context, actions []Action) error {
 
 // replicaReady waits for one of several replicas and leads requests to it.
 func (x *executor) replicaReady(ctx context.Context, a Action) error {
-	if err := x.await(ctx, Wait{Service: a.Name, Replica: a.Replica, Condition: x.readiness(a.Name), Stable: leastStable}); err != nil {
-		return err
-	}
-	if err := x.checkHealth(ctx, &a); err != nil {
+	if err := x.ready(ctx, Wait{Service: a.Name, Replica: a.Replica, Condition: x.readiness(a.Name), Stable: leastStable}); err != nil {
 		return err
 	}
 	return x.admit(ctx, a.Name)

@@ -20,26 +20,27 @@ func (x *executor) verify(ctx context.Context) error {
 	if err := x.write(Entry{Step: StepVerify, Generation: x.target.Generation}); err != nil {
 		return err
 	}
-	if err := x.allReady(ctx, leastStable); err != nil {
+	if err := x.allReady(ctx, leastStable, x.ready); err != nil {
 		return err
 	}
 	if err := x.probeAndAdmit(ctx); err != nil {
 		return err
 	}
-	if x.target.Spec.Bake <= leastStable || len(x.touched) == 0 {
+	bake := max(x.target.Spec.Bake, leastStable)
+	if len(x.touched) == 0 {
 		return nil
 	}
 	if x.baking != nil {
 		x.baking()
 	}
-	if err := x.allReady(ctx, x.target.Spec.Bake); err != nil {
+	if err := x.allReady(ctx, bake, x.await); err != nil {
 		return err
 	}
-	return x.checkHealth(ctx, nil)
+	return x.checkHealth(ctx)
 }
 
-// allReady waits for every replica of what was touched.
-func (x *executor) allReady(ctx context.Context, stable time.Duration) error {
+// allReady waits, in the given way, for every replica of what was touched.
+func (x *executor) allReady(ctx context.Context, stable time.Duration, await func(context.Context, Wait) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, name := range x.touched {
 		s, known := x.target.Spec.Services[name]
@@ -48,18 +49,94 @@ func (x *executor) allReady(ctx context.Context, stable time.Duration) error {
 		}
 		for replica := 1; replica <= s.Replicas; replica++ {
 			w := Wait{Service: name, Replica: replica, Condition: x.readiness(name), Stable: stable}
-			group.Go(func() error { return x.await(ctx, w) })
+			group.Go(func() error { return await(ctx, w) })
 		}
 	}
 	return group.Wait()
+}
+
+// ready waits for one replica. One that can be asked over HTTP is ready when it
+// answers: its health check says so only at its next turn, seconds later, while
+// requests may be held. What the health check says counts in the bake.
+func (x *executor) ready(ctx context.Context, w Wait) error {
+	if !x.answersHTTP(w.Service) {
+		return x.await(ctx, w)
+	}
+	group, both := errgroup.WithContext(ctx)
+	waiting, enough := context.WithCancel(both)
+	defer enough()
+	group.Go(func() error { // it may end, or restart again and again: then nobody answers
+		if err := x.await(waiting, w); err != nil && waiting.Err() == nil {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		defer enough()
+		return x.answers(both, w)
+	})
+	return group.Wait()
+}
+
+func (x *executor) answersHTTP(service string) bool {
+	check := x.target.Spec.Check
+	return check != nil && check.Service == service && check.Path != "" && x.prober != nil
+}
+
+// addressKept is how long a container is asked at the address that it had: one
+// that is restarted may come back with another.
+const addressKept = 5 * time.Second
+
+// answers asks one replica until it answers as the HTTP check wants.
+func (x *executor) answers(ctx context.Context, w Wait) error {
+	limited, cancel := context.WithTimeout(ctx, x.healthTimeout())
+	defer cancel()
+	var err error = &NotReady{Container: x.target.Spec.ContainerName(w.Service, w.Replica), Phase: "health", Reason: "it does not run"}
+	for {
+		have, oerr := x.driver.Observe(limited, x.target.Spec.Name, false)
+		if oerr != nil {
+			return oerr
+		}
+		try, done := context.WithTimeout(limited, addressKept)
+		for _, c := range have.Containers {
+			if c.Service == w.Service && c.Replica == w.Replica && c.Slot == SlotCurrent && c.State == StateRunning {
+				err = x.probe(try, c, true, false)
+			}
+		}
+		done()
+		if err == nil || context.Cause(ctx) != nil {
+			return firstOf(context.Cause(ctx), err)
+		}
+		timer := time.NewTimer(lookPause)
+		select {
+		case <-limited.Done():
+			timer.Stop()
+			return firstOf(context.Cause(ctx), err)
+		case <-timer.C:
+		}
+	}
+}
+
+// lookPause is between two looks for a container that does not answer yet.
+const lookPause = 100 * time.Millisecond
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // probeAndAdmit makes the HTTP check and the smoke steps, and then leads
 // requests to what was touched. Requests that are held meanwhile are not kept
 // longer than their route allows: what is healthy by then gets them.
 func (x *executor) probeAndAdmit(ctx context.Context) error {
-	if err := x.checkHealth(ctx, nil); err != nil {
-		return err
+	if check := x.target.Spec.Check; check != nil && !slices.Contains(x.touched, check.Service) {
+		if err := x.checkHealth(ctx); err != nil { // else it was asked already
+			return err
+		}
 	}
 	release := x.admitBeforeHoldEnds(ctx)
 	err := x.smoke(ctx)
@@ -170,23 +247,14 @@ func (x *executor) Ready(ctx context.Context, _ Target, c Container) error {
 	return nil
 }
 
-// checkHealth makes the HTTP check on every replica of its service (or only on
-// the one that an action was about), when that service or something that it
-// needs was touched.
-func (x *executor) checkHealth(ctx context.Context, only *Action) error {
+// checkHealth makes the HTTP check on every replica of its service, when that
+// service or something that it needs was touched.
+func (x *executor) checkHealth(ctx context.Context) error {
 	check := x.target.Spec.Check
-	if check == nil || check.Path == "" || x.prober == nil || !x.concerns(check.Service) {
+	if check == nil || !x.answersHTTP(check.Service) || !x.concerns(check.Service) {
 		return nil
 	}
-	if only != nil && only.Name != check.Service {
-		return nil
-	}
-	return x.eachCurrent(ctx, check.Service, func(ctx context.Context, c Container) error {
-		if only != nil && only.Replica != c.Replica {
-			return nil
-		}
-		return x.probe(ctx, c, true, false)
-	})
+	return x.eachCurrent(ctx, check.Service, func(ctx context.Context, c Container) error { return x.probe(ctx, c, true, false) })
 }
 
 // smoke makes the smoke steps on the first replica, unless that was done when
@@ -262,7 +330,7 @@ const smokeLimit = 30 * time.Minute
 
 // asked names the container in what a probe says; what took over goes first.
 func (x *executor) asked(ctx context.Context, c Container, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
 	}
 	var sick *NotReady

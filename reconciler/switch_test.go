@@ -174,6 +174,27 @@ func TestSwitchUnderLoad(t *testing.T) {
 	}
 }
 
+// A health check that says yes only at its next turn, seconds later, does not
+// keep users waiting for an application that answers; one that says no in the
+// end still undoes the release.
+func TestInterruptionDoesNotWaitForTheHealthCheck(t *testing.T) {
+	spec := streetSpec()
+	spec.HealthTimeout = 30 * time.Second
+	s := newStreet(t, spec, &build{version: "1"})
+	s.engine.Push("app:stable", drivertest.Behaviour{Check: true, HealthyAfter: 6 * time.Second, Serve: &build{version: "2"}})
+	if st := s.once(); st.Outcome != reconciler.Applied {
+		t.Fatalf("%s %+v", st.Outcome, st.Conditions)
+	}
+	if rec := s.history()[0]; len(rec.Gaps) != 1 || rec.Gaps[0].For > 5*time.Second || rec.Duration < 6*time.Second {
+		t.Errorf("took %s, gaps %+v", rec.Duration, rec.Gaps)
+	}
+	s.engine.Push("app:stable", drivertest.Behaviour{Check: true, HealthyAfter: time.Hour, UnhealthyAfter: 2 * time.Second, Serve: &build{version: "3"}})
+	if st := s.once(); st.Outcome != reconciler.RolledBack || st.Release.Running == s.digest("app:stable") {
+		t.Errorf("the health check said no: %s", st.Outcome)
+	}
+	s.nobodyNoticed()
+}
+
 // A container that dies under load comes back without a failed request, and
 // so does one whose daemon was killed while it was being replaced.
 func TestHealUnderLoad(t *testing.T) {

@@ -18,8 +18,8 @@ const (
 	maxBody     = 1 << 20
 	healthTry   = 5 * time.Second
 	busyTry     = 10 * time.Second
-	healthFirst = 100 * time.Millisecond
-	healthLast  = 2 * time.Second
+	healthFirst = 50 * time.Millisecond
+	healthLast  = 250 * time.Millisecond // requests may be held meanwhile
 	retryFirst  = 250 * time.Millisecond
 	retryLast   = 5 * time.Second
 	smokePhase  = "smoke"
