@@ -19,6 +19,8 @@ import (
 type lead struct {
 	*front.Front
 	https, plain *door // nil: off
+	// onRoutes is told whether any instance has routes; it may be nil.
+	onRoutes func(some bool)
 
 	mu     sync.Mutex
 	routed map[string]bool // instances that have routes
@@ -67,6 +69,7 @@ func (l *lead) Set(instance string, routes []reconciler.Route) {
 	l.Front.Set(instance, routes)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	before := len(l.routed) > 0
 	if len(routes) > 0 {
 		l.routed[instance] = true
 	} else {
@@ -74,6 +77,9 @@ func (l *lead) Set(instance string, routes []reconciler.Route) {
 	}
 	for _, d := range l.doors() {
 		d.want(len(l.routed) > 0)
+	}
+	if now := len(l.routed) > 0; l.onRoutes != nil && now != before {
+		l.onRoutes(now)
 	}
 }
 

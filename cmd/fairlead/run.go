@@ -78,13 +78,17 @@ func (c *cli) start(s settings, l *lead, log *logrus.Entry, alone bool) (*system
 
 // daemon runs until ctx ends.
 func (c *cli) daemon(ctx context.Context, s settings) error {
-	c.useLittleMemory()
+	c.useMemoryFor(false)
 	log := c.logger(s)
 	passed, err := inheritSockets(c.getenv, os.Getpid())
 	if err != nil {
 		return err
 	}
-	sys, err := c.start(s, newLead(s, passed, log), log, false)
+	front := newLead(s, passed, log)
+	if front != nil {
+		front.onRoutes = c.useMemoryFor
+	}
+	sys, err := c.start(s, front, log, false)
 	if err != nil {
 		return errors.Join(err, passed.Close())
 	}
@@ -151,12 +155,18 @@ func unlessDone(ctx context.Context, err error) error {
 	return err
 }
 
-// useLittleMemory trades a little processor time for memory, unless the
-// operator set the Go runtime otherwise.
-func (c *cli) useLittleMemory() {
-	if c.getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+// useMemoryFor trades a little processor time for memory as long as no requests
+// are led, unless the operator set the Go runtime otherwise. Under requests the
+// collector would take a good part of the processor.
+func (c *cli) useMemoryFor(requests bool) {
+	if c.getenv("GOGC") != "" {
+		return
 	}
+	percent := 50
+	if requests {
+		percent = 100
+	}
+	debug.SetGCPercent(percent)
 }
 
 // restAfter is how long nothing happens before memory is given back.
