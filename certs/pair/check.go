@@ -252,7 +252,11 @@ func (c *check) untrusted(chain []*x509.Certificate, err error) {
 		invalid x509.CertificateInvalidError
 		top     = chain[len(chain)-1]
 	)
+	noCA := slices.IndexFunc(chain[1:], func(x *x509.Certificate) bool { return !x.IsCA })
 	switch {
+	case errors.As(err, &invalid) && invalid.Cert == chain[0] && invalid.Reason == x509.Expired: // is said already
+	case noCA >= 0:
+		c.refuse(ChainInvalid, fmt.Sprintf("%.120q signed the certificate below it, and is no CA", chain[1+noCA].Subject.String()), "CA:TRUE", "ask the CA for its present chain")
 	case errors.As(err, &unknown) && len(chain) == 1 && selfIssued(top):
 		c.refuse(ChainIncomplete, "the certificate is self-signed and not among the trusted roots", "one of a CA", "put the chain that the CA sent at the source")
 	case errors.As(err, &unknown):
