@@ -126,3 +126,11 @@ func leaf(t *testing.T, p Pair) *record {
 	}
 	return r
 }
+
+func encodeKeyOf(k KeyType) ([]byte, error) {
+	key, err := keyTypes[k]()
+	if err != nil {
+		return nil, err
+	}
+	return encodeKey(key)
+}

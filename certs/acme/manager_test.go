@@ -1,0 +1,381 @@
+package acme
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestShortLivedUnderLoad renews certificates that live 60 seconds without
+// anybody's help, while clients make handshakes all the time: none may fail, and
+// none may see a certificate that has run out.
+func TestShortLivedUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	conf := s.conf()
+	conf.Profiles = map[string]int{"brief": 60}
+	ca := newAuthority(t, conf)
+	issuer := ca.issuer()
+	issuer.Profile = "brief"
+	k := keep(t, s, Options{})
+	// A twelfth of the life, so that the test need not last longer; nothing else differs.
+	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{issuer}, Fraction: 0.12})
+	k.await(1)
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	var mu sync.Mutex
+	good, seen, bad := 0, map[string]bool{}, []string{}
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				serial, err := handshake(s.tls.Addr().String(), "data.example.test")
+				mu.Lock()
+				if err != nil {
+					bad = append(bad, err.Error())
+				} else {
+					good++
+					seen[serial] = true
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	last := k.await(5)
+	close(stop)
+	clients.Wait()
+	t.Logf("%d handshakes, %d certificates seen, %d failed", good, len(seen), len(bad))
+	if len(bad) > 0 || good < 100 || len(seen) < 4 {
+		t.Errorf("%d failed (%v), %d good, %d certificates seen", len(bad), bad[:min(len(bad), 3)], good, len(seen))
+	}
+	if r := leaf(t, last); life(r.leaf) > 61*time.Second {
+		t.Errorf("the certificate lives %s: the profile was not asked for", life(r.leaf))
+	}
+	if n := ca.log.count("Added order"); n > 6 {
+		t.Errorf("%d orders for 5 certificates", n)
+	}
+}
+
+// handshake says which certificate a server shows, and refuses one that is not
+// for the name or not valid now.
+func handshake(addr, name string) (string, error) {
+	c, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, InsecureSkipVerify: true}) // Pebble's root is new each time
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	leaf := c.ConnectionState().PeerCertificates[0]
+	if now := time.Now(); now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
+		return "", fmt.Errorf("certificate is valid from %s to %s", leaf.NotBefore, leaf.NotAfter)
+	}
+	return leaf.SerialNumber.String(), leaf.VerifyHostname(name)
+}
+
+// TestExternalAccount needs a key that the authority knows.
+func TestExternalAccount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	conf := s.conf()
+	conf.EAB = map[string]string{"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"}
+	ca := newAuthority(t, conf)
+	k := keep(t, s, Options{})
+	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}})
+	eventually(t, 20*time.Second, "the authority asks for a binding", func() bool {
+		f := k.one().Failures
+		return len(f) == 1 && strings.Contains(f[0].Error, "externalAccountRequired")
+	})
+	bound := ca.issuer()
+	bound.EAB = &EAB{KeyID: "kid-1", MACKey: conf.EAB["kid-1"]}
+	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{bound}})
+	k.await(1)
+	for what, text := range map[string]string{"log": k.log.String(), "status": fmt.Sprint(k.Status()), "issuer": fmt.Sprint(bound)} {
+		if strings.Contains(text, conf.EAB["kid-1"]) {
+			t.Errorf("the MAC key is in the %s", what)
+		}
+	}
+}
+
+// TestBadNonces issues although every second nonce is refused.
+func TestBadNonces(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	conf := s.conf()
+	conf.Env = []string{"PEBBLE_WFE_NONCEREJECT=50"}
+	ca := newAuthority(t, conf)
+	k := keep(t, s, Options{})
+	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}})
+	k.await(1)
+	if ca.log.count("Intentionally rejecting") == 0 && !strings.Contains(ca.log.String(), "once") {
+		t.Error("Pebble refused no nonce: the test shows nothing")
+	}
+}
+
+// TestAuthorityLostAccount orders from an authority that has forgotten us.
+func TestAuthorityLostAccount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	ca := newAuthority(t, s.conf())
+	k := keep(t, s, Options{})
+	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}})
+	k.await(1)
+	ca.stop()
+	before := ca.log.count("sign-me-up")
+	ca.start() // with an empty memory
+	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}})
+	if err := k.Renew("data"); err != nil {
+		t.Fatal(err)
+	}
+	k.await(2)
+	if n := ca.log.count("sign-me-up") - before; n != 1 {
+		t.Errorf("signed up %d times, want once", n)
+	}
+	if f := k.one().Failures; len(f) != 0 {
+		t.Errorf("the first try failed: %+v", f)
+	}
+}
+
+// TestIssuersInTurn takes the second authority when the first refuses the name.
+func TestIssuersInTurn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	conf := s.conf()
+	conf.Blocked = []string{"data.example.test"}
+	first := newAuthority(t, conf)
+	second := newAuthority(t, s.conf())
+	k := keep(t, s, Options{Backoff: []time.Duration{time.Hour}})
+	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{first.issuer(), second.issuer()}})
+	if p := k.await(1); p.Issuer != second.url {
+		t.Errorf("issued by %s, want %s", p.Issuer, second.url)
+	}
+	eventually(t, 5*time.Second, "the refusal is in the status", func() bool {
+		f := k.one().Failures
+		return len(f) == 1 && f[0].Issuer == first.url && strings.Contains(f[0].Error, "rejectedIdentifier")
+	})
+	if n := first.log.count("POST /order-plz"); n != 1 {
+		t.Errorf("the first was asked %d times, want once", n)
+	}
+}
+
+// TestFailuresWait counts the orders of a name that nobody answers for, over
+// restarts too.
+func TestFailuresWait(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	conf := s.conf()
+	conf.HTTPPort = 1 // where nobody listens
+	ca := newAuthority(t, conf)
+	dir := t.TempDir()
+	opts := Options{Dir: dir, Backoff: []time.Duration{500 * time.Millisecond, time.Hour}}
+	req := Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}, Challenges: []string{HTTP01}}
+	k := keep(t, s, opts)
+	k.ensure(req)
+	waits := func(k *kept) func() bool {
+		return func() bool {
+			st := k.one()
+			return st.Phase == Waiting && len(st.Failures) == 1 && st.Failures[0].Count == 2 && time.Until(st.NextTry) > 50*time.Minute
+		}
+	}
+	eventually(t, 30*time.Second, "the second failure waits an hour", waits(k))
+	k.stop()
+	orders := ca.log.count("Added order")
+	if orders < 2 {
+		t.Fatalf("%d orders, want two or more", orders)
+	}
+	again := keep(t, s, opts)
+	again.ensure(req)
+	eventually(t, 10*time.Second, "the wait goes on after a restart", waits(again))
+	if n := ca.log.count("Added order"); n != orders {
+		t.Errorf("the restart made %d orders", n-orders)
+	}
+	req.Challenges = []string{TLSALPN01} // a changed request is tried at once
+	again.ensure(req)
+	again.await(1)
+}
+
+// TestRetryAfterWins obeys an authority that says when to come again.
+func TestRetryAfterWins(t *testing.T) {
+	t.Parallel()
+	var asked sync.Map
+	var srv *httptest.Server
+	srv = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := asked.LoadOrStore(r.URL.Path, 0)
+		asked.Store(r.URL.Path, n.(int)+1)
+		switch r.URL.Path {
+		case "/dir":
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"newNonce": "%[1]s/nonce", "newAccount": "%[1]s/account", "newOrder": "%[1]s/order"}`, srv.URL)
+		case "/nonce":
+			w.Header().Set("Replay-Nonce", "bm9uY2U")
+		default:
+			w.Header().Set("Retry-After", "7200")
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusTooManyRequests)
+			fmt.Fprint(w, `{"type": "urn:ietf:params:acme:error:rateLimited", "status": 429, "detail": "too many new accounts"}`)
+		}
+	}))
+	defer srv.Close()
+	k := keep(t, nil, Options{Backoff: []time.Duration{50 * time.Millisecond}})
+	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{{Directory: srv.URL + "/dir", Roots: pemOf(srv.Certificate())}}})
+	eventually(t, 10*time.Second, "the time that was named is waited for", func() bool {
+		st := k.one()
+		left := time.Until(st.NextTry)
+		return st.Phase == Waiting && len(st.Failures) == 1 && st.Failures[0].Said && left > 110*time.Minute && left < 121*time.Minute
+	})
+	if err := k.Renew("data"); err != nil { // not even who asks for it goes against that
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the wish to renew is looked at", func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.Manager.mu.Lock()
+		defer k.Manager.mu.Unlock()
+		return !k.entries["data"].force && !k.entries["data"].busy
+	})
+	if n, _ := asked.Load("/account"); n != 1 {
+		t.Errorf("the authority was asked for an account %v times, want once", n)
+	}
+}
+
+// TestRedirectIsRefused says so, rather than ask somebody else.
+func TestRedirectIsRefused(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewTLSServer(http.RedirectHandler("https://127.0.0.1:1/dir", http.StatusFound))
+	defer srv.Close()
+	k := keep(t, nil, Options{Backoff: []time.Duration{time.Hour}})
+	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{{Directory: srv.URL, Roots: pemOf(srv.Certificate())}}})
+	eventually(t, 20*time.Second, "the redirect is refused", func() bool {
+		f := k.one().Failures
+		return len(f) == 1 && strings.Contains(f[0].Error, "no redirect is followed")
+	})
+}
+
+// TestDamageIsRepaired cuts files as a crash of another file system might, and
+// removes one: what is there is kept, and what is lost is ordered again.
+func TestDamageIsRepaired(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	ca := newAuthority(t, s.conf())
+	dir := t.TempDir()
+	req := Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}}
+	k := keep(t, s, Options{Dir: dir})
+	k.ensure(req)
+	first := leaf(t, k.await(1))
+	pair := filepath.Join(dir, "pairs", "data.json")
+	if err := os.Remove(pair); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the pair that was deleted is back", func() bool { _, err := os.Stat(pair); return err == nil })
+	k.stop()
+	if n := ca.log.count("Added order"); n != 1 {
+		t.Fatalf("%d orders, want 1", n)
+	}
+	text, err := os.ReadFile(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := filepath.Glob(filepath.Join(dir, "accounts", "*.json"))
+	if err != nil || len(accounts) != 1 {
+		t.Fatalf("accounts %v, %v", accounts, err)
+	}
+	other, err := encodeKeyOf(P256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mixed := strings.Replace(string(text), strings.ReplaceAll(first.Key, "\n", `\n`), strings.ReplaceAll(string(other), "\n", `\n`), 1)
+	if mixed == string(text) {
+		t.Fatal("the key was not exchanged")
+	}
+	for what, damage := range map[string]func() error{
+		"a pair that was cut":        func() error { return os.Truncate(pair, int64(len(text)/2)) },
+		"an empty pair":              func() error { return os.Truncate(pair, 0) },
+		"a key of another pair":      func() error { return os.WriteFile(pair, []byte(mixed), 0o600) },
+		"an account without its end": func() error { return errors.Join(os.Truncate(accounts[0], 90), os.Remove(pair)) },
+		"an empty state": func() error {
+			return errors.Join(os.Truncate(filepath.Join(dir, "states", "data.json"), 0), os.Remove(pair))
+		},
+		"a lock that nobody understands": func() error { return errors.Join(badLock(dir), os.Remove(pair)) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			if err := damage(); err != nil {
+				t.Fatal(err)
+			}
+			k := keep(t, s, Options{Dir: dir})
+			k.ensure(req)
+			leaf(t, k.await(1))
+			k.stop()
+			if _, err := k.store.pair("data"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "pairs", "*.damaged"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("damaged pairs kept for a look: %v, %v", left, err)
+	}
+}
+
+func badLock(dir string) error {
+	file := filepath.Join(dir, "locks", "order-data.lock")
+	long := time.Now().Add(-time.Hour)
+	return errors.Join(os.WriteFile(file, []byte("\x00\x00\x00"), 0o600), os.Chtimes(file, long, long))
+}
+
+// TestTwoProcessesOneOrder starts two managers on one directory at once.
+func TestTwoProcessesOneOrder(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	conf := s.conf()
+	conf.Env = []string{"PEBBLE_VA_ALWAYS_VALID=1"}
+	ca := newAuthority(t, conf)
+	dir := t.TempDir()
+	roots := write(t, t.TempDir(), "roots.pem", ca.roots)
+	var outs [2]string
+	var wait sync.WaitGroup
+	for i := range outs {
+		wait.Go(func() {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcess$", "-test.v")
+			cmd.Env = append(os.Environ(), "ACME_DIR="+dir, "ACME_URL="+ca.url, "ACME_ROOTS="+roots)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("process %d: %v\n%s", i, err, out)
+			}
+			_, after, _ := strings.Cut(string(out), "serial=")
+			outs[i], _, _ = strings.Cut(after, "\n")
+		})
+	}
+	wait.Wait()
+	if outs[0] == "" || outs[0] != outs[1] {
+		t.Errorf("the processes have the certificates %q and %q", outs[0], outs[1])
+	}
+	if n := ca.log.count("Added order"); n != 1 {
+		t.Errorf("%d orders, want 1", n)
+	}
+}
+
+// TestProcess is a process of TestTwoProcessesOneOrder.
+func TestProcess(t *testing.T) {
+	dir := os.Getenv("ACME_DIR")
+	if dir == "" {
+		return // run as a test of its own it has nothing to do
+	}
+	roots, err := os.ReadFile(os.Getenv("ACME_ROOTS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := keep(t, nil, Options{Dir: dir})
+	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{{Directory: os.Getenv("ACME_URL"), Profile: "default", Roots: roots}}})
+	fmt.Println("serial=" + leaf(t, k.await(1)).id)
+}
