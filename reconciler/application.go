@@ -49,6 +49,7 @@ func (r *Instance) apply(ctx context.Context, a application) error {
 		err = errSuperseded
 	}
 	stop()
+	r.tookOver = errors.Is(err, errSuperseded)
 	if err != nil {
 		return r.applyFailed(ctx, a, begin, err)
 	}

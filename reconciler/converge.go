@@ -329,6 +329,7 @@ func (r *Instance) prepareHeld(ctx context.Context, number int) (g Generation, t
 // notPrepared keeps the last good generation when a way to another one could
 // not be begun. cause is set when something else took over meanwhile.
 func (r *Instance) notPrepared(ctx context.Context, cause, err error) error {
+	r.tookOver = errors.Is(cause, errSuperseded)
 	if cause != nil {
 		return cause
 	}

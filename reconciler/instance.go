@@ -90,6 +90,7 @@ type Instance struct {
 	forced   bool         // this pass does not wait for a retry to be due
 	try      attempt
 	picked   string // digest of the followed reference that this pass chose
+	tookOver bool   // what was begun last was given up for something newer
 	waitsFor string // the deferral that was told last
 	routing  *routing
 	lastDeep time.Time

@@ -282,6 +282,33 @@ func TestNewerReleaseTakesOver(t *testing.T) {
 	})
 }
 
+// A channel that moves faster than the application starts does not keep it from
+// ever being up: a release that took over from another is waited for.
+func TestRestlessChannelKeepsNothingDown(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		h.apply(channelSpec())
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- h.inst.Run(ctx) }()
+		for range 12 {
+			h.engine.Push("app:stable", drivertest.SlowStart(8*time.Second))
+			h.inst.Trigger()
+			time.Sleep(5 * time.Second)
+		}
+		stood := 0
+		for _, rec := range h.history() {
+			if rec.Outcome == reconciler.Applied {
+				stood++
+			}
+		}
+		cancel()
+		<-done
+		if stood < 3 { // the first of all, and at least two in a minute
+			t.Errorf("%d stood in a minute", stood)
+		}
+	})
+}
+
 // The daemon is killed at each step of an upgrade, and what it finds in the
 // next life is finished: the newest release runs, or the one before.
 func TestUpgradeSurvivesAKillAtEachStep(t *testing.T) {

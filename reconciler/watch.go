@@ -8,7 +8,8 @@ import (
 
 // cancelWhenNewer returns a context that is cancelled when what is being
 // applied is no longer what counts: the newest commit wins (law 8), and so does
-// a newer release.
+// a newer release, once: a channel that moves faster than the application
+// starts would keep it from ever being up.
 func (r *Instance) cancelWhenNewer(ctx context.Context, doing, digest string) (context.Context, func()) {
 	return r.watch(ctx, doing, digest, nil)
 }
@@ -29,7 +30,7 @@ func (r *Instance) watchPull(ctx context.Context, doing, digest string) (context
 
 func (r *Instance) watch(ctx context.Context, doing, digest string, happened func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	w := watch{current: r.loaded, picked: r.picked, doing: doing,
+	w := watch{current: r.loaded, picked: r.picked, doing: doing, tookOver: r.tookOver,
 		s: situation{lastSpec: r.lastSpec(), last: r.lastTarget(), going: digest}}
 	done := make(chan struct{})
 	go func() {
@@ -55,7 +56,9 @@ type watch struct {
 	current loaded
 	picked  string // digest that was chosen
 	doing   string
-	s       situation
+	// tookOver says that it took the place of what was being applied before.
+	tookOver bool
+	s        situation
 }
 
 // outdated reports whether the newest revision, the registry or an operator
@@ -78,7 +81,7 @@ func (r *Instance) outdated(ctx context.Context, w watch) bool {
 	case d.choice == chooseHeld:
 		return w.doing != fmt.Sprintf("generation %d", d.generation)
 	case same: // nothing can have come but a release
-		return d.choice == chooseNew && !sameDigest(d.digest, w.picked) && d.digest != ""
+		return !w.tookOver && d.choice == chooseNew && !sameDigest(d.digest, w.picked) && d.digest != ""
 	case d.choice == chooseNew:
 		return w.doing != "new "+attemptKey(l.spec.Hash(), d.digest)
 	case d.choice == chooseLastGood:
