@@ -144,6 +144,11 @@ func (s *Store) loadOwn() (amiss []Drift) {
 			*f.into = &file{f.name, data, f.mode}
 		}
 	}
+	if s.csr != nil {
+		if _, err := pair.CSRKey(s.csr.data); err != nil {
+			s.csr, amiss = nil, append(amiss, Drift{csrName, Damaged, err.Error(), "a signing request"})
+		}
+	}
 	if s.key == nil {
 		s.key = s.recovered()
 	} else if _, err := pair.ParseKey(s.key.data); err != nil {

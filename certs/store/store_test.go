@@ -134,8 +134,10 @@ func TestKeyIsMadeOnce(t *testing.T) {
 
 func TestKeyIsNeverMadeOverAnother(t *testing.T) {
 	for name, prepare := range map[string]func(t *testing.T, file string){
-		"damaged":   func(t *testing.T, file string) { write(t, file, []byte("-----BEGIN PRIVATE KEY-----\nMII")) },
-		"encrypted": func(t *testing.T, file string) { write(t, file, []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIC\n-----END ENCRYPTED PRIVATE KEY-----\n")) },
+		"damaged": func(t *testing.T, file string) { write(t, file, []byte("-----BEGIN PRIVATE KEY-----\nMII")) },
+		"encrypted": func(t *testing.T, file string) {
+			write(t, file, []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIC\n-----END ENCRYPTED PRIVATE KEY-----\n"))
+		},
 		"a link":    func(t *testing.T, file string) { must(t, os.Symlink("/dev/null", file)) },
 		"directory": func(t *testing.T, file string) { must(t, os.Mkdir(file, 0o700)) },
 	} {
