@@ -7,15 +7,14 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"path"
+	"strings"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
 )
 
 func checkAge(r *Ref) error {
-	r.path = path.Join(r.place, r.path)
-	if r.place == "" || !fs.ValidPath(r.path) || r.path == "." || path.Clean(r.path) != r.path {
+	if r.path = strings.TrimSuffix(r.place+"/"+r.path, "/"); !fs.ValidPath(r.path) {
 		return invalid("write age://PATH, a path in the repository from its root")
 	}
 	return nil

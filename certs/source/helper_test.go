@@ -8,6 +8,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"io"
+	"log"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -55,12 +57,13 @@ type fake struct {
 func newFake(t *testing.T, tls bool) *fake {
 	t.Helper()
 	f := &fake{routes: map[string]http.HandlerFunc{}, seen: map[string]int{}}
+	f.Server = httptest.NewUnstartedServer(f)
+	f.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if tls {
-		f.Server = httptest.NewTLSServer(f)
+		f.StartTLS()
 	} else {
-		f.Server = httptest.NewServer(f)
+		f.Start()
 	}
-	f.Config.ErrorLog = nil
 	t.Cleanup(f.Close)
 	return f
 }

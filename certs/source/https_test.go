@@ -141,6 +141,7 @@ func TestHTTPSRefusesAnswers(t *testing.T) {
 			hides(t, fails(t, s, f.URL+"/c?t=secretquery", c.class, c.words...), "secretquery", "hush", "BEGIN")
 		})
 	}
+	f.on("/c", code(500))
 	if b, err := s.Fetch(t.Context(), f.URL+"/c", ""); err == nil || b.Version != "" {
 		t.Errorf("version %q of no content", b.Version)
 	}

@@ -101,7 +101,10 @@ func (r *Ref) split(rest string, s scheme) error {
 	if err != nil || strings.ContainsFunc(p, unicode.IsControl) {
 		return invalid("its path does not parse; write %s", s.form)
 	}
-	for part := range strings.SplitSeq(p, "/") {
+	if r.scheme != "https" && strings.HasSuffix(rest, "/") {
+		return invalid("it ends with a slash; write %s", s.form)
+	}
+	for part := range strings.SplitSeq(place+"/"+p, "/") {
 		if part == "." || part == ".." {
 			return invalid("its path has a part . or ..")
 		}
