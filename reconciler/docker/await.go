@@ -129,6 +129,8 @@ func (e *Engine) await(ctx context.Context, t reconciler.Target, w reconciler.Wa
 		}
 		done, reason := v.judge(in, time.Now())
 		switch {
+		case reason != "" && e.endedByOthers(ctx, &v, in):
+			// It comes back with the engine, or the engine is missed by then.
 		case reason != "":
 			return e.notReady(ctx, id, w, reason)
 		case done && v.completed:
@@ -157,6 +159,7 @@ type verdict struct {
 	seen      int       // restarts at the last look
 	since     time.Time // good without a break since
 	completed bool
+	goneSince time.Time // ended by others, and found so without a break since
 }
 
 // judge says whether the wait is over: fulfilled, or for the reason given
@@ -176,6 +179,7 @@ func (v *verdict) judge(in container.InspectResponse, now time.Time) (done bool,
 	case container.StateExited, container.StateDead:
 		return v.ended(st)
 	case container.StateRunning:
+		v.goneSince = time.Time{}
 	default: // created, paused, restarting, removing: not yet, or not any more
 		v.since = time.Time{}
 		return false, ""

@@ -62,6 +62,7 @@ type Engine struct {
 	// lockLimit is how long a process, or a lock of it, may outlive the stop of
 	// its container.
 	lockLimit time.Duration
+	toldLimit time.Duration // see toldLimit
 
 	mu  sync.Mutex
 	cli *client.Client
@@ -101,7 +102,7 @@ func New(opts Options) (*Engine, error) {
 		log = logrus.NewEntry(silent)
 	}
 	e := &Engine{
-		opts: opts, log: log, notes: newNotebook(opts.Memory), lockLimit: lockLimit,
+		opts: opts, log: log, notes: newNotebook(opts.Memory), lockLimit: lockLimit, toldLimit: toldLimit,
 		made: map[string]bool{}, making: map[string]bool{}, whose: map[string]string{},
 		prepared: map[string]map[string]bool{},
 	}

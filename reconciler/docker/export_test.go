@@ -11,6 +11,9 @@ import (
 // SetLockLimit bounds the waits for the end of a process and for locks.
 func (e *Engine) SetLockLimit(d time.Duration) { e.lockLimit = d }
 
+// SetToldLimit bounds the wait for what other hands or the engine ended.
+func (e *Engine) SetToldLimit(d time.Duration) { e.toldLimit = d }
+
 // CreateOnly makes the container of a service and does not start it.
 func (e *Engine) CreateOnly(ctx context.Context, t reconciler.Target, service string) error {
 	s := t.Spec.Services[service]

@@ -1,14 +1,19 @@
 package docker_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/examples/registry"
+	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/reconciler/docker"
 	"github.com/fairlead/fairlead/reconciler/drivertest"
 )
@@ -38,6 +43,27 @@ func TestContractEngineRestart(t *testing.T) {
 			},
 		}
 	})
+}
+
+// What other hands stop while it is waited for says nothing of the image until
+// it stays away; what ends by itself does at once (TestNotReadyHasTheLastLines).
+func TestStoppedByOthersIsNoVerdict(t *testing.T) {
+	r := newRig(t, imagesOf(t, registry.Test(t)))
+	web := desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 1), Restart: desired.Restart{Name: "always"}}
+	tgt := r.deploy(r.target(web))
+	wait := reconciler.Wait{Service: "web", Replica: 1, Condition: desired.Started, Stable: time.Second}
+	r.Stop(r.instance + "-web-1")
+	back := time.AfterFunc(500*time.Millisecond, func() {
+		_ = r.raw.ContainerStart(t.Context(), r.instance+"-web-1", container.StartOptions{})
+	})
+	defer back.Stop()
+	r.check(r.engine.Await(t.Context(), tgt, wait))
+	r.Stop(r.instance + "-web-1")
+	r.engine.SetToldLimit(time.Second)
+	var nr *reconciler.NotReady
+	if err := r.engine.Await(t.Context(), tgt, wait); !errors.As(err, &nr) || !strings.HasPrefix(nr.Reason, "exited with code") {
+		t.Errorf("stays away: %v", err)
+	}
 }
 
 func engineApart(t *testing.T, root, command string) {
