@@ -98,7 +98,7 @@ func options() []option {
 		{flag: "front-access-log", env: "FAIRLEAD_FRONT_ACCESS_LOG", key: "front.accessLog", kind: "NUMBER", help: "log one of so many requests; 0: none (default 0)", set: one(setAccessLog)},
 		{flag: "registry-ca-file", env: "FAIRLEAD_REGISTRY_CA_FILE", key: "registry.caFile", kind: "FILE", help: "certificates of a private authority that registries may use, beside the system's", set: file(func(s *settings) *string { return &s.Registry.CAFile })},
 		{flag: "registry-insecure", env: "FAIRLEAD_REGISTRY_INSECURE", key: "registry.insecure", kind: "HOST", list: true, help: "registry, HOST:PORT, that may be asked by plain HTTP; may be repeated", set: setInsecure},
-		{flag: "registry-mirror", env: "FAIRLEAD_REGISTRY_MIRROR", key: "registry.mirrors", kind: "HOST=URL", list: true, help: "mirror that is asked before a registry, as docker.io=https://mirror.acme.com; may be repeated", set: setMirrors},
+		{flag: "registry-mirror", env: "FAIRLEAD_REGISTRY_MIRROR", key: "registry.mirrors", kind: "HOST=URL", list: true, help: "mirror of a registry, as docker.io=https://mirror.acme.com; may be repeated", set: setMirrors},
 		{flag: "listen", env: "FAIRLEAD_LISTEN", key: "server.listen", kind: "ADDRESS", help: "TCP address of the API (not supported by this version)", set: one(refuseListen)},
 	}
 }
