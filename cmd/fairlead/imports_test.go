@@ -86,6 +86,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"certs/store":       {[]string{"certs/pair"}, nil},
 		"certs/acme": {nil, []string{"github.com/caddyserver/certmagic", "github.com/mholt/acmez", "github.com/libdns/libdns", "github.com/miekg/dns",
 			"github.com/sirupsen/logrus"}},
+		"certs/acme/dns01": {nil, []string{"github.com/libdns/libdns", "github.com/miekg/dns"}},
 		"reconciler/registry": {[]string{"desired", "reconciler", "release"}, []string{"github.com/google/go-containerregistry",
 			"github.com/sirupsen/logrus", "golang.org/x/time"}},
 		"server": {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang"}},
