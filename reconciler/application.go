@@ -65,6 +65,7 @@ func (r *Instance) executorOf(a application, begin Entry, log *logrus.Entry) *ex
 		t.Spec.Smoke = nil
 	}
 	x := r.newExecutor(log, t, a.planned.Actions, begin.Touched)
+	x.deploys = a.kind == "deploy"
 	if a.kind != "heal" {
 		x.baking = func() { r.setStatus(func(s *Status) { s.Phase = PhaseBaking }) }
 	}

@@ -34,6 +34,7 @@ type executor struct {
 
 	routing *routing
 	prober  Prober
+	deploys bool        // it makes something new
 	baking  func()      // called when everything is ready and has to stay so; may be nil
 	smoked  atomic.Bool // the smoke steps were made while switching
 	held    holds

@@ -133,7 +133,7 @@ func firstOf(errs ...error) error {
 // requests to what was touched. Requests that are held meanwhile are not kept
 // longer than their route allows: what is healthy by then gets them.
 func (x *executor) probeAndAdmit(ctx context.Context) error {
-	if check := x.target.Spec.Check; check != nil && !slices.Contains(x.touched, check.Service) {
+	if check := x.target.Spec.Check; check != nil && !slices.Contains(x.touched, check.Service) { // a deployment touched what it needs
 		if err := x.checkHealth(ctx); err != nil { // else it was asked already
 			return err
 		}
@@ -340,8 +340,12 @@ func (x *executor) asked(ctx context.Context, c Container, err error) error {
 	return err
 }
 
-// concerns reports whether a service, or something that it needs, was touched.
+// concerns reports whether a service was touched, or, by a deployment, something
+// that it needs. A heal answers only for what it heals.
 func (x *executor) concerns(service string) bool {
+	if !x.deploys {
+		return slices.Contains(x.touched, service)
+	}
 	seen := map[string]bool{}
 	var reaches func(string) bool
 	reaches = func(name string) bool {

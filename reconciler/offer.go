@@ -15,8 +15,10 @@ import (
 func (r *Instance) decideNow(ctx context.Context, l loaded, m memo) (decision, memo, error) {
 	s := situation{spec: l.spec, loadErr: l.err, memo: m, lastSpec: r.lastSpec(), last: r.lastTarget(), now: time.Now()}
 	if l.err == nil {
-		_, rests := suspended(s) // who suspends does not want to wait for a registry that is down
-		s.offer = r.ask(ctx, l.spec, r.forced && !rests)
+		// An old answer would make a generation that the next pass replaces. But
+		// who suspends does not want to wait for a registry that is down.
+		_, rests := suspended(s)
+		s.offer = r.ask(ctx, l.spec, !rests && (r.forced || l.spec.Follow != nil && !s.runsRef()))
 	}
 	d := decide(s)
 	if d.askBusy {
@@ -81,6 +83,9 @@ func (r *Instance) askBusy(ctx context.Context, check desired.BusyCheck) bool {
 	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
 	defer cancel()
 	base := "http://" + check.Host
+	if check.TLS {
+		base = "https://" + check.Host
+	}
 	if check.Service != "" {
 		have, err := r.cfg.Driver.Observe(ctx, r.cfg.Name, false)
 		if err != nil {
@@ -158,7 +163,7 @@ func (r *Instance) showRelease(l loaded, s situation, d decision) {
 	if err := s.offer.failed(); err != nil {
 		show.Error = err.Error()
 	}
-	status, reason, message := releaseCondition(f, s.offer, show)
+	status, reason, message := releaseCondition(f, s.offer, show, s.runsRef())
 	r.setStatus(func(st *Status) { st.Release = show; st.set(s.now, ReleaseReady, status, reason, message) })
 }
 
@@ -169,7 +174,10 @@ func (o *offer) failed() error {
 	return o.release.Err
 }
 
-func releaseCondition(f *desired.Follow, o *offer, show *ReleaseStatus) (ConditionStatus, string, string) {
+// releaseCondition says how it stands with what is followed; stands says that
+// what is applied follows the same reference.
+func releaseCondition(f *desired.Follow, o *offer, show *ReleaseStatus, stands bool) (ConditionStatus, string, string) {
+	other := !sameDigest(show.Running, show.Newest)
 	switch err := o.failed(); {
 	case show.Deferred != nil:
 		message := show.Deferred.Message
@@ -183,11 +191,11 @@ func releaseCondition(f *desired.Follow, o *offer, show *ReleaseStatus) (Conditi
 		return "Unknown", "RegistryUnreachable", err.Error()
 	case show.Deprecated != "":
 		return "False", "Deprecated", "what runs was taken back by its makers (" + show.Deprecated + ")"
-	case f.Channel == "" && !sameDigest(show.Running, show.Newest) && show.Running != "" && show.Newest != "":
+	case f.Channel == "" && stands && other && show.Running != "" && show.Newest != "":
 		return "True", "Pinned", fmt.Sprintf("%s means another digest now (%s); the pin keeps what runs", f.Ref, shortDigest(show.Newest))
-	case f.Channel == "":
+	case f.Channel == "" && !other:
 		return "True", "Pinned", f.Ref
-	case !sameDigest(show.Running, show.Newest):
+	case other:
 		return "False", "Waiting", fmt.Sprintf("%s means %s, which is not applied yet", f.Ref, o.release.name())
 	}
 	return "True", "Current", fmt.Sprintf("%s is %s", f.Ref, o.release.name())

@@ -133,6 +133,27 @@ func TestCommitsBesideAQuarantinedRelease(t *testing.T) {
 	})
 }
 
+// A commit is answered with what its reference means now, not with what it meant
+// when it was asked for last.
+func TestCommitAsksAnew(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		h.engine.Push("app:dev", drivertest.Healthy())
+		h.apply(channelSpec())
+		c.ages = true // from here on only a fresh question sees news
+		h.engine.Push("app:dev", drivertest.Healthy())
+		dev := acme(service("app", "app:dev"))
+		dev.Follow = &desired.Follow{Ref: "app:dev", Channel: "dev", Every: time.Hour}
+		h.apply(dev)
+		h.runs(h.digest("app:dev"))
+		h.engine.Push("app:dev", drivertest.Healthy())
+		before := h.digest("app:dev")
+		if h.inst.Once(t.Context()); h.history()[0].Generation != 3 {
+			t.Errorf("a pass that was asked for looks for news: generation %d", h.history()[0].Generation)
+		}
+		h.runs(before)
+	})
+}
+
 func TestWindowOpensAndTheReleaseIsTaken(t *testing.T) {
 	channelTest(t, func(t *testing.T, h *house, c *channels) {
 		spec := channelSpec() // the bubble's clock begins at midnight, 2000-01-01, a Saturday

@@ -130,8 +130,10 @@ func (s *street) nobodyNoticed() load.Report {
 }
 
 func TestSwitchUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, order := range []string{"stop-first", "start-first"} {
 		t.Run(order, func(t *testing.T) {
+			t.Parallel()
 			spec := streetSpec()
 			if order == "start-first" {
 				spec = startFirst(spec)
@@ -178,6 +180,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 // keep users waiting for an application that answers; one that says no in the
 // end still undoes the release.
 func TestInterruptionDoesNotWaitForTheHealthCheck(t *testing.T) {
+	t.Parallel()
 	spec := streetSpec()
 	spec.HealthTimeout = 30 * time.Second
 	s := newStreet(t, spec, &build{version: "1"})
@@ -198,6 +201,7 @@ func TestInterruptionDoesNotWaitForTheHealthCheck(t *testing.T) {
 // A container that dies under load comes back without a failed request, and
 // so does one whose daemon was killed while it was being replaced.
 func TestHealUnderLoad(t *testing.T) {
+	t.Parallel()
 	s := newStreet(t, streetSpec(), &build{version: "1"})
 	s.engine.RemoveContainer("acme-app-1")
 	s.once()
@@ -223,6 +227,7 @@ func TestHealUnderLoad(t *testing.T) {
 // What is healthy gets the held requests before they have waited too long, also
 // when the smoke steps take longer.
 func TestHeldRequestsAreNotKeptForSlowSmokeSteps(t *testing.T) {
+	t.Parallel()
 	spec := streetSpec()
 	spec.Front[0].Hold = 8 * time.Second
 	pause := desired.Duration(9 * time.Second)
@@ -239,7 +244,37 @@ func TestHeldRequestsAreNotKeptForSlowSmokeSteps(t *testing.T) {
 	s.nobodyNoticed()
 }
 
+// A heal answers for what it heals: that something else is down at the time is
+// healed next, and is no failure of the first.
+func TestHealAsksOnlyWhatItHeals(t *testing.T) {
+	t.Parallel()
+	spec := streetSpec()
+	spec.Services["db"] = service("db", "db:1")
+	app := spec.Services["app"]
+	app.DependsOn = []desired.Dependency{{Service: "db", Condition: desired.Started, Required: true}}
+	spec.Services["app"] = app
+	s := newStreet(t, spec, &build{version: "1"})
+	s.engine.RemoveContainer("acme-db-1")
+	s.engine.Hook = func(step string) error {
+		if strings.HasPrefix(step, "start ") && strings.Contains(step, "db") {
+			go s.engine.Kill("acme-app-1")
+		}
+		return nil
+	}
+	s.once()
+	s.engine.Hook = nil
+	s.once()
+	for _, rec := range s.history() {
+		if rec.Outcome != reconciler.Applied {
+			t.Errorf("%s %s: %s", rec.Kind, rec.Outcome, rec.Reason)
+		}
+	}
+	s.converged(spec)
+	s.nobodyNoticed()
+}
+
 func TestBusyApplicationHoldsAnUpgradeBack(t *testing.T) {
+	t.Parallel()
 	spec := streetSpec()
 	spec.Smoke = nil
 	spec.Follow.Busy = &desired.BusyCheck{Service: "app", Host: "app:8000", Port: drivertest.DefaultPort, Path: "/busy", Field: "locked", MaxDefer: time.Hour}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/desired/compose"
 )
 
 func (c *cli) validateCommand() *cobra.Command {
@@ -153,7 +154,7 @@ func instancesIn(tree fs.FS, dir, rootName string) ([]string, desired.Problems, 
 }
 
 func validateOne(tree fs.FS, dir, rootName string) (validated, error) {
-	spec, err := load(settings{Repo: rootName})(tree, dir, nil)
+	spec, err := desired.Load(desired.Input{Tree: tree, Dir: dir, RootName: rootName, Compose: compose.Load, AnyHost: true})
 	v := validated{OK: err == nil}
 	var problems desired.Problems
 	if errors.As(err, &problems) {
