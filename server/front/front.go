@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"net/netip"
@@ -22,6 +23,9 @@ type Options struct {
 	Certificates Certificates
 	// ACME answers /.well-known/acme-challenge/ on the plain listener.
 	ACME http.Handler
+	// ACMECertificate answers clients that offer acme-tls/1 alone (RFC 8737):
+	// its second result says whether a client is one of them. nil: there are none.
+	ACMECertificate func(*tls.ClientHelloInfo) (*tls.Certificate, bool)
 	// TrustedProxies are the peers whose X-Forwarded-* headers are believed.
 	TrustedProxies []netip.Prefix
 	// AccessEvery logs one in so many requests, and every answer from 500 on;

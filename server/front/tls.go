@@ -10,6 +10,10 @@ import (
 // encryption and forward secrecy, or 1.3. The curves are Go's own list, since
 // naming any would take ML-KEM out of it.
 func (f *Front) tlsConfig() *tls.Config {
+	protocols := []string{"h2", "http/1.1"}
+	if f.opts.ACMECertificate != nil {
+		protocols = append(protocols, "acme-tls/1")
+	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		CipherSuites: []uint16{
@@ -20,14 +24,20 @@ func (f *Front) tlsConfig() *tls.Config {
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
 			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
-		NextProtos:     []string{"h2", "http/1.1"},
+		NextProtos:     protocols,
 		GetCertificate: f.certificate,
 	}
 }
 
 // certificate chooses what a client is shown. Without one the handshake ends
-// with the alert unrecognized_name.
+// with the alert unrecognized_name. An authority that checks a challenge is
+// served first: its name need not have a route yet.
 func (f *Front) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if f.opts.ACMECertificate != nil {
+		if cert, challenge := f.opts.ACMECertificate(hello); challenge {
+			return cert, nil
+		}
+	}
 	rt := f.greet(hello)
 	if rt == nil {
 		return nil, nil

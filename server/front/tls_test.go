@@ -2,6 +2,8 @@ package front
 
 import (
 	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
@@ -204,5 +206,46 @@ func TestSelfSignedIsMadeForItsHosts(t *testing.T) {
 	renewed, err := f.Certificate("a.test", spec)
 	if err != nil || !renewed.Leaf.NotAfter.After(leaf.NotAfter) || !leaf.PublicKey.(*ecdsa.PublicKey).Equal(renewed.Leaf.PublicKey) {
 		t.Errorf("not renewed on the same key: until %s, %v", renewed.Leaf.NotAfter, err)
+	}
+}
+
+// TestAuthorityIsShownItsCertificate answers acme-tls/1 for a name that has no
+// route, and nobody else with it.
+func TestAuthorityIsShownItsCertificate(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, _, err := makeSelfSigned([]string{"proof.test"}, key, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := start(t, Options{ACMECertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, bool) {
+		if !slices.Equal(hello.SupportedProtos, []string{"acme-tls/1"}) {
+			return nil, false
+		}
+		if hello.ServerName != "proof.test" {
+			return nil, true
+		}
+		return proof, true
+	}})
+	h.set(routeTo(newBackend(t, "b", hello("b"))))
+
+	s, err := h.shake(&tls.Config{ServerName: "proof.test", NextProtos: []string{"acme-tls/1"}})
+	if err != nil || s.NegotiatedProtocol != "acme-tls/1" || s.PeerCertificates[0].VerifyHostname("proof.test") != nil {
+		t.Errorf("the authority: protocol %q, %v", s.NegotiatedProtocol, err)
+	}
+	if _, err := h.shake(&tls.Config{ServerName: "app.test", NextProtos: []string{"acme-tls/1"}}); err == nil {
+		t.Error("an authority without a challenge is shown a certificate")
+	}
+	s, err = h.shake(&tls.Config{NextProtos: []string{"h2", "http/1.1", "acme-tls/1"}})
+	if err != nil || s.NegotiatedProtocol != "h2" || s.PeerCertificates[0].VerifyHostname("app.test") != nil {
+		t.Errorf("a browser: protocol %q, %v", s.NegotiatedProtocol, err)
+	}
+	mustGet(t, h.client(true), "https://app.test/", 200, "b")
+	none := start(t, Options{})
+	none.set(routeTo(newBackend(t, "c", hello("c"))))
+	if s, err := none.shake(&tls.Config{NextProtos: []string{"acme-tls/1"}}); err == nil {
+		t.Errorf("without the hook it negotiates %q", s.NegotiatedProtocol)
 	}
 }
