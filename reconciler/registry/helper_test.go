@@ -1,14 +1,12 @@
 package registry_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -120,22 +118,6 @@ type login struct{ user, password string }
 
 func (l login) Resolve(authn.Resource) (authn.Authenticator, error) {
 	return &authn.Basic{Username: l.user, Password: l.password}, nil
-}
-
-// run follows in the background until the test ends.
-func run(t *testing.T, c *client.Client) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case <-done:
-		case <-time.After(30 * time.Second):
-			t.Error("Run does not end")
-		}
-	})
 }
 
 func write(t *testing.T, path string, data []byte) {
