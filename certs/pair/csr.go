@@ -12,17 +12,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // CSR makes a signing request in PEM, with all domains as subject alternative
-// names. Without a subject its common name is the first domain that fits.
+// names. Without a subject its common name is the first of the domains.
 func CSR(key crypto.Signer, subject Subject, domains []string) ([]byte, error) {
 	names, err := Domains(domains)
 	if err != nil {
 		return nil, fmt.Errorf("make signing request: %w", err)
 	}
-	name, err := subjectFor(subject, names).der()
+	name, err := subjectFor(subject, domains).der()
 	if err != nil {
 		return nil, fmt.Errorf("make signing request: %w", err)
 	}
@@ -46,7 +45,7 @@ func CSRMatches(csr []byte, key crypto.PublicKey, subject Subject, domains []str
 	if err != nil {
 		return err
 	}
-	name, err := subjectFor(subject, names).der()
+	name, err := subjectFor(subject, domains).der()
 	if err != nil {
 		return err
 	}
@@ -97,19 +96,11 @@ func parseCSR(data []byte) (*x509.CertificateRequest, error) {
 	return req, nil
 }
 
-func subjectFor(s Subject, names []string) Subject {
-	if len(s) > 0 {
-		return s
-	}
-	for _, n := range names {
-		if len(n) <= maxCN && !strings.HasPrefix(n, "*.") {
-			return Subject{{{"CN", n}}}
-		}
-	}
-	if cn := commonName(names); cn != "" {
+func subjectFor(s Subject, domains []string) Subject {
+	if cn := commonName(domains); len(s) == 0 && cn != "" {
 		return Subject{{{"CN", cn}}}
 	}
-	return nil
+	return s
 }
 
 // usageExtensions ask for what a server needs: some CAs copy nothing else.

@@ -189,8 +189,12 @@ func TestCSR(t *testing.T) {
 	if key, err := pair.CSRKey(csr); err != nil || pair.SPKI(key) != pair.SPKI(pub) {
 		t.Errorf("key of the request: %v", err)
 	}
-	if got := request(t, mustCSR(t, nil, "*.b.c", "d.e")).Subject.CommonName; got != "d.e" {
-		t.Errorf("default subject %q", got)
+	for want, domains := range map[string][]string{
+		"z.com": {"Z.com.", "a.com"}, "d.e": {"192.0.2.7", "*.b.c", "d.e"}, "*.b.c": {"*.b.c"}, "": {strings.Repeat("a.", 32) + "long.com"},
+	} {
+		if got := request(t, mustCSR(t, nil, domains...)).Subject.CommonName; got != want {
+			t.Errorf("of %v the common name is %q", domains, got)
+		}
 	}
 }
 

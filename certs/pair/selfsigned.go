@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -46,7 +47,7 @@ func SelfSigned(key crypto.Signer, domains []string, now time.Time, life time.Du
 	}
 	now = now.UTC().Truncate(time.Second)
 	leaf := &x509.Certificate{
-		SerialNumber: serial.Add(serial, big.NewInt(1)), Subject: pkix.Name{Organization: []string{selfSignedBy}, CommonName: commonName(names)},
+		SerialNumber: serial.Add(serial, big.NewInt(1)), Subject: pkix.Name{Organization: []string{selfSignedBy}, CommonName: commonName(domains)},
 		NotBefore: now.Add(-Back), NotAfter: now.Add(life),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
@@ -72,14 +73,22 @@ func IsSelfSigned(c *x509.Certificate) bool {
 	return c != nil && slices.Equal(c.Subject.Organization, []string{selfSignedBy}) && selfIssued(c)
 }
 
-// commonName is the first name that fits, for people: clients ignore it.
-func commonName(names []string) string {
-	for _, n := range names {
-		if len(n) <= maxCN {
-			return n
+// commonName is the first domain that fits, rather no wildcard and no address.
+// It is for people: clients ignore it.
+func commonName(domains []string) (cn string) {
+	for _, d := range domains {
+		d = strings.TrimSuffix(strings.ToLower(d), ".")
+		_, err := netip.ParseAddr(d)
+		plain := err != nil && !strings.HasPrefix(d, "*.")
+		switch {
+		case len(d) > maxCN:
+		case plain:
+			return d
+		case cn == "":
+			cn = d
 		}
 	}
-	return ""
+	return cn
 }
 
 // split sorts names into domains and addresses.

@@ -179,6 +179,8 @@ func (d *delivery) compare(live string) (amiss []Drift) {
 	if info.Mode().Perm() != 0o755 {
 		amiss = append(amiss, Drift{live, Mode, fmt.Sprintf("%04o", info.Mode().Perm()), "0755"})
 	}
+	had, whole := d.had(live)
+	outdated := whole && !had.Equal(d.pair) // a renewal is no tampering
 	for _, f := range d.files {
 		name := path.Join(live, f.name)
 		if f.name == keystoreName {
@@ -188,33 +190,38 @@ func (d *delivery) compare(live string) (amiss []Drift) {
 		if drift == nil {
 			continue
 		}
-		if drift.Kind == Edited && d.another(live) {
-			drift.Kind, drift.Found, drift.Expected = Outdated, "another pair", fmt.Sprint(d.pair)
+		switch {
+		case drift.Kind == Edited && outdated:
+			drift = &Drift{name, Outdated, "another pair", fmt.Sprint(d.pair)}
+		case drift.Kind == Edited && f.name == keystoreName:
+			drift = &Drift{name, Edited, "damaged, or under another password", fmt.Sprint(d.pair)}
 		}
 		amiss = append(amiss, *drift)
 	}
 	return amiss
 }
 
-// another reports whether what is live is a whole pair, but not this one, so
-// that a renewed certificate is not reported as tampering.
-func (d *delivery) another(live string) bool {
-	chain, _, err := d.room.read(path.Join(live, fullchainName))
-	if err != nil {
-		if chain, _, err = d.room.read(path.Join(live, combinedName)); err != nil {
-			return false
+// had is the whole pair that is live, if there is one.
+func (d *delivery) had(live string) (pair.Pair, bool) {
+	readAll := func(name string) []byte {
+		data, _, err := d.room.read(path.Join(live, name))
+		if err != nil {
+			return nil // what is missing is no pair below
+		}
+		return data
+	}
+	combined := readAll(combinedName)
+	at := max(0, bytes.Index(combined, []byte("-----BEGIN PRIVATE KEY"))) // the key comes after the chain
+	for _, load := range []func() (pair.Pair, error){
+		func() (pair.Pair, error) { return pair.Load(readAll(fullchainName), readAll(privkeyName)) },
+		func() (pair.Pair, error) { return pair.Load(combined[:at], combined[at:]) },
+		func() (pair.Pair, error) { return pair.LoadPKCS12(readAll(keystoreName), d.Password) },
+	} {
+		if p, err := load(); err == nil {
+			return p, true
 		}
 	}
-	key, _, err := d.room.read(path.Join(live, privkeyName))
-	if err != nil { // a combined file has the key after the chain
-		i := bytes.Index(chain, []byte("-----BEGIN PRIVATE KEY"))
-		if i < 0 {
-			return false
-		}
-		chain, key = chain[:i], chain[i:]
-	}
-	had, err := pair.Load(chain, key)
-	return err == nil && !had.Equal(d.pair)
+	return pair.Pair{}, false
 }
 
 // keystore returns what is in a PKCS #12 file if it holds the pair under the

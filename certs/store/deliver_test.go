@@ -67,7 +67,7 @@ func TestDeliver(t *testing.T) {
 		t.Errorf("the same was written again, as %s", after)
 	}
 	for _, d := range deliver(t, second, target(dir)) {
-		if d.Kind != store.Outdated && !strings.HasSuffix(d.Path, ".p12") {
+		if d.Kind != store.Outdated {
 			t.Errorf("a renewal is reported as %s: %s", d.Kind, d)
 		}
 	}
@@ -90,6 +90,25 @@ func TestDeliver(t *testing.T) {
 	deliver(t, second, store.Target{Dir: dir, UID: -1, GID: -1})
 	if names, err := filepath.Glob(dir + "/[a-z]*"); err != nil || !slices.Equal(names, []string{dir + "/fullchain.pem", dir + "/privkey.pem"}) {
 		t.Errorf("in it is %v, %v", names, err)
+	}
+}
+
+func TestDeliverToldWhatWasThere(t *testing.T) {
+	key := newKey(t)
+	for _, f := range allFormats() {
+		to := target(newDir(t))
+		to.Formats = []store.Format{f}
+		p := realPair(t, key)
+		deliver(t, realPair(t, key), to)
+		for _, d := range deliver(t, p, to) {
+			if d.Kind != store.Outdated {
+				t.Errorf("%s: a renewal is reported as %s: %s", f, d.Kind, d)
+			}
+		}
+		to.Password = "another"
+		if amiss := deliver(t, p, to); (f == store.PKCS12) != (len(amiss) == 1 && amiss[0].Kind == store.Edited) {
+			t.Errorf("%s: another password: %v", f, amiss)
+		}
 	}
 }
 
