@@ -24,11 +24,18 @@ func (j *job) azureGet(ctx context.Context, who, endpoint, path, resource string
 		q := question{who: who, method: http.MethodGet, url: endpoint + path, header: h.Clone(), limit: limit, hide: []string{c.token}, guard: g}
 		q.header.Set("Authorization", "Bearer "+c.token)
 		a, err := j.ask(ctx, q)
-		if err != nil || a.status != http.StatusUnauthorized || try > 0 {
+		if err != nil || !azureExpired(a) || try > 0 {
 			return a, c, err
 		}
 		j.azure.drop(ctx, resource)
 	}
+}
+
+// azureExpired reports whether a token is no longer taken. Blob Storage may say
+// 403 to one that ended, with a code of its own.
+func azureExpired(a answer) bool {
+	code := a.header.Get("X-Ms-Error-Code")
+	return a.status == http.StatusUnauthorized || a.status == http.StatusForbidden && (code == "AuthenticationFailed" || code == "InvalidAuthenticationInfo")
 }
 
 func (f *Fetcher) azureToken(ctx context.Context, resource string) (credential, error) {

@@ -111,6 +111,12 @@ func TestBlobStorage(t *testing.T) {
 	if n := a.count("GET " + azureToken); n != 2 {
 		t.Errorf("%d tokens, want a second one after the first was refused", n)
 	}
+	before := a.count("GET " + azureToken) // a token that ended gets a 403 too, of another code
+	a.says(azureBlob, 403, "", "X-Ms-Error-Code", "AuthenticationFailed")
+	fails(t, s, ref, source.ErrForbidden, "AuthenticationFailed")
+	if n := a.count("GET "+azureToken) - before; n != 1 {
+		t.Errorf("%d tokens, want a new one", n)
+	}
 	a.says(azureBlob, 403, `<?xml version="1.0"?><Error><Code>AuthorizationPermissionMismatch</Code></Error>`, "X-Ms-Error-Code", "AuthorizationPermissionMismatch")
 	fails(t, s, ref, source.ErrForbidden, "AuthorizationPermissionMismatch", "Storage Blob Data Reader on the container tls of acmestore", "client ID c1")
 	a.says(azureBlob, 503, "", "X-Ms-Error-Code", "ServerBusy", "Retry-After", "7")
