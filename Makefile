@@ -29,7 +29,7 @@ build: need-go ## build bin/fairlead
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fairlead ./cmd/fairlead
 
 .PHONY: test
-test: need-go need-gcc engine oracle check ## run every check and test; brings up an engine first
+test: need-go need-gcc need-named engine oracle pebble check ## run every check and test; brings up an engine first
 	$(TEST) -race -p 2 ./...
 
 .PHONY: test-short
@@ -37,7 +37,7 @@ test-short: need-go ## run the tests that need no engine, no network and no C co
 	CGO_ENABLED=0 $(TEST) $(CORE)
 
 .PHONY: race
-race: need-go need-gcc engine oracle ## run tests with the race detector; PKG=./reconciler/... for some
+race: need-go need-gcc need-named engine oracle pebble ## run tests with the race detector; PKG=./reconciler/... for some
 	$(TEST) -race -p 2 $(PKG)
 
 .PHONY: check
@@ -88,6 +88,10 @@ engine: # bring up a Docker engine if none answers
 oracle: need-go # build docker compose from its own module once; the tests compare with it
 	@scripts/compose-oracle.sh
 
+.PHONY: pebble
+pebble: need-go # build the ACME server of the tests from its own module once
+	@scripts/pebble.sh
+
 .PHONY: need-go
 need-go:
 	@command -v $(GO) >/dev/null || { echo "$(GO) is missing: install Go 1.26 or newer from https://go.dev/dl/" >&2; exit 1; }
@@ -95,3 +99,8 @@ need-go:
 .PHONY: need-gcc
 need-gcc: # the race detector is linked by a C compiler
 	@scripts/need.sh gcc gcc libc6-dev
+
+.PHONY: need-named
+need-named: # a name server that takes dynamic updates; the package's own service is not to run on port 53
+	@PATH="$$PATH:/usr/sbin"; command -v named >/dev/null || { scripts/need.sh named bind9; \
+		systemctl disable --now named >/dev/null 2>&1 || true; }
