@@ -37,7 +37,7 @@ type Options struct {
 	MaxConns       int   // open connections of one listener; 10,000
 	MaxHeld        int   // requests held at a time; 10,000
 	MaxHeldRoute   int   // of one host; 4,000, which is 20 s of 200 requests a second
-	MaxHeldBytes   int64 // what the held requests' headers may take; 64 MiB
+	MaxHeldBytes   int64 // what the held requests may take, with what comes in of their bodies; 256 MiB
 	MaxHeaderBytes int   // of one request; 64 KiB
 
 	ReadHeaderTimeout time.Duration // also of a TLS handshake; 10 s
@@ -77,7 +77,7 @@ func (o *Options) fill() {
 	or(&o.MaxConns, 10_000)
 	or(&o.MaxHeld, 10_000)
 	or(&o.MaxHeldRoute, 4_000)
-	or(&o.MaxHeldBytes, 64<<20)
+	or(&o.MaxHeldBytes, 256<<20)
 	or(&o.MaxHeaderBytes, 64<<10)
 	or(&o.ReadHeaderTimeout, 10*time.Second)
 	or(&o.IdleTimeout, 2*time.Minute)

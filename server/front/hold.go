@@ -72,7 +72,7 @@ func (rt *route) hold(ctx context.Context, r *http.Request, arrived time.Time) e
 // enqueue lets a request wait. It is nil without an error when it need not.
 func (rt *route) enqueue(r *http.Request, arrived time.Time) (*waiter, error) {
 	f := rt.front
-	w := &waiter{arrived: arrived, bytes: headerBytes(r), go_: make(chan struct{})}
+	w := &waiter{arrived: arrived, bytes: heldBytes(r), go_: make(chan struct{})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := rt.state.Load()
@@ -106,8 +106,16 @@ func (rt *route) enqueue(r *http.Request, arrived time.Time) (*waiter, error) {
 	return w, nil
 }
 
-func headerBytes(r *http.Request) int64 {
+// heldBytes is what a request takes while it is held. The body of one over
+// HTTP/2 comes in as far as its stream's window goes; over HTTP/1.1 it stays
+// with the kernel.
+func heldBytes(r *http.Request) int64 {
 	n := waiterBytes + len(r.RequestURI)
+	if size := r.ContentLength; r.ProtoMajor == 2 && (size < 0 || size > streamWindow) {
+		n += streamWindow
+	} else if r.ProtoMajor == 2 {
+		n += int(size)
+	}
 	for k, values := range r.Header {
 		n += len(k)
 		for _, v := range values {

@@ -57,6 +57,9 @@ func (f *Front) ended(what string, err error) error {
 	return fmt.Errorf("serve %s: %w", what, err)
 }
 
+// streamWindow is how much of a body an HTTP/2 client may send before it is read.
+const streamWindow = 256 << 10
+
 // server is a server with its listener.
 type server struct {
 	*http.Server
@@ -72,7 +75,7 @@ func (f *Front) server(h http.Handler, l net.Listener) *server {
 		MaxHeaderBytes:    f.opts.MaxHeaderBytes,
 		ErrorLog:          log.New(&serverLog{f}, "", 0),
 		// A held request's body waits in the stream's window.
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerStream: 256 << 10, MaxReceiveBufferPerConnection: 1 << 20},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerStream: streamWindow, MaxReceiveBufferPerConnection: 1 << 20},
 	}}
 }
 
