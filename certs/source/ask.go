@@ -3,20 +3,15 @@ package source
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,12 +31,6 @@ type question struct {
 	trust  trust
 	direct bool // past the proxy
 	quick  bool // a service of this machine: it answers at once or not at all
-}
-
-// trust is what a server proves itself by, beside the system's authorities.
-type trust struct {
-	ca   []byte
-	pins []string
 }
 
 // answer is what came back, whole.
@@ -188,60 +177,6 @@ func (f *Fetcher) transport(q question) (*http.Transport, error) {
 	return tr, nil
 }
 
-// roots are the system's authorities, the host's and those of the reference.
-func (f *Fetcher) roots(ca []byte) (*x509.CertPool, error) {
-	if f.opts.CAFile == "" && len(ca) == 0 {
-		return nil, nil
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if f.opts.CAFile != "" {
-		data, err := readHostFile(f.opts.CAFile, false)
-		if err != nil {
-			return nil, err
-		}
-		if !pool.AppendCertsFromPEM(data) {
-			return nil, fail(ErrRefused, "fetch.caFile %s holds no certificate in PEM", f.opts.CAFile)
-		}
-	}
-	if len(ca) > 0 && !pool.AppendCertsFromPEM(ca) {
-		return nil, invalid("the bundle of authorities beside it holds no certificate in PEM")
-	}
-	return pool, nil
-}
-
-func parsePins(pins []string) (map[[32]byte]bool, error) {
-	want := map[[32]byte]bool{}
-	for _, p := range pins {
-		text := strings.TrimPrefix(strings.TrimPrefix(p, "sha256/"), "/") // curl writes two slashes
-		sum, err := base64.StdEncoding.DecodeString(text)
-		if err != nil || len(sum) != 32 || !strings.HasPrefix(p, "sha256/") {
-			return nil, invalid("its pin is not sha256/ and 32 bytes in base64")
-		}
-		want[[32]byte(sum)] = true
-	}
-	return want, nil
-}
-
-// checkPins runs after the chain was verified, on each connection.
-func checkPins(s tls.ConnectionState, want map[[32]byte]bool) error {
-	got := ""
-	for _, chain := range s.VerifiedChains {
-		for i, c := range chain {
-			sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
-			if want[sum] {
-				return nil
-			}
-			if i == 0 {
-				got = "sha256/" + base64.StdEncoding.EncodeToString(sum[:])
-			}
-		}
-	}
-	return fail(ErrForbidden, "no key of the server's chain is pinned; its own is %s", got)
-}
-
 // decode reads JSON of a service into v.
 func (a answer) decode(who string, v any) error {
 	if err := json.Unmarshal(a.body, v); err != nil {
@@ -276,39 +211,6 @@ func serviceGuard(endpoint string) (guard, error) {
 		return guard{}, fail(ErrRefused, "the endpoint of the service is not https://, which only this machine may do without")
 	}
 	return guard{loopback: loopback}, nil
-}
-
-// readHostFile reads a file that the operator named. One that holds a
-// credential must not be for everybody.
-func readHostFile(name string, secret bool) ([]byte, error) {
-	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would block
-	if err != nil {
-		return nil, fail(ErrRefused, "open %s: %s", name, cause(err))
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return nil, fail(ErrRefused, "stat %s: %s", name, cause(err))
-	case !info.Mode().IsRegular():
-		return nil, fail(ErrRefused, "%s is not a regular file", name)
-	case secret && info.Mode().Perm()&0o007 != 0:
-		return nil, fail(ErrRefused, "%s holds a credential and is open to everybody (%s); chmod 600 it", name, info.Mode().Perm())
-	}
-	data, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
-	if err != nil || len(data) > MaxSize {
-		return nil, fail(ErrRefused, "%s does not read, or is larger than %d bytes", name, MaxSize)
-	}
-	return data, nil
-}
-
-// cause is the system's word for an error of a file.
-func cause(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno.Error()
-	}
-	return fmt.Sprintf("%T", err)
 }
 
 // target shows where a redirect leads, without what may be secret of it.

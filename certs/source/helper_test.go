@@ -57,7 +57,13 @@ type fake struct {
 func newFake(t *testing.T, tls bool) *fake {
 	t.Helper()
 	f := &fake{routes: map[string]http.HandlerFunc{}, seen: map[string]int{}}
-	f.Server = httptest.NewUnstartedServer(f)
+	f.start(t, f, tls)
+	return f
+}
+
+// start serves h.
+func (f *fake) start(t testing.TB, h http.Handler, tls bool) {
+	f.Server = httptest.NewUnstartedServer(h)
 	f.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if tls {
 		f.StartTLS()
@@ -65,7 +71,6 @@ func newFake(t *testing.T, tls bool) *fake {
 		f.Start()
 	}
 	t.Cleanup(f.Close)
-	return f
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -181,7 +186,7 @@ func waits(t *testing.T, err error, want time.Duration) {
 	}
 }
 
-func write(t *testing.T, name string, data []byte, mode os.FileMode) string {
+func write(t testing.TB, name string, data []byte, mode os.FileMode) string {
 	t.Helper()
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(t.TempDir(), name)
