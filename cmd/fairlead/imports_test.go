@@ -84,6 +84,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"release":           {nil, nil},
 		"certs/pair":        {nil, []string{"software.sslmate.com/src/go-pkcs12"}},
 		"certs/store":       {[]string{"certs/pair"}, nil},
+		"certs/source":      {[]string{"reconciler"}, []string{"filippo.io/age", "github.com/sirupsen/logrus"}}, // the classes of errors
 		"certs/acme": {nil, []string{"github.com/caddyserver/certmagic", "github.com/mholt/acmez", "github.com/libdns/libdns", "github.com/miekg/dns",
 			"github.com/sirupsen/logrus"}},
 		"certs/acme/dns01": {nil, []string{"github.com/libdns/libdns", "github.com/miekg/dns"}},
@@ -130,6 +131,7 @@ func TestLibrariesHaveOneImporter(t *testing.T) {
 		"github.com/google/go-containerregistry/pkg/v1": "reconciler/registry",
 		"golang.org/x/time":                             "reconciler/registry",
 		"software.sslmate.com/src/go-pkcs12":            "certs/pair",
+		"filippo.io/age":                                "certs/source",
 		"github.com/caddyserver/certmagic":              "certs/acme",
 		"github.com/mholt/acmez":                        "certs/acme",
 	}
