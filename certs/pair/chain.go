@@ -14,9 +14,10 @@ import (
 const maxPaths = 32
 
 // leafOf returns the certificate that is meant to be served. With several for
-// the key the last one issued wins, whatever the order of the document. Without
-// one for the key it is the one that looks most like a leaf, and own is false.
-func leafOf(chain []*x509.Certificate, key crypto.Signer) (leaf *x509.Certificate, own bool) {
+// the key it is one for the domains, valid now, the last one issued, whatever the
+// order of the document. Without one for the key it is the one that looks most
+// like a leaf, and own is false.
+func leafOf(chain []*x509.Certificate, key crypto.Signer, domains []string, now time.Time) (leaf *x509.Certificate, own bool) {
 	var mine []*x509.Certificate
 	if key != nil {
 		mine = filter(chain, func(c *x509.Certificate) bool { return samePublic(c.PublicKey, key.Public()) })
@@ -30,8 +31,10 @@ func leafOf(chain []*x509.Certificate, key crypto.Signer) (leaf *x509.Certificat
 	if len(mine) == 0 {
 		mine = chain
 	}
+	covers := func(c *x509.Certificate) bool { return len(missing(c, domains)) == 0 }
+	valid := func(c *x509.Certificate) bool { return !now.Before(c.NotBefore) && !now.After(c.NotAfter) }
 	return slices.MinFunc(mine, func(a, b *x509.Certificate) int {
-		return cmp.Or(boolFirst(!a.IsCA, !b.IsCA), b.NotBefore.Compare(a.NotBefore), b.NotAfter.Compare(a.NotAfter), bytes.Compare(a.Raw, b.Raw))
+		return cmp.Or(boolFirst(!a.IsCA, !b.IsCA), boolFirst(covers(a), covers(b)), boolFirst(valid(a), valid(b)), b.NotBefore.Compare(a.NotBefore), b.NotAfter.Compare(a.NotAfter), bytes.Compare(a.Raw, b.Raw))
 	}), own
 }
 
@@ -100,7 +103,7 @@ func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, at time.Time) 
 		roots = x509.NewCertPool() // nil would mean those of the system, read from its files
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: between, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		Roots: roots, Intermediates: between, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	return err
 }

@@ -91,7 +91,7 @@ func Check(cand Candidate, rules Rules) Verdict {
 		return c.Verdict
 	}
 	unique := dedupe(certs)
-	leaf, own := leafOf(unique, key)
+	leaf, own := leafOf(unique, key, domains, rules.Now)
 	if key != nil && !own {
 		c.refuse(KeyMismatch, "the certificate is for the key "+SPKI(leaf.PublicKey), "the key "+SPKI(key.Public()),
 			"the CA signed another request, or the source holds another server's chain: send the CA the request of this host")
@@ -101,7 +101,7 @@ func Check(cand Candidate, rules Rules) Verdict {
 	c.arranged(certs, chain)
 	c.against(chain[0])
 	if key != nil && own {
-		c.Pair = Pair{chain, key}
+		c.Pair = Pair{chain, hold(key)}
 	}
 	return c.Verdict
 }
@@ -255,6 +255,7 @@ func (c *check) untrusted(chain []*x509.Certificate, err error) {
 	noCA := slices.IndexFunc(chain[1:], func(x *x509.Certificate) bool { return !x.IsCA })
 	switch {
 	case errors.As(err, &invalid) && invalid.Cert == chain[0] && invalid.Reason == x509.Expired: // is said already
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage && c.Problems.Has(WrongUsage): // as well
 	case noCA >= 0:
 		c.refuse(ChainInvalid, fmt.Sprintf("%.120q signed the certificate below it, and is no CA", chain[1+noCA].Subject.String()), "CA:TRUE", "ask the CA for its present chain")
 	case errors.As(err, &unknown) && len(chain) == 1 && selfIssued(top):

@@ -48,6 +48,10 @@ func TestCheckRefuses(t *testing.T) {
 	}
 	expiredCA := newCA(t, "Acme Old", c.root, life(-900*day, -day))
 	noCA := newCA(t, "Acme Clerk", c.root, func(x *x509.Certificate) { x.IsCA, x.KeyUsage = false, x509.KeyUsageDigitalSignature })
+	clientsCA := newCA(t, "Acme People", c.root, func(x *x509.Certificate) { x.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
+	narrowCA := newCA(t, "Acme Narrow", c.root, func(x *x509.Certificate) {
+		x.PermittedDNSDomains, x.PermittedDNSDomainsCritical = []string{"acme.net"}, true
+	})
 	weak := caWithKey(t, "Acme Weak", c.root, weakCurve(t))
 	live := func(changes ...change) pair.Pair {
 		p, err := pair.New([]*x509.Certificate{c.between.issue(t, c.key, changes...), c.between.cert}, c.key)
@@ -66,24 +70,26 @@ func TestCheckRefuses(t *testing.T) {
 		want  []pair.Code
 		says  string
 	}{
-		"key of another":    {[]*x509.Certificate{other.leaf, other.between.cert}, func(r *pair.Rules) { r.Roots = pool(other.root.cert) }, []pair.Code{pair.KeyMismatch}, "expected the key " + pair.SPKI(c.key.Public())},
-		"another name":      {chain(names("www.acme.com")), nil, []pair.Code{pair.NamesMissing}, "www.acme.com; expected also data.acme.com"},
-		"one name too few":  {good, func(r *pair.Rules) { r.Domains = []string{"data.acme.com", "api.acme.com"} }, []pair.Code{pair.NamesMissing}, "expected also api.acme.com"},
-		"common name only":  {chain(names()), nil, []pair.Code{pair.NamesMissing}, "ignore its common name"},
-		"expired":           {chain(life(-90*day, -day)), nil, []pair.Code{pair.Expired}, "expired on 2026-11-21"},
-		"ends before":       {chain(life(day, -day)), nil, []pair.Code{pair.BadLifetime}, "expected an end after the beginning"},
-		"a CA":              {chain(func(x *x509.Certificate) { x.IsCA = true }), nil, []pair.Code{pair.LeafIsCA}, "CA:TRUE"},
-		"for clients":       {chain(usage(x509.KeyUsageDigitalSignature, x509.ExtKeyUsageClientAuth)), nil, []pair.Code{pair.WrongUsage}, "lacks serverAuth"},
-		"cannot sign":       {chain(usage(x509.KeyUsageKeyEncipherment, x509.ExtKeyUsageServerAuth)), nil, []pair.Code{pair.WrongUsage}, "digitalSignature"},
-		"no intermediate":   {good[:1], nil, []pair.Code{pair.ChainIncomplete}, `whose issuer "CN=Acme Issuing" is neither`},
-		"unknown root":      {good, func(r *pair.Rules) { r.Roots = pool(other.root.cert) }, []pair.Code{pair.ChainIncomplete}, `"CN=Acme Root"`},
-		"no roots":          {good, func(r *pair.Rules) { r.Roots = nil }, []pair.Code{pair.ChainIncomplete}, "the CA's root"},
-		"old intermediate":  {[]*x509.Certificate{expiredCA.issue(t, c.key), expiredCA.cert}, nil, []pair.Code{pair.ChainExpired}, "Acme Old"},
-		"issuer is no CA":   {[]*x509.Certificate{noCA.issue(t, c.key), noCA.cert}, nil, []pair.Code{pair.ChainInvalid}, "is no CA"},
-		"weak intermediate": {[]*x509.Certificate{weak.issue(t, c.key), weak.cert}, nil, []pair.Code{pair.WeakKey}, "P-224"},
-		"older than live":   {good, func(r *pair.Rules) { r.Live = live(life(-5*day, 20*day)) }, []pair.Code{pair.OlderThanLive}, "on or later"},
-		"little left":       {chain(life(-80*day, time.Hour)), func(r *pair.Rules) { r.Live = live(life(-90*day, 2*time.Hour)) }, []pair.Code{pair.TooLittleLeft}, "at least 24h"},
-		"bad domains":       {good, func(r *pair.Rules) { r.Domains = []string{"žluť.cz"} }, []pair.Code{pair.NamesMissing}, "punycode"},
+		"key of another":        {[]*x509.Certificate{other.leaf, other.between.cert}, func(r *pair.Rules) { r.Roots = pool(other.root.cert) }, []pair.Code{pair.KeyMismatch}, "expected the key " + pair.SPKI(c.key.Public())},
+		"another name":          {chain(names("www.acme.com")), nil, []pair.Code{pair.NamesMissing}, "www.acme.com; expected also data.acme.com"},
+		"one name too few":      {good, func(r *pair.Rules) { r.Domains = []string{"data.acme.com", "api.acme.com"} }, []pair.Code{pair.NamesMissing}, "expected also api.acme.com"},
+		"common name only":      {chain(names()), nil, []pair.Code{pair.NamesMissing}, "ignore its common name"},
+		"expired":               {chain(life(-90*day, -day)), nil, []pair.Code{pair.Expired}, "expired on 2026-11-21"},
+		"ends before":           {chain(life(day, -day)), nil, []pair.Code{pair.BadLifetime}, "expected an end after the beginning"},
+		"a CA":                  {chain(func(x *x509.Certificate) { x.IsCA = true }), nil, []pair.Code{pair.LeafIsCA}, "CA:TRUE"},
+		"for clients":           {chain(usage(x509.KeyUsageDigitalSignature, x509.ExtKeyUsageClientAuth)), nil, []pair.Code{pair.WrongUsage}, "lacks serverAuth"},
+		"cannot sign":           {chain(usage(x509.KeyUsageKeyEncipherment, x509.ExtKeyUsageServerAuth)), nil, []pair.Code{pair.WrongUsage}, "digitalSignature"},
+		"no intermediate":       {good[:1], nil, []pair.Code{pair.ChainIncomplete}, `whose issuer "CN=Acme Issuing" is neither`},
+		"unknown root":          {good, func(r *pair.Rules) { r.Roots = pool(other.root.cert) }, []pair.Code{pair.ChainIncomplete}, `"CN=Acme Root"`},
+		"no roots":              {good, func(r *pair.Rules) { r.Roots = nil }, []pair.Code{pair.ChainIncomplete}, "the CA's root"},
+		"old intermediate":      {[]*x509.Certificate{expiredCA.issue(t, c.key), expiredCA.cert}, nil, []pair.Code{pair.ChainExpired}, "Acme Old"},
+		"issuer is no CA":       {[]*x509.Certificate{noCA.issue(t, c.key), noCA.cert}, nil, []pair.Code{pair.ChainInvalid}, "is no CA"},
+		"issuer is for clients": {[]*x509.Certificate{clientsCA.issue(t, c.key), clientsCA.cert}, nil, []pair.Code{pair.ChainInvalid}, "incompatible key usage"},
+		"issuer is for others":  {[]*x509.Certificate{narrowCA.issue(t, c.key), narrowCA.cert}, nil, []pair.Code{pair.ChainInvalid}, "not permitted"},
+		"weak intermediate":     {[]*x509.Certificate{weak.issue(t, c.key), weak.cert}, nil, []pair.Code{pair.WeakKey}, "P-224"},
+		"older than live":       {good, func(r *pair.Rules) { r.Live = live(life(-5*day, 20*day)) }, []pair.Code{pair.OlderThanLive}, "on or later"},
+		"little left":           {chain(life(-80*day, time.Hour)), func(r *pair.Rules) { r.Live = live(life(-90*day, 2*time.Hour)) }, []pair.Code{pair.TooLittleLeft}, "at least 24h"},
+		"bad domains":           {good, func(r *pair.Rules) { r.Domains = []string{"žluť.cz"} }, []pair.Code{pair.NamesMissing}, "punycode"},
 		"all at once": {[]*x509.Certificate{other.between.issue(t, other.key, names("x.y.z"), life(-9*day, -day), usage(x509.KeyUsageDigitalSignature, x509.ExtKeyUsageClientAuth))}, nil,
 			[]pair.Code{pair.ChainIncomplete, pair.Expired, pair.KeyMismatch, pair.NamesMissing, pair.WrongUsage}, ""},
 	}
@@ -202,6 +208,25 @@ func TestCheckOrderDoesNotMatter(t *testing.T) {
 			r.Fatalf("verdict %v, chain %d", v.Err(), len(v.Pair.Chain()))
 		}
 	})
+}
+
+// One key may have several certificates in a document.
+func TestCheckPicksTheLeaf(t *testing.T) {
+	c := newCompany(t)
+	for name, others := range map[string]change{
+		"for another name":                func(x *x509.Certificate) { names("www.acme.com")(x); x.NotBefore = now.Add(-day) },
+		"of the future":                   life(day, 90*day),
+		"of the past":                     life(-9*day, -day),
+		"issued before":                   life(-20*day, 100*day),
+		"for another name, of the future": func(x *x509.Certificate) { names("www.acme.com")(x); life(day, 90*day)(x) },
+	} {
+		for _, doc := range [][]*x509.Certificate{{c.between.issue(t, c.key, others), c.leaf, c.between.cert}, {c.leaf, c.between.issue(t, c.key, others), c.between.cert}} {
+			v := pair.Check(c.candidate(t, doc...), c.rules())
+			if !v.OK() || !v.Pair.Leaf().Equal(c.leaf) {
+				t.Errorf("%s: %v, %v", name, v.Pair, v.Err())
+			}
+		}
+	}
 }
 
 // A root that signed another CA's key: clients with the old root only need the

@@ -3,6 +3,7 @@ package pair_test
 import (
 	"bytes"
 	"crypto"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -349,19 +350,38 @@ func TestPairsBelongTogether(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestPairsDoNotPrintTheirKey(t *testing.T) {
-	key := testRSA(t)
-	p, err := pair.SelfSigned(key, []string{"a.b"}, now, 0)
-	if err != nil {
-		t.Fatal(err)
+	for _, key := range []crypto.Signer{testRSA(t), newKey(t, pair.Ed25519)} {
+		p, err := pair.SelfSigned(key, []string{"a.b"}, now, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		as, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		field := struct{ p pair.Pair }{p} // of which fmt asks no method
+		printed := fmt.Sprintf("%v %+v %#v %s %q %x %d %v", p, p, p, p, p, p, p, []any{&p, struct{ P pair.Pair }{p}}) + string(as) +
+			fmt.Sprintf("%v %+v %#v %x %s", field, field, field, field, field)
+		if !strings.Contains(printed, "CN=a.b") {
+			t.Errorf("prints as %.300s", printed)
+		}
+		holdsNoNumbers(t, printed, key)
 	}
-	as, err := json.Marshal(p)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// holdsNoNumbers fails when a private number is printed, in any base.
+func holdsNoNumbers(t *testing.T, printed string, key crypto.Signer) {
+	t.Helper()
+	var forms []string
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		forms = []string{k.D.String()[:20], k.D.Text(16)[:20], k.Primes[0].String()[:20], strings.Trim(fmt.Sprint(k.D.Bytes()[:6]), "[]")}
+	case ed25519.PrivateKey:
+		forms = []string{fmt.Sprintf("%x", []byte(k.Seed()[:8])), strings.Trim(fmt.Sprint([]byte(k.Seed()[:6])), "[]")}
 	}
-	printed := fmt.Sprintf("%v %+v %#v %s %q %x %d %v", p, p, p, p, p, p, p, []any{&p, struct{ P pair.Pair }{p}}) + string(as)
-	b, _ := pem.Decode(keyText(t, key))
-	d := key.(*rsa.PrivateKey).D.String()
-	if strings.Contains(printed, d[:20]) || strings.Contains(printed, fmt.Sprintf("%x", b.Bytes[40:60])) || !strings.Contains(printed, "CN=a.b") {
-		t.Errorf("prints as %.300s", printed)
+	for _, f := range forms {
+		if strings.Contains(printed, f) {
+			t.Errorf("the key is printed: %.500s", printed)
+		}
 	}
 }

@@ -19,8 +19,14 @@ import (
 // is none. It prints as what may be known of it.
 type Pair struct {
 	chain []*x509.Certificate // leaf first, without the root
-	key   crypto.Signer
+	key   held
 }
+
+// held has a key in a function: what prints a struct with a pair in a field of
+// its own, of which fmt asks no method, prints an address, with any verb.
+type held func() crypto.Signer
+
+func hold(key crypto.Signer) held { return func() crypto.Signer { return key } }
 
 // New makes a pair of a chain in order and a key. It checks that they belong
 // together, and nothing that depends on time, trust or names: a pair that was
@@ -37,7 +43,7 @@ func New(chain []*x509.Certificate, key crypto.Signer) (Pair, error) {
 			return Pair{}, fmt.Errorf("make pair: certificate %d of the chain is not the issuer of the one before it", i+2)
 		}
 	}
-	return Pair{slices.Clone(chain), key}, nil
+	return Pair{slices.Clone(chain), hold(key)}, nil
 }
 
 // Load reads a pair as Fullchain and PrivateKey write it.
@@ -67,8 +73,13 @@ func (p Pair) Leaf() *x509.Certificate {
 // Chain is leaf and intermediates, in order.
 func (p Pair) Chain() []*x509.Certificate { return slices.Clone(p.chain) }
 
-// Key is the private key.
-func (p Pair) Key() crypto.Signer { return p.key }
+// Key is the private key; nil of the zero Pair.
+func (p Pair) Key() crypto.Signer {
+	if p.key == nil {
+		return nil
+	}
+	return p.key()
+}
 
 // SelfSigned reports whether it is a stand-in of our own.
 func (p Pair) SelfSigned() bool { return !p.IsZero() && IsSelfSigned(p.chain[0]) }
@@ -78,7 +89,7 @@ func (p Pair) Equal(o Pair) bool {
 	if p.IsZero() || o.IsZero() {
 		return p.IsZero() == o.IsZero()
 	}
-	return slices.EqualFunc(p.chain, o.chain, (*x509.Certificate).Equal) && samePublic(p.key.Public(), o.key.Public())
+	return slices.EqualFunc(p.chain, o.chain, (*x509.Certificate).Equal) && samePublic(p.key().Public(), o.key().Public())
 }
 
 // ValidAt reports whether the leaf is valid at that time.
@@ -91,7 +102,7 @@ func (p Pair) TLS() *tls.Certificate {
 	if p.IsZero() {
 		return nil
 	}
-	c := &tls.Certificate{PrivateKey: p.key, Leaf: p.chain[0]}
+	c := &tls.Certificate{PrivateKey: p.key(), Leaf: p.chain[0]}
 	for _, x := range p.chain {
 		c.Certificate = append(c.Certificate, x.Raw)
 	}
@@ -112,7 +123,7 @@ func (p Pair) PrivateKey() ([]byte, error) {
 	if p.IsZero() {
 		return nil, errors.New("encode key: there is no pair")
 	}
-	return EncodeKey(p.key)
+	return EncodeKey(p.key())
 }
 
 // Combined writes chain and key in one document, as HAProxy and others read it.
@@ -131,7 +142,7 @@ func (p Pair) PKCS12(password string) ([]byte, error) {
 	if p.IsZero() {
 		return nil, errors.New("encode PKCS #12: there is no pair")
 	}
-	data, err := pkcs12.Modern2023.Encode(p.key, p.chain[0], p.chain[1:], password)
+	data, err := pkcs12.Modern2023.Encode(p.key(), p.chain[0], p.chain[1:], password)
 	if err != nil {
 		return nil, errors.New("encode PKCS #12: the key's kind or the password cannot be written")
 	}

@@ -97,34 +97,35 @@ func (s *Store) load(n int) (Generation, error) {
 	if !info.IsDir() {
 		return g, fmt.Errorf("it is %s", what(info.Mode()))
 	}
-	for _, f := range []file{{name: privkeyName, mode: secretMode}, {name: fullchainName, mode: publicMode}} {
-		if f.data, _, err = s.room.read(path.Join(g.name(), f.name)); err != nil {
+	files := []file{{name: privkeyName, mode: secretMode}, {name: fullchainName, mode: publicMode}}
+	for i, f := range files {
+		if files[i].data, _, err = s.room.read(path.Join(g.name(), f.name)); err != nil {
 			return g, err
 		}
-		g.files = append(g.files, f)
 	}
-	if g.Pair, err = pair.Load(g.files[1].data, g.files[0].data); err != nil {
+	if g.Pair, err = pair.Load(files[1].data, files[0].data); err != nil {
 		return g, err
 	}
-	return s.loadMeta(g)
+	return s.loadMeta(g, files)
 }
 
 // loadMeta holds a pair against what was written down about it. Where nothing is
 // left of that, a pair that belongs together is taken as it is.
-func (s *Store) loadMeta(g Generation) (Generation, error) {
+func (s *Store) loadMeta(g Generation, files []file) (Generation, error) {
 	text, _, err := s.room.read(path.Join(g.name(), metaName))
 	if err != nil || json.Unmarshal(text, &g.Meta) != nil {
-		g.Meta = describe(g.Pair, Meta{Origin: Origin{Source: "found on disk"}}, g.files)
+		g.Meta = describe(g.Pair, Meta{Origin: Origin{Source: "found on disk"}}, files)
 		if text, err = g.Meta.encode(); err != nil {
 			return g, err
 		}
 	}
-	for _, f := range g.files {
+	for _, f := range files {
 		if g.Meta.Files[f.name] != sum(f.data) {
 			return g, fmt.Errorf("%w: %s", errEdited, f.name)
 		}
 	}
-	g.files = append(g.files, file{metaName, text, secretMode})
+	files = append(files, file{metaName, text, secretMode})
+	g.files = func() []file { return files }
 	return g, nil
 }
 
@@ -172,7 +173,7 @@ func (s *Store) recovered() *file {
 	}
 	for _, g := range slices.Backward(s.gens) {
 		if pair.SPKI(g.Pair.Key().Public()) == pair.SPKI(pub) {
-			return &file{keyName, g.files[0].data, secretMode}
+			return &file{keyName, g.files()[0].data, secretMode}
 		}
 	}
 	return nil

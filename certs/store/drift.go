@@ -138,7 +138,7 @@ func (s *Store) verifyGeneration(g Generation) (list []Drift) {
 			return []Drift{*d}
 		}
 	}
-	for _, f := range g.files {
+	for _, f := range g.files() {
 		if d := s.room.compare(path.Join(g.name(), f.name), f); d != nil {
 			list = append(list, *d)
 		}
@@ -181,7 +181,7 @@ func (s *Store) mend() (mended []Drift, err error) {
 	}
 	byName := map[string]file{}
 	for _, g := range s.gens {
-		for _, f := range g.files {
+		for _, f := range g.files() {
 			byName[path.Join(g.name(), f.name)] = f
 		}
 	}
@@ -243,7 +243,7 @@ func (s *Store) mendOne(d Drift, byName map[string]file) error {
 			if err := s.room.RemoveAll(d.Path); err != nil {
 				return err
 			}
-			return s.room.directory(g.name(), dirMode, g.files)
+			return s.room.directory(g.name(), dirMode, g.files())
 		}
 	}
 	return errors.New("nobody knows what it should be")

@@ -88,7 +88,12 @@ type Generation struct {
 	Number int
 	Pair   pair.Pair
 	Meta   Meta
-	files  []file
+	files  func() []file // which nothing prints, whatever the verb
+}
+
+// Format keeps the key out of whatever prints the generation.
+func (g Generation) Format(w fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(w, "generation %d, %v", g.Number, g.Pair)
 }
 
 func (g Generation) name() string { return strconv.Itoa(g.Number) }
@@ -209,17 +214,17 @@ func (s *Store) generation(p pair.Pair, m Meta) (Generation, error) {
 		return Generation{}, err
 	}
 	s.highest++
-	g := Generation{Number: s.highest, Pair: p, files: []file{
-		{privkeyName, key, secretMode}, {fullchainName, p.Fullchain(), publicMode},
-	}}
-	g.Meta = describe(p, m, g.files)
+	g := Generation{Number: s.highest, Pair: p}
+	files := []file{{privkeyName, key, secretMode}, {fullchainName, p.Fullchain(), publicMode}}
+	g.Meta = describe(p, m, files)
 	g.Meta.Published = s.opts.Now().UTC().Truncate(time.Second)
 	text, err := g.Meta.encode()
 	if err != nil {
 		return Generation{}, err
 	}
 	// It is written last: a directory without it was never whole.
-	g.files = append(g.files, file{metaName, text, secretMode})
+	files = append(files, file{metaName, text, secretMode})
+	g.files = func() []file { return files }
 	return g, nil
 }
 
@@ -252,7 +257,7 @@ func sum(data []byte) string {
 
 // write puts a generation on disk, reads it back, and makes it current.
 func (s *Store) write(g Generation) error {
-	if err := s.room.directory(g.name(), dirMode, g.files); err != nil {
+	if err := s.room.directory(g.name(), dirMode, g.files()); err != nil {
 		return err
 	}
 	back, err := s.load(g.Number)

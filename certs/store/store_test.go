@@ -53,6 +53,22 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+func TestGenerationsDoNotPrintTheirKey(t *testing.T) {
+	s, _ := open(t, newDir(t))
+	p := realPair(t, newKey(t))
+	g := publish(t, s, p)
+	field := struct{ g store.Generation }{g} // of which fmt asks no method
+	printed := fmt.Sprintf("%v %+v %#v %s %v %+v %s", g, g, g, g, field, field, field)
+	key, err := p.PrivateKey()
+	must(t, err)
+	secret := strings.Split(string(key), "\n")[1]
+	for _, form := range []string{secret[:20], strings.Trim(fmt.Sprint([]byte(secret[:8])), "[]"), fmt.Sprintf("%x", secret[:8])} {
+		if strings.Contains(printed, form) {
+			t.Errorf("prints as %.500s", printed)
+		}
+	}
+}
+
 func TestPublishKeepsSomeGenerations(t *testing.T) {
 	dir := newDir(t)
 	s, _ := open(t, dir)
