@@ -3,16 +3,12 @@ package acme
 import (
 	"context"
 	"crypto/tls"
-	"io"
-	"log"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sirupsen/logrus"
 )
-
-func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
 // kept is a Manager that runs, with what it handed over.
 type kept struct {

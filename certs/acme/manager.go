@@ -113,15 +113,16 @@ func (m *Manager) ChallengeCertificate(hello *tls.ClientHelloInfo) (*tls.Certifi
 	return m.challenges.certificate(hello)
 }
 
-// Run keeps the certificates until ctx ends. It repairs the directory first,
-// and returns an error only if that is not possible. It may be called once.
+// Run keeps the certificates until ctx ends. It repairs the directory first;
+// what it cannot repair is reported, and shows in the status of what it concerns.
+// It may be called once.
 func (m *Manager) Run(ctx context.Context) error {
 	did, err := m.store.repair()
 	for _, what := range did {
 		m.opts.Log.Warn("acme: " + what + ", which a crash left so")
 	}
 	if err != nil {
-		return fmt.Errorf("repair %s: %w", m.opts.Dir, err)
+		m.opts.Log.WithError(err).Error("acme: directory cannot be repaired")
 	}
 	// The clock on the wall is read anew each time: a timer for the date of a
 	// renewal would sleep over a suspended machine.

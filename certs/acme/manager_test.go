@@ -1,9 +1,13 @@
 package acme
 
 import (
+	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,13 +15,15 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // TestShortLivedUnderLoad renews certificates that live 60 seconds without
-// anybody's help, while clients make handshakes all the time: none may fail, and
-// none may see a certificate that has run out.
+// anybody's help, while clients make handshakes with the front and requests to
+// what is behind it: none may fail, and none may see a certificate that has run
+// out.
 func TestShortLivedUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -27,8 +33,8 @@ func TestShortLivedUnderLoad(t *testing.T) {
 	issuer := ca.issuer()
 	issuer.Profile = "brief"
 	k := keep(t, s, Options{})
-	// A twelfth of the life, so that the test need not last longer; nothing else differs.
-	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{issuer}, Fraction: 0.12})
+	// An eighth of the life, so that the test need not last longer; nothing else differs.
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{issuer}, Fraction: 0.12})
 	k.await(1)
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
@@ -42,7 +48,7 @@ func TestShortLivedUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				serial, err := handshake(s.tls.Addr().String(), "data.example.test")
+				serial, err := visit(s.tls.Addr().String())
 				mu.Lock()
 				if err != nil {
 					bad = append(bad, err.Error())
@@ -57,7 +63,7 @@ func TestShortLivedUnderLoad(t *testing.T) {
 	last := k.await(5)
 	close(stop)
 	clients.Wait()
-	t.Logf("%d handshakes, %d certificates seen, %d failed", good, len(seen), len(bad))
+	t.Logf("%d handshakes with a request each, %d certificates seen, %d failed", good, len(seen), len(bad))
 	if len(bad) > 0 || good < 100 || len(seen) < 4 {
 		t.Errorf("%d failed (%v), %d good, %d certificates seen", len(bad), bad[:min(len(bad), 3)], good, len(seen))
 	}
@@ -69,19 +75,30 @@ func TestShortLivedUnderLoad(t *testing.T) {
 	}
 }
 
-// handshake says which certificate a server shows, and refuses one that is not
-// for the name or not valid now.
-func handshake(addr, name string) (string, error) {
-	c, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, InsecureSkipVerify: true}) // Pebble's root is new each time
+// visit makes a handshake and a request, and says which certificate was shown.
+// One that is not for the host, or not valid now, is an error.
+func visit(addr string) (string, error) {
+	tr := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		},
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // Pebble's root is new each time
+	}
+	resp, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Get("https://" + siteHost)
 	if err != nil {
 		return "", err
 	}
-	defer c.Close()
-	leaf := c.ConnectionState().PeerCertificates[0]
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK || string(body) != "hello" {
+		return "", fmt.Errorf("%s: %q, %v", resp.Status, body, err)
+	}
+	leaf := resp.TLS.PeerCertificates[0]
 	if now := time.Now(); now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
 		return "", fmt.Errorf("certificate is valid from %s to %s", leaf.NotBefore, leaf.NotAfter)
 	}
-	return leaf.SerialNumber.String(), leaf.VerifyHostname(name)
+	return leaf.SerialNumber.String(), leaf.VerifyHostname(siteHost)
 }
 
 // TestExternalAccount needs a key that the authority knows.
@@ -92,14 +109,14 @@ func TestExternalAccount(t *testing.T) {
 	conf.EAB = map[string]string{"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"}
 	ca := newAuthority(t, conf)
 	k := keep(t, s, Options{})
-	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
 	eventually(t, 20*time.Second, "the authority asks for a binding", func() bool {
 		f := k.one().Failures
 		return len(f) == 1 && strings.Contains(f[0].Error, "externalAccountRequired")
 	})
 	bound := ca.issuer()
 	bound.EAB = &EAB{KeyID: "kid-1", MACKey: conf.EAB["kid-1"]}
-	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{bound}})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{bound}})
 	k.await(1)
 	for what, text := range map[string]string{"log": k.log.String(), "status": fmt.Sprint(k.Status()), "issuer": fmt.Sprint(bound)} {
 		if strings.Contains(text, conf.EAB["kid-1"]) {
@@ -116,7 +133,7 @@ func TestBadNonces(t *testing.T) {
 	conf.Env = []string{"PEBBLE_WFE_NONCEREJECT=50"}
 	ca := newAuthority(t, conf)
 	k := keep(t, s, Options{})
-	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
 	k.await(1)
 	if ca.log.count("Intentionally rejecting") == 0 && !strings.Contains(ca.log.String(), "once") {
 		t.Error("Pebble refused no nonce: the test shows nothing")
@@ -129,12 +146,12 @@ func TestAuthorityLostAccount(t *testing.T) {
 	s := newSite(t)
 	ca := newAuthority(t, s.conf())
 	k := keep(t, s, Options{})
-	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
 	k.await(1)
 	ca.stop()
 	before := ca.log.count("sign-me-up")
 	ca.start() // with an empty memory
-	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
 	if err := k.Renew("data"); err != nil {
 		t.Fatal(err)
 	}
@@ -152,11 +169,11 @@ func TestIssuersInTurn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	conf := s.conf()
-	conf.Blocked = []string{"data.example.test"}
+	conf.Blocked = []string{siteHost}
 	first := newAuthority(t, conf)
 	second := newAuthority(t, s.conf())
 	k := keep(t, s, Options{Backoff: []time.Duration{time.Hour}})
-	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{first.issuer(), second.issuer()}})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{first.issuer(), second.issuer()}})
 	if p := k.await(1); p.Issuer != second.url {
 		t.Errorf("issued by %s, want %s", p.Issuer, second.url)
 	}
@@ -179,7 +196,7 @@ func TestFailuresWait(t *testing.T) {
 	ca := newAuthority(t, conf)
 	dir := t.TempDir()
 	opts := Options{Dir: dir, Backoff: []time.Duration{500 * time.Millisecond, time.Hour}}
-	req := Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}, Challenges: []string{HTTP01}}
+	req := Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}, Challenges: []string{HTTP01}}
 	k := keep(t, s, opts)
 	k.ensure(req)
 	waits := func(k *kept) func() bool {
@@ -228,7 +245,7 @@ func TestRetryAfterWins(t *testing.T) {
 	}))
 	defer srv.Close()
 	k := keep(t, nil, Options{Backoff: []time.Duration{50 * time.Millisecond}})
-	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{{Directory: srv.URL + "/dir", Roots: pemOf(srv.Certificate())}}})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{{Directory: srv.URL + "/dir", Roots: pemOf(srv.Certificate())}}})
 	eventually(t, 10*time.Second, "the time that was named is waited for", func() bool {
 		st := k.one()
 		left := time.Until(st.NextTry)
@@ -255,7 +272,7 @@ func TestRedirectIsRefused(t *testing.T) {
 	srv := httptest.NewTLSServer(http.RedirectHandler("https://127.0.0.1:1/dir", http.StatusFound))
 	defer srv.Close()
 	k := keep(t, nil, Options{Backoff: []time.Duration{time.Hour}})
-	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{{Directory: srv.URL, Roots: pemOf(srv.Certificate())}}})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{{Directory: srv.URL, Roots: pemOf(srv.Certificate())}}})
 	eventually(t, 20*time.Second, "the redirect is refused", func() bool {
 		f := k.one().Failures
 		return len(f) == 1 && strings.Contains(f[0].Error, "no redirect is followed")
@@ -269,7 +286,7 @@ func TestDamageIsRepaired(t *testing.T) {
 	s := newSite(t)
 	ca := newAuthority(t, s.conf())
 	dir := t.TempDir()
-	req := Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{ca.issuer()}}
+	req := Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}}
 	k := keep(t, s, Options{Dir: dir})
 	k.ensure(req)
 	first := leaf(t, k.await(1))
@@ -376,6 +393,88 @@ func TestProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := keep(t, nil, Options{Dir: dir})
-	k.ensure(Request{Domains: []string{"data.example.test"}, Issuers: []Issuer{{Directory: os.Getenv("ACME_URL"), Profile: "default", Roots: roots}}})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{{Directory: os.Getenv("ACME_URL"), Profile: "default", Roots: roots}}})
 	fmt.Println("serial=" + leaf(t, k.await(1)).id)
+}
+
+// given writes a pair into a directory as if it had been obtained from an
+// authority that nobody can reach now.
+func given(t *testing.T, dir string, from, until time.Time) Request {
+	t.Helper()
+	key, cert := signed(t, &x509.Certificate{DNSNames: []string{siteHost}, NotBefore: from, NotAfter: until}, nil, nil)
+	text, err := encodeKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := record{Directory: "https://" + freePort(t) + "/dir", Issued: from, Chain: string(pemOf(cert)), Key: string(text)}
+	if err := newStore(dir).save(t.Context(), pairsDir, "data", r); err != nil {
+		t.Fatal(err)
+	}
+	return Request{Domains: []string{siteHost}, Issuers: []Issuer{{Directory: r.Directory}}}
+}
+
+// TestHandedOverUntilTaken gives what lies on disk to who wants it, with the
+// authority out of reach, and again until it is taken.
+func TestHandedOverUntilTaken(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	req := given(t, dir, time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour))
+	req.Name = "data"
+	var calls atomic.Int32
+	m := New(Options{Dir: dir, Every: 20 * time.Millisecond, Issued: func(context.Context, Pair) error {
+		if calls.Add(1) < 3 {
+			return errors.New("the disk is full")
+		}
+		return nil
+	}})
+	if err := m.Ensure(req); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	eventually(t, 30*time.Second, "the pair is taken", func() bool {
+		s := m.Status()[0]
+		return calls.Load() == 3 && s.Phase == Valid && s.Problem == ""
+	})
+	cancel()
+	if err := <-done; err != nil || calls.Load() != 3 {
+		t.Errorf("%v; handed over %d times, want 3", err, calls.Load())
+	}
+}
+
+// TestNothingIsOrderedThatCannotBeRemembered leaves the authority alone while
+// nothing can be written.
+func TestNothingIsOrderedThatCannotBeRemembered(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	ca := newAuthority(t, s.conf())
+	dir := t.TempDir()
+	write(t, dir, statesDir, nil) // a file where a directory has to be
+	k := keep(t, s, Options{Dir: dir})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
+	eventually(t, 10*time.Second, "the problem is in the status", func() bool { return strings.Contains(k.one().Problem, statesDir) })
+	if n := ca.log.count("order-plz"); n != 0 {
+		t.Errorf("%d orders", n)
+	}
+	if n := k.log.count("certificate cannot be kept"); n != 1 {
+		t.Errorf("reported %d times, want once", n)
+	}
+	if err := os.Remove(filepath.Join(dir, statesDir)); err != nil {
+		t.Fatal(err)
+	}
+	k.await(1)
+}
+
+// TestClockThatWentBack decides nothing.
+func TestClockThatWentBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	req := given(t, dir, time.Now().Add(24*time.Hour), time.Now().Add(25*time.Hour))
+	k := keep(t, nil, Options{Dir: dir})
+	k.ensure(req)
+	eventually(t, 10*time.Second, "the clock is suspect", func() bool { return k.one().Phase == Suspect })
+	if n := k.one().Orders; n != 0 {
+		t.Errorf("%d orders", n)
+	}
 }

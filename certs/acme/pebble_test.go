@@ -11,10 +11,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +26,10 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/server/front"
 )
 
 // authority is a Pebble of a test.
@@ -258,43 +265,59 @@ func eventually(t *testing.T, limit time.Duration, what string, is func() bool) 
 	}
 }
 
-// site answers challenges as the front does: HTTP-01 in the clear, and TLS with
-// the pair that was handed over last, or a challenge's certificate.
+// site is the real front with one route. It answers challenges for the Manager
+// of the moment and serves the pair that was handed over last.
 type site struct {
-	t         *testing.T
 	http, tls net.Listener
 	mu        sync.Mutex
 	manager   *Manager
 	pair      *tls.Certificate
 }
 
+const siteHost = "data.example.test"
+
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t}
+	s := &site{}
 	for _, l := range []*net.Listener{&s.http, &s.tls} {
 		var err error
 		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	plain := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.current().HTTPHandler().ServeHTTP(w, r) })}
-	secure := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }), ErrorLog: quiet(),
-		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1", Protocol}, GetCertificate: s.certificate},
-	}
-	go func() { _ = plain.Serve(s.http) }()
-	go func() { _ = secure.ServeTLS(s.tls, "", "") }()
-	t.Cleanup(func() { _, _ = plain.Close(), secure.Close() })
+	f := front.New(front.Options{
+		Certificates:    s,
+		ACME:            http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.current().HTTPHandler().ServeHTTP(w, r) }),
+		ACMECertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, bool) { return s.current().ChallengeCertificate(h) },
+		ShutdownTimeout: time.Second,
+	})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }))
+	t.Cleanup(app.Close)
+	f.Set("acme", []reconciler.Route{{
+		FrontRoute: desired.FrontRoute{Host: siteHost, Service: "app", Port: 80, Drain: time.Second, Hold: time.Second},
+		Endpoints:  []reconciler.Endpoint{{Container: "app", Address: netip.MustParseAddrPort(app.Listener.Addr().String())}},
+	}})
+	f.Ready()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx, s.tls, s.http) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("front: %v", err)
+		}
+	})
 	return s
 }
 
-func (s *site) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if cert, is := s.current().ChallengeCertificate(hello); is {
-		return cert, nil
-	}
+// Certificate is what the front serves its host with.
+func (s *site) Certificate(string, desired.CertificateSpec) (front.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.pair, nil
+	if s.pair == nil {
+		return front.Certificate{}, errors.New("none yet")
+	}
+	return front.Certificate{Certificate: s.pair}, nil
 }
 
 func (s *site) current() *Manager {
