@@ -1,7 +1,10 @@
 package store
 
 import (
-	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -73,6 +76,8 @@ type delivery struct {
 	room  room
 	pair  pair.Pair
 	files []file // keystore.p12 without its data: it is another each time
+
+	wanted record // without the keystore's
 }
 
 func deliver(p pair.Pair, t Target) (d *delivery, err error) {
@@ -87,6 +92,9 @@ func deliver(p pair.Pair, t Target) (d *delivery, err error) {
 	}
 	d = &delivery{Target: t, pair: p}
 	if d.files, err = t.files(p); err != nil {
+		return nil, err
+	}
+	if d.wanted, err = recordOf(p, t.Password); err != nil {
 		return nil, err
 	}
 	d.room, err = enter(t.Dir, 0o755, room{tmp: prefix + "tmp-", uid: t.UID, gid: t.GID, step: t.step})
@@ -179,12 +187,12 @@ func (d *delivery) compare(live string) (amiss []Drift) {
 	if info.Mode().Perm() != 0o755 {
 		amiss = append(amiss, Drift{live, Mode, fmt.Sprintf("%04o", info.Mode().Perm()), "0755"})
 	}
-	had, whole := d.had(live)
-	outdated := whole && !had.Equal(d.pair) // a renewal is no tampering
+	was := d.record(live)
+	outdated := was.Pair != "" && was.Pair != d.wanted.Pair // a renewal is no tampering
 	for _, f := range d.files {
 		name := path.Join(live, f.name)
 		if f.name == keystoreName {
-			f.data = d.keystore(name)
+			f.data = d.keystore(name, was)
 		}
 		drift := d.room.compare(name, f)
 		if drift == nil {
@@ -201,44 +209,45 @@ func (d *delivery) compare(live string) (amiss []Drift) {
 	return amiss
 }
 
-// had is the whole pair that is live, if there is one.
-func (d *delivery) had(live string) (pair.Pair, bool) {
-	readAll := func(name string) []byte {
-		data, _, err := d.room.read(path.Join(live, name))
-		if err != nil {
-			return nil // what is missing is no pair below
-		}
-		return data
-	}
-	combined := readAll(combinedName)
-	at := max(0, bytes.Index(combined, []byte("-----BEGIN PRIVATE KEY"))) // the key comes after the chain
-	for _, load := range []func() (pair.Pair, error){
-		func() (pair.Pair, error) { return pair.Load(readAll(fullchainName), readAll(privkeyName)) },
-		func() (pair.Pair, error) { return pair.Load(combined[:at], combined[at:]) },
-		func() (pair.Pair, error) { return pair.LoadPKCS12(readAll(keystoreName), d.Password) },
-	} {
-		if p, err := load(); err == nil {
-			return p, true
-		}
-	}
-	return pair.Pair{}, false
+// record is what a generation was made of. It belongs to the daemon, and lies
+// beside files that their reader could change: a PKCS #12 file is never parsed,
+// because one made for it takes hours to decrypt.
+type record struct {
+	Pair     string `json:"pair"`               // names chain and key
+	Password string `json:"password,omitempty"` // names that of the PKCS #12 file, to who has the key
+	Keystore string `json:"keystore,omitempty"` // its sha256
 }
 
-// keystore returns what is in a PKCS #12 file if it holds the pair under the
-// password: it is encrypted anew each time, so its bytes tell nothing.
-func (d *delivery) keystore(name string) []byte {
-	data, _, err := d.room.read(name)
+func recordOf(p pair.Pair, password string) (record, error) {
+	key, err := p.PrivateKey()
 	if err != nil {
-		return nil
+		return record{}, err
 	}
-	if have, err := pair.LoadPKCS12(data, d.Password); err != nil || !have.Equal(d.pair) {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(password))
+	return record{Pair: sum(append(p.Fullchain(), pair.SPKI(p.Leaf().PublicKey)...)), Password: hex.EncodeToString(mac.Sum(nil))}, nil
+}
+
+func (d *delivery) record(live string) (was record) {
+	text, info, err := d.room.read(path.Join(live, metaName))
+	if err != nil || d.room.mine().compareOwner(metaName, info) != nil || json.Unmarshal(text, &was) != nil {
+		return record{}
+	}
+	return was
+}
+
+// keystore returns what is in the PKCS #12 file if it is the one that was made
+// of this pair with this password: its bytes are others each time.
+func (d *delivery) keystore(name string, was record) []byte {
+	data, _, err := d.room.read(name)
+	if err != nil || was.Pair != d.wanted.Pair || was.Password != d.wanted.Password || was.Keystore != sum(data) {
 		return nil
 	}
 	return data
 }
 
 func (d *delivery) write(name string) error {
-	files := slices.Clone(d.files)
+	files, made := slices.Clone(d.files), d.wanted
 	for i, f := range files {
 		if f.name != keystoreName {
 			continue
@@ -250,16 +259,19 @@ func (d *delivery) write(name string) error {
 		if back, err := pair.LoadPKCS12(data, d.Password); err != nil || !back.Equal(d.pair) {
 			return errors.New("the PKCS #12 file that was made cannot be read back")
 		}
-		files[i].data = data
+		files[i].data, made.Keystore = data, sum(data)
 	}
-	if err := d.room.directory(name, 0o755, files); err != nil {
+	text, err := json.Marshal(made)
+	if err != nil {
+		return err
+	}
+	if err := d.room.directory(name, 0o755, files, file{metaName, text, secretMode}); err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("%w; only root can give files to another user", err)
 		}
 		return err
 	}
-	err := d.room.link(liveName, name)
-	if err == nil {
+	if err = d.room.link(liveName, name); err == nil {
 		return nil
 	}
 	if to, lerr := d.room.Readlink(liveName); lerr != nil || to != name {

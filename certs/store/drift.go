@@ -138,12 +138,7 @@ func (s *Store) verifyGeneration(g Generation) (list []Drift) {
 			return []Drift{*d}
 		}
 	}
-	for _, f := range g.files() {
-		if d := s.room.compare(path.Join(g.name(), f.name), f); d != nil {
-			list = append(list, *d)
-		}
-	}
-	return list
+	return append(list, s.room.compareAll(g.name(), g.files())...)
 }
 
 func (r room) compareLink(name, target string) *Drift {

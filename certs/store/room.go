@@ -152,8 +152,15 @@ func (r room) rename(from, to string) error {
 	return r.sync(path.Dir(to))
 }
 
-// directory makes a directory with these files, or leaves nothing.
-func (r room) directory(name string, mode fs.FileMode, files []file) (err error) {
+// mine is the same room, where files belong to who runs this.
+func (r room) mine() room {
+	r.uid, r.gid = -1, -1
+	return r
+}
+
+// directory makes a directory with these files, or leaves nothing. What is kept
+// belongs to who runs this.
+func (r room) directory(name string, mode fs.FileMode, files []file, kept ...file) (err error) {
 	tmp := r.tmp + name
 	if err := r.RemoveAll(tmp); err != nil {
 		return err
@@ -167,22 +174,36 @@ func (r room) directory(name string, mode fs.FileMode, files []file) (err error)
 	if err := errors.Join(r.Mkdir(tmp, 0o700), r.Chmod(tmp, mode)); err != nil {
 		return err
 	}
-	for _, f := range files {
-		if err := r.create(path.Join(tmp, f.name), f); err != nil {
-			return err
-		}
+	if err := errors.Join(r.createAll(tmp, files), r.mine().createAll(tmp, kept)); err != nil {
+		return err
 	}
 	if err := r.sync(tmp); err != nil {
 		return err
 	}
 	r.at("read back " + name)
-	for _, f := range files {
-		if drift := r.compare(path.Join(tmp, f.name), f); drift != nil {
-			return fmt.Errorf("read back what was written: %s", drift)
-		}
+	if drift := append(r.compareAll(tmp, files), r.mine().compareAll(tmp, kept)...); len(drift) > 0 {
+		return fmt.Errorf("read back what was written: %s", drift[0])
 	}
 	r.at("rename directory " + name)
 	return r.rename(tmp, name)
+}
+
+func (r room) createAll(dir string, files []file) error {
+	for _, f := range files {
+		if err := r.create(path.Join(dir, f.name), f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r room) compareAll(dir string, files []file) (list []Drift) {
+	for _, f := range files {
+		if drift := r.compare(path.Join(dir, f.name), f); drift != nil {
+			list = append(list, *drift)
+		}
+	}
+	return list
 }
 
 // discard takes a directory away so that no half of it is ever seen.
