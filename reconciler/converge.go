@@ -174,6 +174,9 @@ func (r *Instance) prepare(ctx context.Context, l loaded, m memo, digest string)
 	if planned := Plan(t, have); blocked(planned) != nil {
 		return g, t, planned, blocked(planned)
 	}
+	if err := r.cfg.hosts.take(r.cfg.Name, l.spec); err != nil {
+		return g, t, Planned{}, err
+	}
 	if t.Images, err = r.cfg.Driver.Prepare(ctx, t, r.cfg.Progress); err != nil {
 		return g, t, Planned{}, err
 	}
@@ -314,6 +317,9 @@ func (r *Instance) prepareHeld(ctx context.Context, number int) (g Generation, t
 	t.Dir = r.cfg.Home
 	if held := r.checkFiles(t); len(held) > 0 {
 		return g, t, planned, Terminal(heldError{held[0]})
+	}
+	if err := r.cfg.hosts.take(r.cfg.Name, t.Spec); err != nil {
+		return g, t, planned, err
 	}
 	if t.Images, err = r.cfg.Driver.Prepare(ctx, t, r.cfg.Progress); err != nil {
 		return g, t, planned, err

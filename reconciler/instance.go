@@ -59,6 +59,8 @@ type Config struct {
 	Traffic   Traffic
 	Prober    Prober
 	Log       *logrus.Entry
+
+	hosts *hosts // nil: no other instance is there
 }
 
 // Instance converges one desired-state directory. One goroutine runs its

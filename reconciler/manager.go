@@ -53,6 +53,7 @@ type Manager struct {
 	mu        sync.Mutex
 	instances map[string]*running
 	problems  error // what discovery last said
+	hosts     *hosts
 }
 
 type running struct {
@@ -63,11 +64,12 @@ type running struct {
 	// gone says that the repository no longer has the instance. Its
 	// containers are left alone: nobody asked for their removal (law 3).
 	gone bool
+	left bool // what is left of it is led to
 }
 
 // NewManager does no I/O; Run does.
 func NewManager(cfg ManagerConfig) *Manager {
-	return &Manager{cfg: cfg, instances: map[string]*running{}}
+	return &Manager{cfg: cfg, instances: map[string]*running{}, hosts: newHosts(cfg.Store)}
 }
 
 // Run follows the source until ctx ends, and returns when every instance has
@@ -169,6 +171,9 @@ func (m *Manager) discoverAndRun(ctx context.Context) {
 		if r.stop == nil && !r.gone {
 			m.runLocked(ctx, r)
 		}
+		if r.gone && !r.left {
+			m.leadOnLocked(ctx, r)
+		}
 	}
 }
 
@@ -180,6 +185,22 @@ func (m *Manager) runLocked(ctx context.Context, r *running) {
 	go func() {
 		defer close(done)
 		_ = r.Run(ctx) // it ends with ctx and has no other error
+	}()
+}
+
+// leadOnLocked takes over from the goroutine of an instance that is gone. m.mu
+// is held.
+func (m *Manager) leadOnLocked(ctx context.Context, r *running) {
+	before := r.done
+	ctx, stop := context.WithCancel(ctx)
+	r.stop, r.done, r.left = stop, make(chan struct{}), true
+	done := r.done
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		r.leadOn(ctx)
 	}()
 }
 
@@ -241,6 +262,7 @@ func (m *Manager) keepLocked(found []Found) {
 func (m *Manager) sayGone(r *running) {
 	name := r.cfg.Name
 	r.Instance.gone.Store(true)
+	m.hosts.leave(name)
 	m.cfg.Log.WithField("instance", name).Warn("Leave instance alone: it is gone from the repository; its containers keep running")
 	r.setStatus(func(s *Status) {
 		s.Sync, s.Phase = Unknown, PhaseStalled
@@ -293,12 +315,14 @@ func (m *Manager) newInstance(f Found) *Instance {
 		// Its own timer is only for retries: the manager triggers all at once.
 		Interval: 2 * m.cfg.Interval, DeepEvery: m.cfg.DeepEvery,
 		Releases: m.cfg.Releases, Traffic: m.cfg.Traffic, Prober: m.cfg.Prober,
-		Log: m.cfg.Log.WithField("instance", f.Name),
+		Log: m.cfg.Log.WithField("instance", f.Name), hosts: m.hosts,
 	}
 	if m.cfg.Progress != nil {
 		cfg.Progress = m.cfg.Progress(f.Name)
 	}
-	return NewInstance(cfg)
+	inst := NewInstance(cfg)
+	m.hosts.join(f.Name, inst.routing)
+	return inst
 }
 
 func (m *Manager) setProblems(err error) {

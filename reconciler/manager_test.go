@@ -28,6 +28,8 @@ type fleet struct {
 	changed chan struct{}
 	hints   chan string
 
+	traffic *table
+
 	mu    sync.Mutex
 	found []reconciler.Found
 	err   error
@@ -95,7 +97,8 @@ func fleetTest(t *testing.T, test func(t *testing.T, f *fleet)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &fleet{engine: drivertest.New(), changed: make(chan struct{}, 1), hints: make(chan string), specs: map[string]desired.Spec{}}
+		f := &fleet{engine: drivertest.New(), changed: make(chan struct{}, 1), hints: make(chan string), specs: map[string]desired.Spec{},
+			traffic: &table{routes: map[string][]reconciler.Route{}}}
 		f.engine.Push("app:1", drivertest.Healthy())
 		f.engine.Push("app:slow", drivertest.SlowStart(15*time.Second))
 		log := logrus.New()
@@ -103,7 +106,7 @@ func fleetTest(t *testing.T, test func(t *testing.T, f *fleet)) {
 		f.cfg = reconciler.ManagerConfig{
 			Data: dir, Driver: f.engine, Store: store, Events: reconciler.NewEvents(store), Source: f, Changed: f.changed,
 			Discover: f.discover, Load: f.load, Interval: time.Minute, DeepEvery: time.Hour, Log: log.WithField("test", t.Name()),
-			Hints: func(context.Context) <-chan string { return f.hints },
+			Hints: func(context.Context) <-chan string { return f.hints }, Traffic: f.traffic,
 		}
 		f.manager = reconciler.NewManager(f.cfg)
 		f.add("acme", "app:1")

@@ -49,6 +49,35 @@ func (r *Instance) routeGone(ctx context.Context) {
 	})
 }
 
+// leadOn leads requests to what is left of an instance that is gone, wherever it
+// comes up again, until ctx ends. Addresses are given to others in time: what is
+// led to has to be looked at.
+func (r *Instance) leadOn(ctx context.Context) {
+	for r.routeGone(ctx); ; r.leadLeft(ctx) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.trigger:
+		}
+	}
+}
+
+func (r *Instance) leadLeft(ctx context.Context) {
+	if r.good == nil || r.cfg.Traffic == nil {
+		return
+	}
+	have, err := r.cfg.Driver.Observe(ctx, r.cfg.Name, false)
+	if err != nil {
+		return // the next look may tell
+	}
+	spec := r.good.target.Spec
+	spec.Front = r.cfg.hosts.left(spec.Front)
+	if len(have.Containers) == 0 {
+		spec.Front, have.Containers = nil, []Container{} // somebody cleared up
+	}
+	r.routing.follow(spec, have, nil)
+}
+
 // route leads requests to what is applied before anything else is done: a pass
 // may begin with a pull that takes minutes. What an apply that was cut off left
 // unproved gets none. When the engine does not answer, requests are held.

@@ -16,6 +16,7 @@ import (
 type routing struct {
 	instance string
 	traffic  Traffic // nil: nobody leads anything
+	hosts    *hosts  // of all instances; may be nil
 
 	mu     sync.Mutex
 	routes []Route
@@ -29,6 +30,7 @@ func (g *routing) follow(spec desired.Spec, have Observed, admit func(Container)
 	if g.traffic == nil || have.Containers == nil {
 		return
 	}
+	defer g.hosts.giveWay() // after the lock is gone
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.routes = g.routes[:0:0]
@@ -66,6 +68,7 @@ func (g *routing) add(spec desired.Spec, c Container) {
 // change gives the routes of a service other endpoints. Hosts that only the new
 // specification has are added; none is taken away before it stands.
 func (g *routing) change(spec desired.Spec, service string, endpoints func(desired.FrontRoute, []Endpoint) []Endpoint) {
+	defer g.hosts.giveWay() // after the lock is gone
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, f := range spec.Front {
