@@ -50,6 +50,7 @@ func TestRegistryFaultsLeaveWhatRuns(t *testing.T) {
 		f.await(f.name+": the first release runs", func() bool { return f.runs(f.first) })
 		f.since = f.inspect(f.app()).State.StartedAt
 		f.reg.Fault(f.fault)
+		f.reg.ResetRequests()
 		f.second = f.push(registry.App{Version: "2026.11.2", BigMiB: 1})
 	}
 	for _, f := range list {
@@ -87,7 +88,7 @@ func (f *fault) told() bool {
 				blobs++
 			}
 		}
-		return blobs > 3 && strings.HasSuffix(s.Release.Newest, f.second) // three were for the first release
+		return blobs > 0 && strings.HasSuffix(s.Release.Newest, f.second)
 	}
 	for _, c := range s.Conditions {
 		if c.Type == "ReleaseReady" {
