@@ -51,7 +51,7 @@ func TestRegistryFaultsLeaveWhatRuns(t *testing.T) {
 		f.since = f.inspect(f.app()).State.StartedAt
 		f.reg.Fault(f.fault)
 		f.reg.ResetRequests()
-		f.second = f.push(registry.App{Version: "2026.11.2", BigMiB: 1})
+		f.second = f.push(registry.App{Version: "2026.11.2", Build: f.channel.name, BigMiB: 1}) // a layer that no other has
 	}
 	for _, f := range list {
 		f.await(f.name+": the fault is told", f.told)
