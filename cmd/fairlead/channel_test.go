@@ -86,7 +86,7 @@ func (c *channel) begin() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		select {
 		case <-ended:
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			_ = cmd.Process.Kill()
 			<-ended
 			c.t.Error("the daemon does not end")
@@ -126,7 +126,7 @@ func (c *channel) must(code int, says string, args ...string) string {
 
 func (c *channel) await(what string, ok func() bool) {
 	c.t.Helper()
-	tick, end := time.NewTicker(100*time.Millisecond), time.After(90*time.Second)
+	tick, end := time.NewTicker(100*time.Millisecond), time.After(4*time.Minute)
 	defer tick.Stop()
 	for !ok() {
 		select {

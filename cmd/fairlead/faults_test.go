@@ -136,7 +136,7 @@ func (c *channel) launch(args ...string) *process {
 		_ = cmd.Process.Signal(os.Interrupt)
 		select {
 		case <-p.ended:
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			p.kill()
 		}
 		if c.t.Failed() {
@@ -234,7 +234,7 @@ func (c *channel) runsOn(digest string) bool {
 func (c *channel) killAt(daemon *process, app registry.App) *process {
 	c.t.Helper()
 	id := c.inspect(c.app()).ID
-	ctx, cancel := context.WithTimeout(c.t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 4*time.Minute)
 	defer cancel()
 	told, failed := c.docker.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 		filters.Arg("container", id), filters.Arg("event", "kill"), filters.Arg("event", "die"))})
