@@ -3,6 +3,7 @@ package acme
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -199,6 +200,22 @@ func TestRefuseWhatWasIssued(t *testing.T) {
 	}
 }
 
+// TestChooseAmongChains takes the chain that ends where one wants it to.
+func TestChooseAmongChains(t *testing.T) {
+	var chains []acme.Certificate
+	for _, root := range []string{"old root", "new root"} {
+		caKey, ca := signed(t, &x509.Certificate{IsCA: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: root}}, nil, nil)
+		midKey, mid := signed(t, &x509.Certificate{IsCA: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "between"}}, ca, caKey)
+		_, last := signed(t, &x509.Certificate{DNSNames: []string{"a.test"}}, mid, midKey)
+		chains = append(chains, acme.Certificate{ChainPEM: append(pemOf(last), pemOf(mid)...)})
+	}
+	for root, want := range map[string]int{"": 0, "new root": 1, "old root": 0, "no such root": 0} {
+		if got := choose(chains, root); string(got) != string(chains[want].ChainPEM) {
+			t.Errorf("%q: not the chain %d", root, want)
+		}
+	}
+}
+
 // TestChallengesAreForTheirName answers nobody who asks under another name.
 func TestChallengesAreForTheirName(t *testing.T) {
 	c := &challenges{}
@@ -270,6 +287,25 @@ func FuzzChallengePath(f *testing.F) {
 		c.ServeHTTP(w, r)
 		if w.Code == http.StatusOK && (path != challengePath+"tok" || !strings.HasPrefix(strings.ToLower(strings.Trim(host, "[]")), "a.test")) {
 			t.Errorf("%q %q is answered", host, path)
+		}
+	})
+}
+
+// FuzzRetryAfter takes what an authority may send.
+func FuzzRetryAfter(f *testing.F) {
+	for _, seed := range []string{"120", "Sun, 22 Nov 2026 12:00:00 GMT", "-1", "99999999999999999999", "soon", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		at, ok := retryAfter(&http.Response{Header: http.Header{"Retry-After": {header}}}, noon)
+		if !ok {
+			return
+		}
+		st := &state{}
+		st.begin("ca", noon, []time.Duration{time.Minute})
+		st.failed("ca", noon, errors.New("429"), at, []time.Duration{time.Minute})
+		if wait := st.next("ca", noon, false).Sub(noon); wait < time.Minute || wait > longestWait {
+			t.Errorf("%q: waits %s", header, wait)
 		}
 	})
 }

@@ -205,3 +205,27 @@ func TestSignV4(t *testing.T) {
 		}
 	}
 }
+
+// FuzzQuote reads back what it writes, as services do.
+func FuzzQuote(f *testing.F) {
+	for _, seed := range []string{"v", `a"b`, `a\b`, `\"`, "", `"`, `a" "b`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, v string) {
+		if got := unquote(quote(v)); got != v {
+			t.Errorf("%q is read back as %q", v, got)
+		}
+	})
+}
+
+// FuzzTokenAnswer takes what a service may send as the life of a token.
+func FuzzTokenAnswer(f *testing.F) {
+	f.Add([]byte(`{"access_token": "t", "expires_in": "3599"}`))
+	f.Add([]byte(`{"access_token": "t", "expires_in": 1e99}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var a tokenAnswer
+		if json.Unmarshal(text, &a) == nil && (a.Seconds < 0 || a.Seconds > 1e9) {
+			t.Errorf("%s: %d seconds", text, a.Seconds)
+		}
+	})
+}
