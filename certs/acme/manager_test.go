@@ -2,16 +2,12 @@ package acme
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,90 +15,6 @@ import (
 	"testing"
 	"time"
 )
-
-// TestShortLivedUnderLoad renews certificates that live 60 seconds without
-// anybody's help, while clients make handshakes with the front and requests to
-// what is behind it: none may fail, and none may see a certificate that has run
-// out.
-func TestShortLivedUnderLoad(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	conf := s.conf()
-	conf.Profiles = map[string]int{"brief": 60}
-	ca := newAuthority(t, conf)
-	issuer := ca.issuer()
-	issuer.Profile = "brief"
-	k := keep(t, s, Options{})
-	// An eighth of the life, so that the test need not last longer; nothing else differs.
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{issuer}, Fraction: 0.12})
-	k.await(1)
-	stop := make(chan struct{})
-	var clients sync.WaitGroup
-	var mu sync.Mutex
-	good, seen, bad := 0, map[string]bool{}, []string{}
-	for range 4 {
-		clients.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				serial, err := visit(s.tls.Addr().String())
-				mu.Lock()
-				if err != nil {
-					bad = append(bad, err.Error())
-				} else {
-					good++
-					seen[serial] = true
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	last := k.await(5)
-	close(stop)
-	clients.Wait()
-	t.Logf("%d handshakes with a request each, %d certificates seen, %d failed", good, len(seen), len(bad))
-	if len(bad) > 0 || good < 100 || len(seen) < 4 {
-		t.Errorf("%d failed (%v), %d good, %d certificates seen", len(bad), bad[:min(len(bad), 3)], good, len(seen))
-	}
-	if r := leaf(t, last); life(r.leaf) > 61*time.Second {
-		t.Errorf("the certificate lives %s: the profile was not asked for", life(r.leaf))
-	}
-	if n := ca.log.count("Added order"); n > 6 {
-		t.Errorf("%d orders for 5 certificates", n)
-	}
-	if n := ca.log.count("is a replacement of"); n < 4 {
-		t.Errorf("%d of 4 renewals named what they replace", n)
-	}
-}
-
-// visit makes a handshake and a request, and says which certificate was shown.
-// One that is not for the host, or not valid now, is an error.
-func visit(addr string) (string, error) {
-	tr := &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, addr)
-		},
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // Pebble's root is new each time
-	}
-	resp, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Get("https://" + siteHost)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK || string(body) != "hello" {
-		return "", fmt.Errorf("%s: %q, %v", resp.Status, body, err)
-	}
-	leaf := resp.TLS.PeerCertificates[0]
-	if now := time.Now(); now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
-		return "", fmt.Errorf("certificate is valid from %s to %s", leaf.NotBefore, leaf.NotAfter)
-	}
-	return leaf.SerialNumber.String(), leaf.VerifyHostname(siteHost)
-}
 
 // TestExternalAccount needs a key that the authority knows.
 func TestExternalAccount(t *testing.T) {
@@ -359,81 +271,6 @@ func badLock(dir string) error {
 	file := filepath.Join(dir, "locks", "order-data.lock")
 	long := time.Now().Add(-time.Hour)
 	return errors.Join(os.WriteFile(file, []byte("\x00\x00\x00"), 0o600), os.Chtimes(file, long, long))
-}
-
-// TestTwoProcessesOneOrder starts two managers on one directory at once.
-func TestTwoProcessesOneOrder(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	conf := s.conf()
-	conf.Env = []string{"PEBBLE_VA_ALWAYS_VALID=1"}
-	ca := newAuthority(t, conf)
-	dir := t.TempDir()
-	roots := write(t, t.TempDir(), "roots.pem", ca.roots)
-	var outs [2]string
-	var wait sync.WaitGroup
-	for i := range outs {
-		wait.Go(func() {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcess$", "-test.v")
-			cmd.Env = append(os.Environ(), "ACME_DIR="+dir, "ACME_URL="+ca.url, "ACME_ROOTS="+roots)
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				t.Errorf("process %d: %v\n%s", i, err, out)
-			}
-			_, after, _ := strings.Cut(string(out), "serial=")
-			outs[i], _, _ = strings.Cut(after, "\n")
-		})
-	}
-	wait.Wait()
-	if outs[0] == "" || outs[0] != outs[1] {
-		t.Errorf("the processes have the certificates %q and %q", outs[0], outs[1])
-	}
-	if n := ca.log.count("Added order"); n != 1 {
-		t.Errorf("%d orders, want 1", n)
-	}
-}
-
-// TestKilledWhileOrdering kills a process in the middle of an order: the next
-// one waits as after a failure, gets past its lock, and obtains a certificate.
-func TestKilledWhileOrdering(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	conf := s.conf()
-	conf.Env = []string{"PEBBLE_VA_NOSLEEP=0", "PEBBLE_VA_SLEEPTIME=3", "PEBBLE_VA_ALWAYS_VALID=1"}
-	ca := newAuthority(t, conf)
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcess$")
-	cmd.Env = append(os.Environ(), "ACME_DIR="+dir, "ACME_URL="+ca.url, "ACME_ROOTS="+write(t, t.TempDir(), "roots.pem", ca.roots))
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 30*time.Second, "an order is under way", func() bool { return ca.log.count("Added order") > 0 })
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
-	var st state
-	if err := newStore(dir).load(statesDir, "data", &st); err != nil || st.Tries[ca.url] == nil || st.Tries[ca.url].Error != "interrupted" || len(st.Orders) != 1 {
-		t.Fatalf("%v: what is remembered is %+v", err, st)
-	}
-	k := keep(t, s, Options{Dir: dir})
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
-	k.await(1)
-}
-
-// TestProcess is a process of TestTwoProcessesOneOrder.
-func TestProcess(t *testing.T) {
-	dir := os.Getenv("ACME_DIR")
-	if dir == "" {
-		return // run as a test of its own it has nothing to do
-	}
-	roots, err := os.ReadFile(os.Getenv("ACME_ROOTS"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := keep(t, nil, Options{Dir: dir})
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{{Directory: os.Getenv("ACME_URL"), Profile: "default", Roots: roots}}})
-	fmt.Println("serial=" + leaf(t, k.await(1)).id)
 }
 
 // given writes a pair into a directory as if it had been obtained from an
