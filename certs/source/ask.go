@@ -30,12 +30,14 @@ type question struct {
 	guard  guard
 	trust  trust
 	direct bool // past the proxy
+	twice  bool // it may be asked again although it is no GET
 	quick  bool // a service of this machine: it answers at once or not at all
 }
 
 // answer is what came back, whole.
 type answer struct {
 	status int
+	means  int // the status that it should be, of a service that says 400 to nearly all; 0: as it is
 	header http.Header
 	body   []byte
 	date   time.Time
@@ -52,7 +54,7 @@ func (f *Fetcher) ask(ctx context.Context, q question) (answer, error) {
 	}
 	defer tr.CloseIdleConnections()
 	a, err := f.once(ctx, tr, q)
-	if q.method != http.MethodGet || !again(a, err) || ctx.Err() != nil {
+	if q.method != http.MethodGet && !q.twice || !again(a, err) || ctx.Err() != nil {
 		return a, err
 	}
 	t := time.NewTimer(100*time.Millisecond + rand.N(200*time.Millisecond))
@@ -98,6 +100,9 @@ func (f *Fetcher) once(ctx context.Context, tr *http.Transport, q question) (ans
 	defer func() { _ = resp.Body.Close() }()
 	a := answer{status: resp.StatusCode, header: resp.Header, date: dateOf(resp.Header), hide: q.hide}
 	a.body, err = readBody(resp, q)
+	if err == nil && ctx.Err() != nil { // a server that sees us go may end what it sends in due form
+		err = ctx.Err()
+	}
 	if err != nil && a.status/100 != 2 {
 		return a, nil // the status says it all
 	}
@@ -157,7 +162,7 @@ func (f *Fetcher) transport(q question) (*http.Transport, error) {
 		DisableCompression:     true,
 		DisableKeepAlives:      true,
 	}
-	if f.opts.Proxy != "" && !q.direct {
+	if f.opts.Proxy != "" && !q.direct && !onThisMachine(q.url) {
 		u, err := url.Parse(f.opts.Proxy)
 		if err != nil || u.Host == "" {
 			return nil, fail(ErrRefused, "fetch.proxy of the host's agent.yaml is not a URL")
@@ -205,12 +210,21 @@ func serviceGuard(endpoint string) (guard, error) {
 	if err != nil || u.Host == "" {
 		return guard{}, fail(ErrRefused, "the endpoint of the service is not a URL")
 	}
-	a, err := netip.ParseAddr(u.Hostname())
-	loopback := u.Hostname() == "localhost" || err == nil && a.IsLoopback()
+	loopback := onThisMachine(endpoint)
 	if u.Scheme != "https" && !(u.Scheme == "http" && loopback) {
 		return guard{}, fail(ErrRefused, "the endpoint of the service is not https://, which only this machine may do without")
 	}
 	return guard{loopback: loopback}, nil
+}
+
+// onThisMachine reports whether a URL says so itself.
+func onThisMachine(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil {
+		return false
+	}
+	a, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && a.IsLoopback()
 }
 
 // target shows where a redirect leads, without what may be secret of it.

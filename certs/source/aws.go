@@ -64,7 +64,7 @@ func (j *job) awsVM(ctx context.Context, path string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	t, err := j.ask(ctx, question{who: who, method: http.MethodPut, url: base + "api/token", guard: g, direct: true, quick: true, limit: 64 << 10,
+	t, err := j.ask(ctx, question{who: who, method: http.MethodPut, url: base + "api/token", twice: true, guard: g, direct: true, quick: true, limit: 64 << 10,
 		header: http.Header{"X-Aws-Ec2-Metadata-Token-Ttl-Seconds": {"300"}}})
 	if err != nil {
 		return answer{}, noIdentity(err, hint)

@@ -44,7 +44,7 @@ func fetchAWSSM(ctx context.Context, j *job) (Blob, error) {
 		return Blob{}, fail(ErrFailed, "write a question to %s", who)
 	}
 	endpoint := inRegion(j.opts.Endpoints.SecretsManager, region)
-	a, c, err := j.awsAsk(ctx, question{who: who, method: http.MethodPost, url: endpoint + "/", body: body, header: http.Header{
+	a, c, err := j.awsAsk(ctx, question{who: who, method: http.MethodPost, url: endpoint + "/", body: body, twice: true, header: http.Header{
 		"Content-Type": {"application/x-amz-json-1.1"}, "X-Amz-Target": {"secretsmanager.GetSecretValue"}}}, endpoint, region, "secretsmanager", awsExpired)
 	b := Blob{Date: a.date}
 	if err != nil {
@@ -123,15 +123,15 @@ func (j *job) awsRefused(who string, a answer, c awsCredentials) error {
 	missing := "allow secretsmanager:GetSecretValue on " + awsSecret(j.ref) + " to " + c.who + ", and kms:Decrypt when the secret has a key of its own"
 	switch code {
 	case "ResourceNotFoundException":
-		a.status = http.StatusNotFound
+		a.means = http.StatusNotFound
 	case "AccessDeniedException", "DecryptionFailure", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId", "IncompleteSignature":
-		a.status = http.StatusForbidden
+		a.means = http.StatusForbidden
 	case "InvalidSignatureException", "RequestExpired":
 		return fail(ErrForbidden, "%s refuses: %s; %s, or the secret access key is", who, plain(says, a.hide), clockHint)
 	case "ThrottlingException", "LimitExceededException", "TooManyRequestsException":
-		a.status = http.StatusTooManyRequests
+		a.means = http.StatusTooManyRequests
 	case "InternalServiceError", "InternalServiceErrorException":
-		a.status = http.StatusInternalServerError
+		a.means = http.StatusInternalServerError
 	case "InvalidRequestException": // it is marked for deletion
 		return fail(ErrNotFound, "%s does not give it: %s", who, plain(says, a.hide))
 	}

@@ -30,6 +30,20 @@ var (
 	ErrFailed      = errors.New("failed")           // it answered with another error
 )
 
+// Result is the class of what Fetch returned, as a label of a metric has it.
+func Result(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	for name, class := range map[string]error{"refused": ErrRefused, "not_found": ErrNotFound, "forbidden": ErrForbidden,
+		"unreachable": ErrUnreachable, "too_large": ErrTooLarge, "wrong_kind": ErrWrongKind} {
+		if errors.Is(err, class) {
+			return name
+		}
+	}
+	return "failed"
+}
+
 // failure is why nothing was fetched. Its text is for people and holds nothing
 // secret: nothing that a library says is wrapped.
 type failure struct {
@@ -147,18 +161,22 @@ func (j *job) answered(who string, a answer, says, forbidden string) error {
 	if says != "" {
 		says = ": " + says
 	}
-	wait := pause(a.status, a.header, j.opts.Now())
+	status := a.status
+	if a.means != 0 {
+		status = a.means
+	}
+	wait := pause(status, a.header, j.opts.Now())
 	switch {
 	case wait > 0:
 		return &failure{class: ErrUnreachable, wait: wait,
 			text: fmt.Sprintf("%s limits how often it is asked (%d)%s; it is asked again in %s", who, a.status, says, wait.Round(time.Second))}
-	case a.status == http.StatusNotFound || a.status == http.StatusGone:
+	case status == http.StatusNotFound || status == http.StatusGone:
 		return fail(ErrNotFound, "%s has no such thing (%d)%s", who, a.status, says)
-	case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return fail(ErrForbidden, "%s refuses (%d)%s%s", who, a.status, says, semicolon(forbidden))
-	case a.status/100 == 3:
+	case status/100 == 3:
 		return fail(ErrFailed, "%s redirects (%d)%s; redirects are not followed, write the URL that it ends at", who, a.status, target(a.header))
-	case a.status >= 500 || a.status == http.StatusRequestTimeout || a.status == http.StatusTooEarly:
+	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly:
 		return fail(ErrUnreachable, "%s is in trouble (%d)%s", who, a.status, says)
 	}
 	return fail(ErrFailed, "%s answers %d%s", who, a.status, says)

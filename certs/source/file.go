@@ -48,20 +48,28 @@ func fetchFile(_ context.Context, j *job) (Blob, error) {
 	return Blob{Data: data, Version: Version(fmt.Sprintf("%x", info.ModTime().UnixNano()))}, nil
 }
 
-// openFile opens a file below one of the allowed directories. Links are
-// followed within that directory only, as those of Let's Encrypt's live/ are.
-func (f *Fetcher) openFile(name string) (*os.File, error) {
+// fileRoot is the allowed directory that a file is in, the innermost one.
+func (f *Fetcher) fileRoot(name string) (root string, err error) {
 	if d := f.opts.DataDir; d != "" && below(filepath.Join(d, "state"), name) {
-		return nil, fail(ErrRefused, "the state of the daemon is not fetched from")
+		return "", fail(ErrRefused, "the state of the daemon is not fetched from")
 	}
-	root := ""
 	for _, r := range f.opts.FileRoots {
-		if filepath.IsAbs(r) && below(filepath.Clean(r), name) && len(r) > len(root) {
+		if r = filepath.Clean(r); filepath.IsAbs(r) && below(r, name) && len(r) > len(root) {
 			root = r
 		}
 	}
 	if root == "" {
-		return nil, fail(ErrRefused, "it is in none of the directories that file:// may read on this host; list its directory in fetch.fileRoots of agent.yaml")
+		return "", fail(ErrRefused, "it is in none of the directories that file:// may read on this host; list its directory in fetch.fileRoots of agent.yaml")
+	}
+	return root, nil
+}
+
+// openFile opens a file below one of the allowed directories. Links are
+// followed within that directory only, as those of Let's Encrypt's live/ are.
+func (f *Fetcher) openFile(name string) (*os.File, error) {
+	root, err := f.fileRoot(name)
+	if err != nil {
+		return nil, err
 	}
 	dir, err := os.OpenRoot(root)
 	if err != nil {

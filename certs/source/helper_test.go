@@ -158,6 +158,9 @@ func fails(t *testing.T, s source.Source, ref string, class error, words ...stri
 	if !errors.Is(err, class) {
 		t.Errorf("error %q is not %q", err, class)
 	}
+	if got := source.Result(err); got == "ok" || class != source.ErrKeyInChain && !strings.EqualFold(strings.ReplaceAll(got, "_", " "), class.Error()) {
+		t.Errorf("error %q counts as %s", err, got)
+	}
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {
 			t.Errorf("error %q does not say %q", err, w)

@@ -368,26 +368,3 @@ func TestHTTPSBearer(t *testing.T) {
 	hides(t, fails(t, client.For(use), f.URL+"/k", source.ErrRefused, "characters"), "two")
 	fails(t, source.New(source.Options{AllowedHosts: []string{f.host()}}).For(use), f.URL+"/k", source.ErrRefused, "no secrets")
 }
-
-// TestProxyIsOnlyTheOneThatIsSet also has a proxy that the host named.
-func TestProxyIsOnlyTheOneThatIsSet(t *testing.T) {
-	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-	t.Setenv("https_proxy", "http://127.0.0.1:1")
-	chain, _ := pair(t)
-	f := newFake(t, true)
-	f.says("/c", 200, string(chain))
-	get(t, source.New(source.Options{AllowedHosts: []string{f.host()}}).For(source.Use{CA: f.ca()}), f.URL+"/c", "")
-
-	tunnels := make(chan string, 10)
-	proxy := newFake(t, false)
-	proxy.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		tunnels <- r.Method + " " + r.Host
-		w.WriteHeader(http.StatusForbidden)
-	})
-	fails(t, source.New(source.Options{Proxy: proxy.URL}).For(source.Use{}), "https://pki.acme.com/c", source.ErrRefused, "allowedHosts")
-	s := source.New(source.Options{Proxy: proxy.URL, AllowedHosts: []string{"pki.acme.com"}}).For(source.Use{})
-	fails(t, s, "https://pki.acme.com/c", source.ErrUnreachable)
-	if got := <-tunnels; got != "CONNECT pki.acme.com:443" {
-		t.Errorf("the proxy was asked for %q", got)
-	}
-}

@@ -6,10 +6,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/fairlead/fairlead/certs/source"
+	"github.com/fairlead/fairlead/reconciler"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,14 +41,14 @@ func TestManyAtOnce(t *testing.T) {
 func FuzzAnswers(f *testing.F) {
 	const secret, query = "t0p-s3cret-token", "hushhush"
 	for _, status := range []int{200, 204, 301, 304, 400, 401, 403, 404, 410, 429, 500, 503} {
-		f.Add(status, "ECHO")
-		f.Add(status, `{"error":{"code":"x","message":"ECHO"}}`)
-		f.Add(status, `{"errors":["ECHO"],"__type":"a#ThrottlingException","message":"ECHO"}`)
-		f.Add(status, `<Error><Code>AccessDenied</Code><Message>ECHO https://x/y?sig=ECHO</Message></Error>`)
-		f.Add(status, `{"payload":{"data":"RUNITw=="},"value":"ECHO","SecretString":"ECHO","data":{"data":{"a":"ECHO"},"metadata":{"version":1}}}`)
+		f.Add(status, "ECHO", "Sun, 22 Nov 2099 10:00:00 GMT")
+		f.Add(status, `{"error":{"code":"x","message":"ECHO"}}`, "90")
+		f.Add(status, `{"errors":["ECHO"],"__type":"a#ThrottlingException","message":"ECHO"}`, "90")
+		f.Add(status, `<Error><Code>AccessDenied</Code><Message>ECHO https://x/y?sig=ECHO</Message></Error>`, "90")
+		f.Add(status, `{"payload":{"data":"RUNITw=="},"value":"ECHO","SecretString":"ECHO","data":{"data":{"a":"ECHO"},"metadata":{"version":1}}}`, "90")
 	}
 	var mu sync.Mutex
-	status, body := 200, ""
+	status, body, retry := 200, "", ""
 	server := &fake{}
 	server.start(f, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/imds/metadata/identity/oauth2/token" || strings.HasPrefix(r.URL.Path, "/computeMetadata/") {
@@ -59,6 +61,8 @@ func FuzzAnswers(f *testing.F) {
 		said := strings.Join(append(r.Header.Values("Authorization"), r.Header.Get("X-Vault-Token"), r.Header.Get("X-Amz-Security-Token"), secret, "?sig="+query), " ")
 		w.Header().Set("Location", "https://other/x?"+query)
 		w.Header().Set("X-Ms-Error-Code", secret)
+		w.Header().Set("Retry-After", retry)
+		w.Header().Set("ETag", retry)
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(strings.ReplaceAll(body, "ECHO", said)))
 	}), false)
@@ -70,12 +74,12 @@ func FuzzAnswers(f *testing.F) {
 			AzureBlob: server.URL + "/{account}", KeyVault: server.URL + "/{vault}", S3: server.URL, SecretsManager: server.URL},
 	})
 	refs := []string{"sm://acme-project/edge", "gs://acme-pki/chain.pem", "s3://acme-pki/chain.pem", "awssm://edge", "azblob://acmestore/tls/x", "azkv://acme-vault/edge", "vault://secret/edge"}
-	f.Fuzz(func(t *testing.T, s int, b string) {
-		if s < 200 || s > 599 || len(b) > 4096 {
+	f.Fuzz(func(t *testing.T, s int, b, after string) {
+		if s < 200 || s > 599 || len(b)+len(after) > 4096 {
 			return
 		}
 		mu.Lock()
-		status, body = s, b
+		status, body, retry = s, b, after
 		mu.Unlock()
 		for _, ref := range refs {
 			got, err := client.For(source.Use{}).Fetch(t.Context(), ref, "")
@@ -84,6 +88,9 @@ func FuzzAnswers(f *testing.F) {
 					t.Fatalf("%s: %d %q gives %q", ref, s, b, got.Data)
 				}
 				continue
+			}
+			if d, limited := reconciler.RetryDelay(err); limited && (d < time.Second || d > time.Hour) {
+				t.Fatalf("%s: %d %q waits %s", ref, s, after, d)
 			}
 			text := err.Error()
 			if got.Data != nil || strings.Contains(text, secret) || strings.Contains(text, query) || strings.ContainsAny(text, "\r\n\x00") || len(text) > 1200 {

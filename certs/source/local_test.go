@@ -40,6 +40,9 @@ func TestFile(t *testing.T) {
 	fails(t, s, "file://"+root+"/out.pem", source.ErrRefused, "link leads out")
 	fails(t, s, "file://"+out+"/x.pem", source.ErrRefused, "fetch.fileRoots")
 	fails(t, s, "file://"+root+"x/x.pem", source.ErrRefused, "fetch.fileRoots")
+	if err := s.Check("file://" + out + "/x.pem"); err == nil || s.Check("file://"+name) != nil {
+		t.Errorf("it may be fetched: %v", err)
+	}
 	fails(t, s, "file://"+root+"/none.pem", source.ErrNotFound, "no such file")
 	fails(t, s, "file://"+root+"/chain.pem/x", source.ErrNotFound)
 	fails(t, s, "file://"+root, source.ErrWrongKind, "regular")

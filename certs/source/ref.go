@@ -195,6 +195,10 @@ func (r Ref) port() string {
 
 // permits says whether the host and the use let r be fetched.
 func (s Source) permits(r Ref) error {
+	if r.scheme == "file" {
+		_, err := s.f.fileRoot(r.path)
+		return err
+	}
 	if r.scheme != "https" {
 		return nil
 	}
