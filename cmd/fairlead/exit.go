@@ -84,6 +84,9 @@ func codeOfResult(r server.Result, last *reconciler.Record) int {
 	case reconciler.PhaseRolledBack:
 		return exitRolledBack
 	case reconciler.PhaseQuarantined:
+		if r.Record != nil && r.Record.Kind == "deploy" && r.Record.Outcome == reconciler.Applied {
+			return exitDone // the commit stands, beside a release that failed before
+		}
 		if last != nil && last.Outcome == reconciler.Failed {
 			return exitFailed
 		}

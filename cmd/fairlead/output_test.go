@@ -154,6 +154,8 @@ func TestCodeOfResult(t *testing.T) {
 		{reconciler.PhaseQuarantined, nil, record(reconciler.RolledBack), 3},
 		{reconciler.PhaseQuarantined, nil, record(reconciler.Failed), 4},
 		{reconciler.PhaseQuarantined, nil, nil, 3},
+		{reconciler.PhaseQuarantined, &reconciler.Record{Kind: "deploy", Outcome: reconciler.Applied}, nil, 0},
+		{reconciler.PhaseQuarantined, &reconciler.Record{Kind: "heal", Outcome: reconciler.Applied}, nil, 3},
 		{reconciler.PhaseRetrying, nil, nil, 1},
 		{reconciler.PhaseRetrying, record(reconciler.Failed), nil, 4},
 		{reconciler.PhaseRetrying, record(reconciler.RolledBack), nil, 3},
