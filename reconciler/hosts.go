@@ -66,15 +66,12 @@ func (h *hosts) take(instance string, spec desired.Spec) error {
 			delete(h.coming, host)
 		}
 	}
-	for _, f := range spec.Front {
-		owner, err := h.ownerLocked(f.Host, instance)
-		if err != nil {
-			return err
-		}
-		if owner != "" {
-			return RetryAfter(heldError{Held{Reason: "HostTaken", Message: fmt.Sprintf("%s is served for instance %s already; "+
-				"take it out of front in one of the two", f.Host, owner)}}, takenAgain)
-		}
+	owner, host, err := h.takenLocked(instance, spec)
+	if err != nil {
+		return err
+	}
+	if owner != "" {
+		return RetryAfter(heldError{hostTaken(owner, host)}, takenAgain)
 	}
 	for _, f := range spec.Front {
 		h.coming[f.Host] = instance
@@ -82,9 +79,32 @@ func (h *hosts) take(instance string, spec desired.Spec) error {
 	return nil
 }
 
+func hostTaken(owner, host string) Held {
+	return Held{Reason: "HostTaken", Message: fmt.Sprintf("%s is served for instance %s already; take it out of front in one of the two", host, owner)}
+}
+
+// taken is the first host of a specification that another instance has.
+func (h *hosts) taken(instance string, spec desired.Spec) (owner, host string, err error) {
+	if h == nil {
+		return "", "", nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.takenLocked(instance, spec)
+}
+
+func (h *hosts) takenLocked(instance string, spec desired.Spec) (owner, host string, err error) {
+	for _, f := range spec.Front {
+		if owner, err = h.ownerLocked(f.Host, instance); err != nil || owner != "" {
+			return owner, f.Host, err
+		}
+	}
+	return "", "", nil
+}
+
 // ownerLocked is the other instance that has a host; h.mu is held.
 func (h *hosts) ownerLocked(host, instance string) (string, error) {
-	if owner := h.coming[host]; owner != "" {
+	if owner := h.coming[host]; owner != "" && owner != instance {
 		return owner, nil
 	}
 	for _, other := range sortedKeys(h.live) {

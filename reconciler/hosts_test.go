@@ -74,6 +74,10 @@ func TestHostBelongsToOne(t *testing.T) {
 		if cond.Reason != "HostTaken" || !strings.Contains(cond.Message, "data.example.com") || !strings.Contains(cond.Message, "initech") {
 			t.Errorf("%+v", cond)
 		}
+		plan, err := inst.Preview(t.Context(), nil)
+		if err != nil || len(plan.Held) != 1 || plan.Held[0].Reason != "HostTaken" {
+			t.Errorf("the plan says %+v, %v", plan.Held, err)
+		}
 		if f.running(t, "globex") {
 			t.Error("it was begun nevertheless")
 		}

@@ -155,7 +155,25 @@ func (r *Instance) Preview(ctx context.Context, snapshot *desired.Snapshot) (Pla
 	if w := d.deferral; w != nil {
 		report.Deferred = w
 	}
+	report.Notes = append(report.Notes, r.rests(m, l.spec)...)
+	if owner, host, err := r.cfg.hosts.taken(r.cfg.Name, l.spec); err != nil {
+		return report, err
+	} else if owner != "" {
+		report.Held = append(report.Held, hostTaken(owner, host))
+	}
 	return report, nil
+}
+
+// rests says why nothing of a plan would be done now.
+func (r *Instance) rests(m memo, spec desired.Spec) (notes []string) {
+	now := time.Now()
+	if d, rests := suspended(situation{spec: spec, memo: m, now: now}); rests {
+		notes = append(notes, "suspended: nothing of this is done until it is resumed: "+d.message)
+	}
+	if h := m.Hold; h != nil && h.Instead == spec.Hash() {
+		notes = append(notes, fmt.Sprintf("generation %d is held by %s: nothing of this is done until a newer revision changes the instance", h.Generation, h.By))
+	}
+	return notes
 }
 
 // previewDecision decides on a revision that need not be the newest one. The

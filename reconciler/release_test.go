@@ -269,6 +269,18 @@ func TestRollbackOfARelease(t *testing.T) {
 		h.restart()
 		h.once()
 		h.runs(first)
+		if plan, err := h.inst.Preview(t.Context(), nil); err != nil || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "held by bob") {
+			t.Errorf("the plan does not say that it is held: %+v, %v", plan.Notes, err)
+		}
+		if err := h.inst.Suspend("inventory", "bob", time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if plan, err := h.inst.Preview(t.Context(), nil); err != nil || len(plan.Notes) != 2 || !strings.Contains(plan.Notes[0], "inventory") {
+			t.Errorf("the plan does not say that it is suspended: %+v, %v", plan.Notes, err)
+		}
+		if err := h.inst.Resume("bob"); err != nil {
+			t.Fatal(err)
+		}
 		next := channelSpec()
 		next.Services["app"] = env(next.Services["app"], "A", "b")
 		h.apply(next)
