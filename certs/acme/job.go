@@ -52,10 +52,11 @@ func (j *job) run(ctx context.Context) Status {
 		return j.status(Waiting, why+"; "+wait)
 	}
 	j.show(j.status(Ordering, why))
-	if err := j.renew(ctx, why); err != nil {
+	err := j.renew(ctx, why)
+	j.hand(ctx) // also what could not be written
+	if err != nil {
 		return j.failedHere(err)
 	}
-	j.hand(ctx)
 	if j.due() == "" {
 		return j.status(Valid, "")
 	}
@@ -104,12 +105,12 @@ func (j *job) read(ctx context.Context) error {
 	if errors.Is(err, errBroken) {
 		j.log().WithError(err).Warn("acme: pair set aside")
 		if err := j.store.aside(pairsDir, j.req.Name); err != nil {
-			return fmt.Errorf("set damaged pair aside: %w", err)
+			j.report(fmt.Errorf("set damaged pair aside: %w", err))
 		}
 	}
 	if mine := j.entry.last; mine != nil && (rec == nil || mine.Issued.After(rec.Issued)) {
 		if err := j.store.save(ctx, pairsDir, j.req.Name, mine); err != nil {
-			return err
+			j.report(err)
 		}
 		rec = mine
 	}

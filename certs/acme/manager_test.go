@@ -342,6 +342,32 @@ func TestNothingIsOrderedThatCannotBeRemembered(t *testing.T) {
 	k.await(1)
 }
 
+// TestWhatCannotBeWrittenIsHandedOver makes no second order for a pair that the
+// disk had no room for.
+func TestWhatCannotBeWrittenIsHandedOver(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	ca := newAuthority(t, s.conf())
+	dir, disk := t.TempDir(), filepath.Join(t.TempDir(), "not-there-yet")
+	if err := os.Symlink(disk, filepath.Join(dir, pairsDir)); err != nil {
+		t.Fatal(err)
+	}
+	k := keep(t, s, Options{Dir: dir})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
+	k.await(1)
+	eventually(t, 10*time.Second, "the problem is in the status", func() bool { return strings.Contains(k.one().Problem, pairsDir) && k.one().Phase == Valid })
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the pair is written", func() bool { return k.one().Problem == "" })
+	if _, err := newStore(dir).pair("data"); err != nil {
+		t.Error(err)
+	}
+	if n := ca.log.count("Added order"); n != 1 || len(k.handed()) != 1 {
+		t.Errorf("%d orders, %d pairs handed over, want one of each", n, len(k.handed()))
+	}
+}
+
 // TestClockThatWentBack decides nothing.
 func TestClockThatWentBack(t *testing.T) {
 	t.Parallel()

@@ -74,7 +74,9 @@ type DNS struct {
 	Delegate string
 }
 
-// Provider sets and deletes records in a zone; package dns01 has some.
+// Provider sets and deletes records in a zone; package dns01 has some. One with
+// a method Digest() string, which changes when its settings do, is tried at once
+// when they were changed after a failure.
 type Provider interface {
 	libdns.RecordAppender
 	libdns.RecordDeleter
@@ -176,17 +178,14 @@ func (i Issuer) check() error {
 // digest tells whether a request was changed in a way that can make an order
 // succeed that failed before.
 func (r *Request) digest() string {
-	type account struct{ Directory, Profile, Email, Key string }
-	var accounts []account
-	for _, i := range r.Issuers {
-		a := account{Directory: i.Directory, Profile: i.Profile, Email: i.Email}
-		if i.EAB != nil {
-			mac := sha256.Sum256([]byte(i.EAB.MACKey))
-			a.Key = i.EAB.KeyID + " " + hex.EncodeToString(mac[:])
+	var dns []any
+	if d := r.DNS; d != nil {
+		dns = []any{d.Resolvers, d.Delegate, d.Delay, d.Timeout}
+		if p, ok := d.Provider.(interface{ Digest() string }); ok {
+			dns = append(dns, p.Digest())
 		}
-		accounts = append(accounts, a)
 	}
-	all, _ := json.Marshal([]any{r.Domains, accounts, r.Challenges, r.Key}) // of strings: cannot fail
+	all, _ := json.Marshal([]any{r.Domains, r.Issuers, r.Challenges, r.Key, dns}) // of strings and numbers: cannot fail
 	sum := sha256.Sum256(all)
 	return hex.EncodeToString(sum[:8])
 }

@@ -8,6 +8,9 @@ package dns01
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -69,7 +72,9 @@ func New(name string, with map[string]string) (Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("DNS provider %s: %w", name, err)
 	}
-	return &provider{name: name, backend: b}, nil
+	all, _ := json.Marshal([]any{name, with}) // of strings: cannot fail
+	sum := sha256.Sum256(all)
+	return &provider{name: name, backend: b, digest: hex.EncodeToString(sum[:])}, nil
 }
 
 // txt is one TXT record: name and zone without the dot at the end.
@@ -88,10 +93,14 @@ type backend interface {
 // provider makes a libdns provider of a backend. Changes go one after the other,
 // since some backends read a set of records and write it back.
 type provider struct {
-	name string
+	name, digest string
 	backend
 	mu sync.Mutex
 }
+
+// Digest changes when the settings do. It is of secrets, and to be hashed with
+// more before it is kept anywhere.
+func (p *provider) Digest() string { return p.digest }
 
 func (p *provider) AppendRecords(ctx context.Context, zone string, recs []libdns.Record) ([]libdns.Record, error) {
 	return p.each(ctx, "add record", zone, recs, p.add)
