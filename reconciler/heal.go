@@ -128,7 +128,9 @@ func leftOver(have Observed) bool {
 // tidy ends what an interrupted apply left when everything stands as it should.
 func (r *Instance) tidy(ctx context.Context, t Target, have Observed) error {
 	if r.broken != nil || leftOver(have) {
-		x := r.newExecutor(r.cfg.Log, t, nil, r.brokenTouched())
+		proven := t
+		proven.Spec.Smoke = nil // it is no release
+		x := r.newExecutor(r.cfg.Log, proven, nil, r.brokenTouched())
 		if r.broken != nil && !r.broken.Committed {
 			if err := x.verify(ctx); err != nil {
 				return err
