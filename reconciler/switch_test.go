@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -242,6 +243,37 @@ func TestHeldRequestsAreNotKeptForSlowSmokeSteps(t *testing.T) {
 		t.Errorf("gaps %+v", gaps)
 	}
 	s.nobodyNoticed()
+}
+
+// Upgrades in a row leave one container, and no more goroutines than the first
+// ones did.
+func TestManySwitchesLeaveNothingBehind(t *testing.T) {
+	// One after the other: goroutines are counted. A start-first replacement is
+	// watched for a second before it takes over.
+	for order, upgrades := range map[string]int{"stop-first": 100, "start-first": 15} {
+		spec := streetSpec()
+		spec.Bake, spec.Smoke = 0, nil
+		if order == "start-first" {
+			spec = startFirst(spec)
+		}
+		s := newStreet(t, spec, &build{version: "first"})
+		before := 0
+		for i := range upgrades {
+			s.push(&build{version: fmt.Sprint(i)})
+			if st := s.once(); st.Generation != i+2 {
+				t.Fatalf("upgrade %d: %s %+v", i, st.Phase, st.Conditions)
+			}
+			if i == 5 {
+				before = runtime.NumGoroutine()
+			}
+		}
+		s.converged(spec)
+		r := s.nobodyNoticed()
+		if now := runtime.NumGoroutine(); now > before+20 { // requests come and go
+			t.Errorf("%s: %d goroutines, %d after the first five", order, now, before)
+		}
+		t.Logf("%s: %s", order, r)
+	}
 }
 
 // A heal answers for what it heals: that something else is down at the time is
