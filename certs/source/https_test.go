@@ -263,7 +263,7 @@ func TestHTTPSHosts(t *testing.T) {
 		"another form of lower": {[]string{"LOCALHOST:" + port}, "https://LocalHost:" + port + "/c", []string{"x509"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := source.New(source.Options{AllowedHosts: c.allowed, Timeout: 5 * time.Second}).For(use)
+			s := source.New(source.Options{AllowedHosts: c.allowed}).For(use)
 			if c.words == nil {
 				get(t, s, c.ref, "")
 				return
