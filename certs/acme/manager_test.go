@@ -273,6 +273,48 @@ func badLock(dir string) error {
 	return errors.Join(os.WriteFile(file, []byte("\x00\x00\x00"), 0o600), os.Chtimes(file, long, long))
 }
 
+// TestRepair removes what writes left half-done, and nothing else.
+func TestRepair(t *testing.T) {
+	dir := t.TempDir()
+	given(t, dir, time.Now(), time.Now().Add(time.Hour))
+	long := time.Now().Add(-time.Minute)
+	for name, old := range map[string]bool{
+		"pairs/data.json.tmp123": true, "pairs/data.json.tmp456": false, "states/data.json.damaged": true,
+		"locks/a.lock": true, "locks/b.lock": false,
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("half"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if old {
+			if err := os.Chtimes(file, long, long); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	did, err := newStore(dir).repair()
+	if err != nil || len(did) != 2 {
+		t.Errorf("%v: %q, want two repairs", err, did)
+	}
+	for name, stays := range map[string]bool{
+		"pairs/data.json": true, "pairs/data.json.tmp123": false, "pairs/data.json.tmp456": true, "states/data.json.damaged": true,
+		"locks/a.lock": false, "locks/b.lock": true,
+	} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != stays {
+			t.Errorf("%s: %v, want it to stay: %v", name, err, stays)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
 // given writes a pair into a directory as if it had been obtained from an
 // authority that nobody can reach now.
 func given(t *testing.T, dir string, from, until time.Time) Request {

@@ -133,6 +133,7 @@ func (s *store) repair() ([]string, error) {
 			name, whole := strings.CutSuffix(file, ".json")
 			switch {
 			case strings.HasSuffix(file, ".damaged"):
+			case !whole && s.young(folder, file): // another process may be writing it
 			case !whole: // the temporary name of a write that did not end
 				did = append(did, "removed "+folder+"/"+file)
 				err = os.Remove(filepath.Join(s.Path, folder, file))
@@ -162,6 +163,12 @@ func (s *store) names(folder string) (names []string, err error) {
 	return names, nil
 }
 
+// young reports whether a file was written just now, or is gone.
+func (s *store) young(folder, file string) bool {
+	info, err := os.Stat(filepath.Join(s.Path, folder, file))
+	return err != nil || time.Since(info.ModTime()).Abs() < 10*time.Second
+}
+
 // repairLocks removes lock files with unreadable content: certmagic refuses
 // them for good. One that is being written is not older than a moment.
 func (s *store) repairLocks() (did []string, err error) {
@@ -171,8 +178,7 @@ func (s *store) repairLocks() (did []string, err error) {
 	}
 	for _, name := range names {
 		path := filepath.Join(s.Path, locksDir, name)
-		info, err := os.Stat(path)
-		if err != nil || time.Since(info.ModTime()) < 10*time.Second {
+		if s.young(locksDir, name) {
 			continue
 		}
 		text, err := os.ReadFile(path)
