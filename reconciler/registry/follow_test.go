@@ -80,6 +80,7 @@ func TestOneQuestionAnInterval(t *testing.T) {
 			}
 			pass.Wait()
 		}
+		gaps := map[time.Duration]bool{}
 		for _, tag := range tags {
 			// the first, then one after each nine tenths to the whole of the interval
 			if n := manifests(r, tag); n < 12 || n > 15 {
@@ -89,10 +90,15 @@ func TestOneQuestionAnInterval(t *testing.T) {
 			times := asked["/v2/app/manifests/"+tag]
 			mu.Unlock()
 			for i := range times[1:] {
-				if gap := times[i+1].Sub(times[i]); gap < every*9/10 || gap > every {
+				gap := times[i+1].Sub(times[i])
+				gaps[gap] = true
+				if gap < every*9/10 || gap > every {
 					t.Errorf("%s was asked for %v after the last time", tag, gap)
 				}
 			}
+		}
+		if len(gaps) < len(tags) { // a fleet would ask in step
+			t.Errorf("no chance is in the intervals: %v", gaps)
 		}
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {

@@ -91,6 +91,7 @@ func TestWrongAnswers(t *testing.T) {
 		{"field", "{name: s, get: /, expect: {json: {rows: {minItems: 1}}}}", 200, `{"rows": []}`, "rows: a list of at least 1", "rows: []"},
 		{"fields", "{name: s, get: /, expect: {json: {b: 1, a: {exists: true}}}}", 200, `{"b": 2}`, "a: there; b: 1", "a: not there; b: 2"},
 		{"save", "{name: s, get: /, save: {token: access_token}}", 200, `{}`, "access_token: a value to keep as token", "access_token: not there"},
+		{"save of nothing", "{name: s, get: /, save: {token: t}}", 200, `{"t": ""}`, "t: a value to keep as token", `t: ""`},
 		{"save of a list", "{name: s, get: /, save: {x: l}}", 200, `{"l": [1]}`, "l: a value to keep as x", "l: [1]"},
 		{"sick by its own word", "{name: s, get: /, expect: {json: {status: {not: unhealthy}}}, retries: 0}", 503, `{"status": "unhealthy"}`, "a status of 2xx", `503 Service Unavailable: {"status":"unhealthy"}`},
 	}
