@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/fairlead/fairlead/desired/git"
 	"github.com/fairlead/fairlead/reconciler"
@@ -60,7 +61,7 @@ func (c *cli) connect(ctx context.Context, need access) (connected, error) {
 	by := c.operator()
 	socket := filepath.Join(s.Data, "fairlead.sock")
 	client := server.NewClient(socket, c.getenv("SUDO_USER"))
-	err = client.Alive(ctx)
+	err = untilAwake(ctx, client.Alive, func() bool { return lockHeld(s.Data) != nil })
 	switch {
 	case err == nil:
 		if err := sameRepo(ctx, client, s); err != nil {
@@ -69,7 +70,7 @@ func (c *cli) connect(ctx context.Context, need access) (connected, error) {
 		return connected{client, true, by, client.Close}, nil
 	case errors.Is(err, fs.ErrPermission):
 		return connected{}, withHint(fmt.Errorf("ask the daemon at %s: permission denied", socket), "run it as the daemon's user: sudo fairlead …")
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case away(err):
 	default:
 		return connected{}, err
 	}
@@ -82,6 +83,31 @@ func (c *cli) connect(ctx context.Context, need access) (connected, error) {
 		return connected{}, err
 	}
 	return connected{sys.api, false, by, sys.Close}, nil
+}
+
+// startsWithin is how long a daemon may take from holding the data directory
+// until its socket answers.
+const startsWithin = 3 * time.Second
+
+// untilAwake asks whether a daemon is there, and again while one starts: a script
+// restarts it and goes on at once.
+func untilAwake(ctx context.Context, alive func(context.Context) error, held func() bool) error {
+	for end := time.Now().Add(startsWithin); ; {
+		err := alive(ctx)
+		if !away(err) || !held() || !time.Now().Before(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// away reports whether nobody serves the socket.
+func away(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // sameRepo refuses to ask a daemon that follows another repository than the one
