@@ -176,8 +176,8 @@ func (r *Instance) rests(m memo, spec desired.Spec) (notes []string) {
 	return notes
 }
 
-// previewDecision decides on a revision that need not be the newest one. The
-// application is not asked whether it is busy.
+// previewDecision decides on a revision that need not be the newest one. It asks
+// the application whether it is busy, and remembers nothing of it.
 func (r *Instance) previewDecision(ctx context.Context, l loaded, m memo) (decision, Target, error) {
 	s := situation{spec: l.spec, memo: m, now: time.Now(), offer: r.ask(ctx, l.spec, true)}
 	s.memo.Suspended, s.memo.Hold, s.spec.Suspend = nil, nil, nil
@@ -188,7 +188,13 @@ func (r *Instance) previewDecision(ctx context.Context, l loaded, m memo) (decis
 		}
 		s.lastSpec, s.last = g.SpecHash, last
 	}
-	return decide(s), s.last, nil
+	d := decide(s)
+	if d.askBusy {
+		busy := r.askBusy(ctx, *l.spec.Follow.Busy)
+		s.busy = &busy
+		d = decide(s)
+	}
+	return d, s.last, nil
 }
 
 func (r *Instance) readAt(ctx context.Context, snapshot *desired.Snapshot) (loaded, error) {
@@ -300,17 +306,18 @@ func waiting(s Status) string {
 	if s.Phase == PhaseIdle || s.Phase == PhaseApplying || s.Phase == PhaseBaking {
 		return ""
 	}
+	switch { // why nothing is done goes before what would be done
+	case s.Phase == PhaseSuspended && s.Suspended != nil:
+		return "suspended: " + s.Suspended.Reason
+	case s.Phase == PhaseHeld && s.Hold != nil:
+		return fmt.Sprintf("generation %d is held by %s until a newer revision changes the instance", s.Hold.Generation, s.Hold.By)
+	}
 	for _, c := range []Condition{s.Condition(SourceReady), s.Condition(ReleaseReady), s.Condition(ContainersReady)} {
 		if c.Status == "False" {
 			return fmt.Sprintf("%s: %s", c.Reason, c.Message)
 		}
 	}
-	switch {
-	case s.Suspended != nil:
-		return "suspended: " + s.Suspended.Reason
-	case s.Hold != nil:
-		return fmt.Sprintf("generation %d is held by %s", s.Hold.Generation, s.Hold.By)
-	case s.Phase == PhaseQuarantined && len(s.Quarantined) > 0:
+	if s.Phase == PhaseQuarantined && len(s.Quarantined) > 0 {
 		return "quarantined: " + s.Quarantined[len(s.Quarantined)-1].Reason
 	}
 	return string(s.Phase)

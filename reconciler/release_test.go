@@ -272,6 +272,9 @@ func TestRollbackOfARelease(t *testing.T) {
 		if plan, err := h.inst.Preview(t.Context(), nil); err != nil || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "held by bob") {
 			t.Errorf("the plan does not say that it is held: %+v, %v", plan.Notes, err)
 		}
+		if why, err := h.inst.Why("app"); err != nil || len(why) != 1 || !strings.HasPrefix(why[0].Waiting, "generation 1 is held by bob") {
+			t.Errorf("why: %+v, %v", why, err)
+		}
 		if err := h.inst.Suspend("inventory", "bob", time.Time{}); err != nil {
 			t.Fatal(err)
 		}

@@ -322,7 +322,13 @@ func TestBusyApplicationHoldsAnUpgradeBack(t *testing.T) {
 	if st = s.once(); st.Release.Deferred == nil || !st.Release.Deferred.Until.Equal(until) {
 		t.Errorf("the time that it may be held back began again with the restart: %+v, was %s", st.Release.Deferred, until)
 	}
+	if p, err := s.inst.Preview(t.Context(), nil); err != nil || p.Deferred == nil || p.Deferred.Reason != "Busy" || !p.Deferred.Until.Equal(until) {
+		t.Errorf("the plan says %+v, %v", p.Deferred, err)
+	}
 	working.empty = false
+	if p, err := s.inst.Preview(t.Context(), nil); err != nil || p.Deferred != nil || len(p.Actions) != 1 {
+		t.Errorf("idle now, and the plan says %+v, %+v, %v", p.Deferred, p.Actions, err)
+	}
 	if st = s.once(); st.Generation != 2 {
 		t.Errorf("idle now: %s", st.Phase)
 	}
