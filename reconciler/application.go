@@ -152,6 +152,9 @@ func (r *Instance) shown(a application, log *logrus.Entry) {
 			s.Applied, s.AppliedAt, s.Generation = a.generation.Revision, now.UTC(), a.generation.Number
 		}
 	})
+	if a.generation.Release != "" {
+		log = log.WithField("release", a.generation.Release)
+	}
 	log.WithFields(logrus.Fields{"actions": len(a.planned.Actions), "took": time.Since(a.started).Round(time.Millisecond).String()}).
 		Info("Applied")
 	if a.kind == "heal" {
@@ -161,8 +164,11 @@ func (r *Instance) shown(a application, log *logrus.Entry) {
 		}
 		return
 	}
-	r.event("Applied", fmt.Sprintf("generation %d stands: %s", a.generation.Number, a.generation.Revision.Subject),
-		a.generation.Revision, a.generation.Number)
+	what := a.generation.Revision.Subject
+	if a.generation.Release != "" {
+		what = "release " + a.generation.Release + ", " + what
+	}
+	r.event("Applied", fmt.Sprintf("generation %d stands: %s", a.generation.Number, what), a.generation.Revision, a.generation.Number)
 }
 
 // applyFailed decides what an apply that did not get through leaves behind.

@@ -141,11 +141,16 @@ func (r *Instance) Preview(ctx context.Context, snapshot *desired.Snapshot) (Pla
 		return report, err
 	}
 	report.From = m.LastGood
-	d, last, err := r.previewDecision(ctx, l, m)
+	s, d, err := r.previewDecision(ctx, l, m)
 	if err != nil {
 		return report, err
 	}
-	t.Images = previewImages(last, l.spec, d.digest)
+	if s.offer != nil {
+		if err := s.offer.failed(); err != nil {
+			report.Notes = append(report.Notes, fmt.Sprintf("the registry could not be asked what %s is now: %v", l.spec.Follow.Ref, err))
+		}
+	}
+	t.Images = previewImages(s.last, l.spec, d.digest)
 	planned := Plan(t, have)
 	report.Actions, report.Held = planned.Actions, planned.Held
 	report.Switches = r.switches(l.spec, planned)
@@ -178,13 +183,13 @@ func (r *Instance) rests(m memo, spec desired.Spec) (notes []string) {
 
 // previewDecision decides on a revision that need not be the newest one. It asks
 // the application whether it is busy, and remembers nothing of it.
-func (r *Instance) previewDecision(ctx context.Context, l loaded, m memo) (decision, Target, error) {
+func (r *Instance) previewDecision(ctx context.Context, l loaded, m memo) (situation, decision, error) {
 	s := situation{spec: l.spec, memo: m, now: time.Now(), offer: r.ask(ctx, l.spec, true)}
 	s.memo.Suspended, s.memo.Hold, s.spec.Suspend = nil, nil, nil
 	if m.LastGood != 0 {
 		g, last, err := r.cfg.Store.generation(r.cfg.Name, m.LastGood)
 		if err != nil {
-			return decision{}, last, err
+			return s, decision{}, err
 		}
 		s.lastSpec, s.last = g.SpecHash, last
 	}
@@ -194,7 +199,7 @@ func (r *Instance) previewDecision(ctx context.Context, l loaded, m memo) (decis
 		s.busy = &busy
 		d = decide(s)
 	}
-	return d, s.last, nil
+	return s, d, nil
 }
 
 func (r *Instance) readAt(ctx context.Context, snapshot *desired.Snapshot) (loaded, error) {

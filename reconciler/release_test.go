@@ -29,6 +29,9 @@ func TestChannelUpgradesByItself(t *testing.T) {
 		if rec := h.history()[0]; rec.Who != "channel stable" || len(rec.Actions) != 2 || !strings.Contains(rec.Actions[0].Changes[0].New, "sha256:") {
 			t.Errorf("record = %+v", rec)
 		}
+		if list, err := h.inst.Events(1); err != nil || !strings.Contains(list[0].Message, "generation 2 stands: release ") {
+			t.Errorf("the event does not name the release: %+v, %v", list, err)
+		}
 		steps := len(h.engine.Steps())
 		h.once()
 		if extra := changing(h.engine.Steps()[steps:]); len(extra) > 0 {
@@ -215,6 +218,9 @@ func TestRegistryDownKeepsWhatRuns(t *testing.T) {
 		cond := s.Condition(reconciler.ReleaseReady)
 		if cond.Status != "Unknown" || cond.Reason != "RegistryUnreachable" || !strings.Contains(cond.Message, "connection refused") || s.Sync != reconciler.Synced {
 			t.Errorf("%s %+v", s.Sync, cond)
+		}
+		if plan, err := h.inst.Preview(t.Context(), nil); err != nil || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "connection refused") {
+			t.Errorf("the plan does not say that the registry could not be asked: %+v, %v", plan.Notes, err)
 		}
 	})
 }

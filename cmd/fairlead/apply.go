@@ -121,6 +121,9 @@ func (c *cli) remark(s reconciler.Status, req server.ReconcileRequest, daemon bo
 	if req.Now && (s.Release == nil || s.Release.Channel == "") {
 		fmt.Fprintf(c.out, "  %s follows no channel: no release of it can wait\n", s.Name)
 	}
+	if s.Release != nil && s.Release.Error != "" {
+		fmt.Fprintln(c.out, "  The registry could not be asked what is newest: "+oneLine(s.Release.Error))
+	}
 	if !daemon && len(s.Front) > 0 {
 		fmt.Fprintf(c.out, "  No daemon runs, so nobody leads requests to %s: fairlead run does\n", commas(s.Front))
 	}

@@ -233,7 +233,7 @@ func TestRegistryIsGone(t *testing.T) {
 	c.begin()
 	c.await("the first release runs", func() bool { return c.runs(first) })
 	c.reg.Fault(registry.Fault{Status: http.StatusInternalServerError})
-	c.must(0, "", "apply", c.name)
+	c.must(0, "The registry could not be asked what is newest", "apply", c.name)
 	s := c.status()
 	if s.Release.Error == "" || s.Release.Since.IsZero() || !strings.HasSuffix(s.Release.Running, first) {
 		t.Errorf("got %+v", s.Release)
