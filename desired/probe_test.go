@@ -153,6 +153,9 @@ func TestMissingSecrets(t *testing.T) {
 	if err != nil || s.Smoke[0].Headers["Authorization"] != "Bearer ${secret:KEY}" {
 		t.Errorf("for any host: %+v, %v", s.Smoke, err)
 	}
+	if want := []string{"instance.yaml:4: smoke: each host needs values for KEY, LINES, SHORT (NAME=VALUE in instances/a/local/.env of its data directory)"}; !reflect.DeepEqual(s.Notes, want) {
+		t.Errorf("notes %q", s.Notes)
+	}
 }
 
 // What a secret makes of a request is checked, and not repeated.

@@ -21,6 +21,7 @@ func (l *loader) smoke(p Project) []SmokeStep {
 	}
 	steps := slices.Clone(l.file.Smoke)
 	if l.in.AnyHost {
+		l.noteSecrets(steps)
 		return steps
 	}
 	f := &filler{loader: l, env: p.HostEnv, told: map[string]bool{}}
@@ -28,6 +29,22 @@ func (l *loader) smoke(p Project) []SmokeStep {
 		f.step(fmt.Sprintf("smoke[%d]", i), &steps[i])
 	}
 	return steps
+}
+
+// noteSecrets tells which secrets each host has to have.
+func (l *loader) noteSecrets(steps []SmokeStep) {
+	text, err := json.Marshal(steps)
+	if err != nil {
+		return // then nothing can be sent either, and was refused
+	}
+	var names []string
+	for _, m := range secretUse.FindAllStringSubmatch(string(text), -1) {
+		names = append(names, m[1])
+	}
+	if slices.Sort(names); len(names) > 0 {
+		l.note("smoke", "each host needs values for "+strings.Join(slices.Compact(names), ", "),
+			fmt.Sprintf("NAME=VALUE in instances/%s/local/.env of its data directory", l.name))
+	}
 }
 
 // filler puts the host's values in the place of secret references.
