@@ -74,12 +74,15 @@ func (x *executor) run(ctx context.Context) error {
 }
 
 // phases splits the plan: what comes before the services (networks, volumes,
-// removals of containers), the actions of each service, and the removals of
-// networks.
+// removals of containers), the actions of each service, and what goes last:
+// removals of containers that hand their requests over, and of networks.
 func (x *executor) phases() (before []Action, services map[string][]Action, after []Action) {
 	services = map[string][]Action{}
+	var handed []Action
 	for _, a := range x.actions {
 		switch {
+		case a.Kind == KindContainer && a.Verb == Remove && x.handsOver(a.Name):
+			handed = append(handed, a)
 		case a.Kind == KindNetwork && a.Verb == Remove:
 			after = append(after, a)
 		case a.Kind == KindContainer && a.Verb != Remove:
@@ -88,8 +91,19 @@ func (x *executor) phases() (before []Action, services map[string][]Action, afte
 			before = append(before, a)
 		}
 	}
-	return before, services, after
+	return before, services, append(handed, after...)
 }
+
+// handsOver reports whether requests go from a service to another one that may
+// run beside it: then it is removed once that one has them.
+func (x *executor) handsOver(service string) bool {
+	return slices.ContainsFunc(x.target.Spec.Front, func(f desired.FrontRoute) bool {
+		return f.Service != service && x.target.Spec.Services[f.Service].UpdateOrder == startFirst && x.routing.leadsHost(f.Host, service)
+	})
+}
+
+// startFirst is the update order in which both containers run for a while.
+const startFirst = "start-first"
 
 func (x *executor) write(e Entry) error {
 	err := x.journal.write(e)

@@ -126,7 +126,7 @@ func (s situation) unlessBusy(newest, running string) picked {
 		return picked{digest: newest}
 	}
 	since := s.now
-	if b := s.memo.Busy; b != nil && sameDigest(b.Digest, newest) && b.Since.Before(since) {
+	if b := s.memo.Busy; b != nil && sameDigest(b.Digest, running) && b.Since.Before(since) {
 		since = b.Since
 	}
 	until := since.Add(f.Busy.MaxDefer)

@@ -72,15 +72,15 @@ func TestGates(t *testing.T) {
 		{"it is idle", func(s *situation) { s.spec.Follow.Busy, s.busy = busy, &no }, chooseNew, PhaseApplying, digestB, "", time.Time{}, false},
 		{"it was busy for long enough", func(s *situation) {
 			s.spec.Follow.Busy, s.busy = busy, &yes
-			s.memo.Busy = &busySince{digestB, tuesday.Add(-2 * time.Hour)}
-		}, chooseNew, PhaseApplying, digestB, "", time.Time{}, false},
-		{"it was busy for another release", func(s *situation) {
-			s.spec.Follow.Busy, s.busy = busy, &yes
 			s.memo.Busy = &busySince{digestA, tuesday.Add(-2 * time.Hour)}
+		}, chooseNew, PhaseApplying, digestB, "", time.Time{}, false},
+		{"it was busy while it ran another release", func(s *situation) {
+			s.spec.Follow.Busy, s.busy = busy, &yes
+			s.memo.Busy = &busySince{digestB, tuesday.Add(-2 * time.Hour)}
 		}, chooseLastGood, PhaseDeferred, digestA, "Busy", tuesday.Add(2 * time.Hour), false},
 		{"the clock went back since it was busy", func(s *situation) {
 			s.spec.Follow.Busy, s.busy = busy, &yes
-			s.memo.Busy = &busySince{digestB, tuesday.Add(48 * time.Hour)}
+			s.memo.Busy = &busySince{digestA, tuesday.Add(48 * time.Hour)}
 		}, chooseLastGood, PhaseDeferred, digestA, "Busy", tuesday.Add(2 * time.Hour), false},
 		{"taken back by its makers", func(s *situation) { s.offer.release.Deprecated = "deprecated-2026.11.4" }, chooseLastGood, PhaseDeferred, digestA, "Deprecated", time.Time{}, false},
 		{"it failed here", func(s *situation) {

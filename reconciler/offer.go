@@ -24,15 +24,21 @@ func (r *Instance) decideNow(ctx context.Context, l loaded, m memo) (decision, m
 	if d.askBusy {
 		busy := r.askBusy(ctx, *l.spec.Follow.Busy)
 		s.busy = &busy
-		if busy && (m.Busy == nil || !sameDigest(m.Busy.Digest, s.offer.release.Digest)) {
+		if busy && (m.Busy == nil || !sameDigest(m.Busy.Digest, s.running())) {
 			var err error
 			if s.memo, err = r.cfg.Store.update(r.cfg.Name, func(m *memo) {
-				m.Busy = &busySince{s.offer.release.Digest, s.now.UTC()}
+				m.Busy = &busySince{s.running(), s.now.UTC()}
 			}); err != nil {
 				return d, m, err
 			}
 		}
 		d = decide(s)
+	}
+	if s.memo.Busy != nil && s.offer != nil && sameDigest(s.offer.release.Digest, s.running()) { // nothing waits any more
+		var err error
+		if s.memo, err = r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Busy = nil }); err != nil {
+			return d, m, err
+		}
 	}
 	r.picked = d.digest
 	r.showRelease(l, s, d)

@@ -105,6 +105,13 @@ func (g *routing) leads(service string) bool {
 	return g.traffic != nil && slices.ContainsFunc(g.routes, func(r Route) bool { return r.Service == service })
 }
 
+// leadsHost reports whether the requests for a host go to a service now.
+func (g *routing) leadsHost(host, service string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.traffic != nil && slices.ContainsFunc(g.routes, func(r Route) bool { return r.Host == host && r.Service == service })
+}
+
 // gaps are the interruptions since a time, the longest of each service.
 func (g *routing) gaps(since time.Time) []Gap {
 	if g.traffic == nil {

@@ -89,7 +89,8 @@ type memo struct {
 	Busy *busySince `json:"busy,omitempty"`
 }
 
-// busySince is since when the application holds a digest back.
+// busySince is since when the application holds upgrades back, and which digest
+// it runs: a channel that moves in the meantime does not begin the wait anew.
 type busySince struct {
 	Digest string    `json:"digest"`
 	Since  time.Time `json:"since"`

@@ -276,6 +276,35 @@ func TestManySwitchesLeaveNothingBehind(t *testing.T) {
 	}
 }
 
+// A service that gets another name hands its requests over when both may run,
+// and keeps them when its successor is sick.
+func TestRenamedServiceHandsOver(t *testing.T) {
+	t.Parallel()
+	spec := startFirst(streetSpec())
+	s := newStreet(t, spec, &build{version: "1"})
+	s.engine.Push("app:sick", drivertest.Behaviour{Check: true, Serve: &build{version: "2", sick: true}})
+	s.engine.Push("app:good", drivertest.Behaviour{Check: true, Serve: &build{version: "2"}})
+	renamed := func(image string) desired.Spec {
+		next := startFirst(streetSpec())
+		web := service("web", image)
+		web.UpdateOrder = "start-first"
+		next.Services = map[string]desired.Service{"web": web}
+		next.Follow, next.Check.Service, next.Front[0].Service = nil, "web", "web"
+		return next
+	}
+	if st := s.apply(renamed("app:sick")); st.Outcome != reconciler.RolledBack {
+		t.Errorf("sick successor: %s", st.Outcome)
+	}
+	s.converged(spec)
+	if st := s.apply(renamed("app:good")); st.Outcome != reconciler.Applied {
+		t.Errorf("good successor: %s %+v", st.Outcome, st.Conditions)
+	}
+	s.converged(renamed("app:good"))
+	if r := s.nobodyNoticed(); r.Max > 3*time.Second {
+		t.Errorf("somebody waited: %s", r)
+	}
+}
+
 // A heal answers for what it heals: that something else is down at the time is
 // healed next, and is no failure of the first.
 func TestHealAsksOnlyWhatItHeals(t *testing.T) {

@@ -28,7 +28,7 @@ func (r *Instance) switches(spec desired.Spec, p Planned) []SwitchReport {
 	}
 	var out []SwitchReport
 	for _, f := range spec.Front {
-		if !slices.ContainsFunc(p.Actions, func(a Action) bool { return a.Kind == KindContainer && a.Verb == Replace && a.Name == f.Service }) {
+		if !slices.ContainsFunc(p.Actions, func(a Action) bool { return r.noticed(a, f) }) {
 			continue
 		}
 		if i := slices.IndexFunc(out, func(s SwitchReport) bool { return s.Service == f.Service }); i >= 0 {
@@ -38,10 +38,19 @@ func (r *Instance) switches(spec desired.Spec, p Planned) []SwitchReport {
 		}
 		svc := spec.Services[f.Service]
 		out = append(out, SwitchReport{Service: f.Service, Hosts: []string{f.Host}, HoldFor: f.Hold,
-			Held: svc.UpdateOrder != "start-first" && svc.Replicas == 1})
+			Held: svc.UpdateOrder != startFirst && svc.Replicas == 1})
 	}
 	r.rememberGaps(out)
 	return out
+}
+
+// noticed reports whether an action is a switch of a route: its service is
+// replaced, or the service that it leads to now is removed.
+func (r *Instance) noticed(a Action, f desired.FrontRoute) bool {
+	if a.Kind != KindContainer {
+		return false
+	}
+	return a.Verb == Replace && a.Name == f.Service || a.Verb == Remove && a.Name != f.Service && r.routing.leadsHost(f.Host, a.Name)
 }
 
 // rememberGaps fills in how long the newest replacement of each service took.

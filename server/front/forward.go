@@ -21,16 +21,17 @@ func (ex *exchange) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL.RawQuery = p.In.URL.RawQuery
 	dropForwarding(p.Out.Header)
 	peer, host := peerOf(p.In.RemoteAddr), p.In.Host
-	v := []string{peer, "https", host, portOf(host, "443"), ""}
+	v := []string{peer, "https", host, portOf(host, "443")}
 	if len(ex.front.opts.TrustedProxies) > 0 {
 		ex.front.believe(p.In.Header, peer, v)
 	}
-	v[4] = forwarded(ex.route, v[0], v[1], v[2])
 	h := p.Out.Header
-	h[hXFF], h[hProto], h[hHost], h[hPort], h["Forwarded"] = v[0:1:1], v[1:2:2], v[2:3:3], v[3:4:4], v[4:5:5]
+	h[hXFF], h[hProto], h[hHost], h[hPort] = v[0:1:1], v[1:2:2], v[2:3:3], v[3:4:4]
 }
 
-// dropForwarding removes what a client says of itself. Servers that turn
+// dropForwarding removes what a client says of itself. The standard's Forwarded
+// (RFC 7239) goes too, and none of ours takes its place: applications read the
+// X- headers, and each one more is paid for with every request. Servers that turn
 // header names into variables (CGI, WSGI) do not tell "_" from "-", so names
 // with either go.
 func dropForwarding(h http.Header) {
@@ -109,38 +110,4 @@ func addressChain(values []string) string {
 		all[from-1] = s
 	}
 	return strings.Join(all[from:], ", ")
-}
-
-// forwarded is the value of the standard's header (RFC 7239).
-func forwarded(rt *route, chain, proto, host string) string {
-	var b strings.Builder
-	for rest, first := chain, true; rest != "" || first; first = false {
-		var a string
-		a, rest, _ = strings.Cut(rest, ", ")
-		if !first {
-			b.WriteString(", ")
-		}
-		b.WriteString("for=")
-		switch {
-		case a == "":
-			b.WriteString("unknown")
-		case strings.IndexByte(a, ':') >= 0:
-			b.WriteString(`"[` + a + `]"`)
-		default:
-			b.WriteString(a)
-		}
-	}
-	if proto == "https" && host == rt.host {
-		b.WriteString(rt.forwarded)
-		return b.String()
-	}
-	b.WriteString(`;host="` + host + `";proto=` + proto)
-	return b.String()
-}
-
-func forwardedEnd(host string) string {
-	if strings.IndexByte(host, ':') >= 0 {
-		host = `"[` + host + `]"`
-	}
-	return ";host=" + host + ";proto=https"
 }

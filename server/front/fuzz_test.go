@@ -62,7 +62,7 @@ func FuzzForwarded(f *testing.F) {
 			opts.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 		}
 		front := New(opts)
-		ex := &exchange{front: front, route: &route{host: "app.test", forwarded: forwardedEnd("app.test")}}
+		ex := &exchange{front: front, route: &route{host: "app.test"}}
 		in := httptest.NewRequest(http.MethodGet, "/", nil)
 		in.Host, in.RemoteAddr = "app.test", "10.1.2.3:999"
 		in.Header = http.Header{hXFF: {chain}, hProto: {proto}, hHost: {host}, hPort: {port}, "Forwarded": {chain}}
@@ -77,7 +77,7 @@ func FuzzForwarded(f *testing.F) {
 
 func checkForwarded(t *testing.T, h http.Header, trusted bool) {
 	t.Helper()
-	if len(h) != 5 {
+	if len(h) != 4 {
 		t.Fatalf("headers: %q", h)
 	}
 	for k, v := range h {
@@ -96,8 +96,5 @@ func checkForwarded(t *testing.T, h http.Header, trusted bool) {
 	}
 	if _, ok := cleanHost(h.Get(hHost)); !ok || (h.Get(hProto) != "http" && h.Get(hProto) != "https") || !isPort(h.Get(hPort)) || h.Get(hPort) == "" {
 		t.Fatalf("headers: %q", h)
-	}
-	if f := h.Get("Forwarded"); strings.Count(f, "for=") != len(list) || strings.Count(f, ";host=") != 1 || strings.Count(f, ";proto=") != 1 {
-		t.Fatalf("forwarded %q", f)
 	}
 }

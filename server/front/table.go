@@ -36,14 +36,13 @@ type endpointKey struct{ container, address string }
 
 // route is one host. It outlives changes of what it leads to.
 type route struct {
-	front     *Front
-	instance  string
-	host      string
-	forwarded string // the end of a Forwarded header
-	state     atomic.Pointer[state]
-	turn      atomic.Uint32
-	own       atomic.Bool // served with a certificate of ours at the last handshake
-	stats     routeStats
+	front    *Front
+	instance string
+	host     string
+	state    atomic.Pointer[state]
+	turn     atomic.Uint32
+	own      atomic.Bool // served with a certificate of ours at the last handshake
+	stats    routeStats
 
 	queue     list.List // of *waiter, by arrival; guarded by Front.mu
 	releasing bool      // guarded by Front.mu
@@ -112,7 +111,7 @@ func (f *Front) assign(inst *instance, routes []reconciler.Route) {
 		}
 		rt := had[host]
 		if rt == nil {
-			rt = &route{front: f, instance: inst.name, host: host, forwarded: forwardedEnd(host)}
+			rt = &route{front: f, instance: inst.name, host: host}
 		}
 		inst.routes[host] = rt
 		s := &state{FrontRoute: r.FrontRoute, pair: r.Pair, service: inst.service(r.Service)}
