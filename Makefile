@@ -18,7 +18,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 CORE        := ./desired/... ./reconciler
 # A test binary that takes longer hangs; 'make test' as a whole stays under 15 minutes on two cores.
-TEST        := $(GO) test -count=1 -timeout 10m
+TEST        := $(GO) test -count=1 -timeout 20m
 
 .PHONY: help
 help: ## show this list
