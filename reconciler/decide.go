@@ -61,7 +61,7 @@ func decide(s situation) decision {
 	hash := s.spec.Hash()
 	d := decision{}
 	if h := s.memo.Hold; h != nil {
-		if s.loadErr != nil || hash == h.Instead {
+		if s.loadErr != nil || h.stands(hash, s.newest()) {
 			return decision{choice: chooseHeld, generation: h.Generation, phase: PhaseHeld,
 				message: fmt.Sprintf("generation %d is held by %s until a newer revision changes the instance", h.Generation, h.By)}
 		}
@@ -77,6 +77,14 @@ func decide(s situation) decision {
 		d.choice = chooseNothing
 	}
 	return d
+}
+
+// newest is the digest that the registry gives the followed reference.
+func (s situation) newest() string {
+	if s.offer == nil {
+		return ""
+	}
+	return s.offer.release.Digest
 }
 
 // unlessSame chooses what is applied when the revision asks for just that.

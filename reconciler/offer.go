@@ -210,7 +210,8 @@ func releaseCondition(f *desired.Follow, o *offer, show *ReleaseStatus, stands b
 // ErrNoChannel says that no release can wait, since none arrives by itself.
 var ErrNoChannel = errors.New("it follows no channel")
 
-// UpgradeNow takes the release that waits for its time without waiting.
+// UpgradeNow takes the release that waits for its time without waiting, and ends
+// the hold of an older one.
 func (r *Instance) UpgradeNow(ctx context.Context, by string) error {
 	l := r.read(ctx, "")
 	if l.err != nil {
@@ -223,7 +224,7 @@ func (r *Instance) UpgradeNow(ctx context.Context, by string) error {
 	case o.release.Digest == "":
 		return fmt.Errorf("upgrade %s now: %w", r.cfg.Name, o.failed())
 	}
-	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Now = o.release.Digest }); err != nil {
+	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Now, m.Hold = o.release.Digest, nil }); err != nil {
 		return err
 	}
 	r.event("UpgradeAsked", fmt.Sprintf("%s asks for %s without waiting", by, o.release.name()), l.rev, 0)

@@ -59,6 +59,9 @@ func (r *Instance) Rollback(ctx context.Context, number int, by string) (Generat
 	hold := &Hold{Generation: to.Number, By: by, At: time.Now().UTC()}
 	if l.err == nil {
 		hold.Instead = l.spec.Hash()
+		if o := r.ask(ctx, l.spec, false); o != nil {
+			hold.Release = o.release.Digest
+		}
 	}
 	if l.err == nil && hold.Instead == to.SpecHash && l.spec.Follow == nil {
 		hold = nil // the newest revision asks for just that
@@ -160,7 +163,7 @@ func (r *Instance) Preview(ctx context.Context, snapshot *desired.Snapshot) (Pla
 	if w := d.deferral; w != nil {
 		report.Deferred = w
 	}
-	report.Notes = append(report.Notes, r.rests(m, l.spec)...)
+	report.Notes = append(report.Notes, r.rests(m, l.spec, s.newest())...)
 	if owner, host, err := r.cfg.hosts.taken(r.cfg.Name, l.spec); err != nil {
 		return report, err
 	} else if owner != "" {
@@ -170,12 +173,12 @@ func (r *Instance) Preview(ctx context.Context, snapshot *desired.Snapshot) (Pla
 }
 
 // rests says why nothing of a plan would be done now.
-func (r *Instance) rests(m memo, spec desired.Spec) (notes []string) {
+func (r *Instance) rests(m memo, spec desired.Spec, newest string) (notes []string) {
 	now := time.Now()
 	if d, rests := suspended(situation{spec: spec, memo: m, now: now}); rests {
 		notes = append(notes, "suspended: nothing of this is done until it is resumed: "+d.message)
 	}
-	if h := m.Hold; h != nil && h.Instead == spec.Hash() {
+	if h := m.Hold; h != nil && h.stands(spec.Hash(), newest) {
 		notes = append(notes, fmt.Sprintf("generation %d is held by %s: nothing of this is done until a newer revision changes the instance", h.Generation, h.By))
 	}
 	return notes

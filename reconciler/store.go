@@ -58,12 +58,20 @@ type Quarantined struct {
 	At         time.Time        `json:"at"`
 }
 
-// Hold keeps an older generation until a newer revision changes the instance.
+// Hold keeps an older generation until a newer revision changes the instance,
+// or the channel that it follows means something else.
 type Hold struct {
 	Generation int       `json:"generation"`
 	Instead    string    `json:"instead"` // hash of the spec that is not applied
+	Release    string    `json:"release,omitempty"` // digest that its reference meant then
 	By         string    `json:"by"`
 	At         time.Time `json:"at"`
+}
+
+// stands reports whether nothing newer came since: neither a revision that
+// changes the instance, nor a release.
+func (h Hold) stands(specHash, newest string) bool {
+	return specHash == h.Instead && (newest == "" || h.Release == "" || sameDigest(newest, h.Release))
 }
 
 // Suspension is a stop that a person asked for, not the repository.
