@@ -62,7 +62,7 @@ type Quarantined struct {
 // or the channel that it follows means something else.
 type Hold struct {
 	Generation int       `json:"generation"`
-	Instead    string    `json:"instead"` // hash of the spec that is not applied
+	Instead    string    `json:"instead"`           // hash of the spec that is not applied
 	Release    string    `json:"release,omitempty"` // digest that its reference meant then
 	By         string    `json:"by"`
 	At         time.Time `json:"at"`
