@@ -189,6 +189,9 @@ func TestKilledWithoutDrain(t *testing.T) {
 	c := h.client(true)
 	mustGet(t, c, "https://app.test/", 200, "old")
 	_ = old.Close()
+	// Until the front has seen that its idle connection ended, a request may be
+	// written to it, and one with a body is not sent a second time.
+	eventually(t, "the idle connection is gone", func() bool { return h.connections() == 0 })
 	done := background(func() error {
 		res, err := c.Post("https://app.test/", "text/plain", strings.NewReader("body"))
 		if err != nil {
@@ -205,6 +208,20 @@ func TestKilledWithoutDrain(t *testing.T) {
 	if g := h.front.Gaps("acme", time.Time{}); len(g) != 1 || g[0].Held != 1 {
 		t.Errorf("gaps: %+v", g)
 	}
+}
+
+// connections are those to containers that are open.
+func (h *harness) connections() (n int) {
+	h.front.mu.Lock()
+	defer h.front.mu.Unlock()
+	for _, inst := range h.front.instances {
+		for _, ep := range inst.endpoints {
+			ep.mu.Lock()
+			n += len(ep.conns)
+			ep.mu.Unlock()
+		}
+	}
+	return n
 }
 
 func TestRefusedByOneIsServedByAnother(t *testing.T) {
