@@ -33,7 +33,7 @@ before=$(fingerprint)
 mapfile -t golden < <(golden_packages)
 for package in "${golden[@]}"; do
 	# What is slow writes no golden file: an engine restarted, a daemon killed, a registry that fails.
-	"$go" test -count=1 "$package" -skip "Killed|EngineRestart|Disturbed|Faults" -update
+	"$go" test -count=1 "$package" -skip "Killed|EngineRestart|Disturbed|Faults|Restarts" -update
 done
 "$go" mod tidy -diff || die "go.mod or go.sum is not tidy: run 'go mod tidy'"
 after=$(fingerprint)

@@ -307,8 +307,8 @@ func TestNothingIsRefusedWhileTheDaemonRestarts(t *testing.T) {
 		}
 		runs[name] = r
 	}
-	for range 3 {
-		cmd := p.start([]string{inheriting + "=1"}, os.Args[0], "-test.run=^TestServeInheritedSockets$")
+	answered := func(cmd *exec.Cmd) {
+		t.Helper()
 		for name := range runs {
 			select {
 			case <-seen.of(name + " " + strconv.Itoa(cmd.Process.Pid)):
@@ -316,6 +316,10 @@ func TestNothingIsRefusedWhileTheDaemonRestarts(t *testing.T) {
 				t.Fatalf("process %d never answers on %s", cmd.Process.Pid, name)
 			}
 		}
+	}
+	for range 3 {
+		cmd := p.start([]string{inheriting + "=1"}, os.Args[0], "-test.run=^TestServeInheritedSockets$")
+		answered(cmd)
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
@@ -324,6 +328,7 @@ func TestNothingIsRefusedWhileTheDaemonRestarts(t *testing.T) {
 		}
 	}
 	last := p.start([]string{inheriting + "=1"}, os.Args[0], "-test.run=^TestServeInheritedSockets$")
+	answered(last) // one that has not begun to wait for its signal yet would be ended by it
 	for name, r := range runs {
 		got := r.Stop()
 		if got.Failed != 0 || got.Gone != 0 || got.OK == 0 {
