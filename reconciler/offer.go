@@ -116,13 +116,18 @@ func (r *Instance) fixed(spec desired.Spec, digest string) map[string]Image {
 	if spec.Follow == nil || digest == "" {
 		return nil
 	}
+	return map[string]Image{spec.Follow.Ref: imageOf(r.lastTarget(), digest)}
+}
+
+// imageOf is the image of a digest, with its ID where the target knows it.
+func imageOf(last Target, digest string) Image {
 	img := Image{Digest: digest}
-	for _, known := range r.lastTarget().Images {
+	for _, known := range last.Images {
 		if sameDigest(known.Digest, digest) {
 			img.ID = known.ID
 		}
 	}
-	return map[string]Image{spec.Follow.Ref: img}
+	return img
 }
 
 func (r *Instance) lastTarget() Target {
@@ -241,12 +246,6 @@ func previewImages(last Target, spec desired.Spec, digest string) map[string]Ima
 	if spec.Follow == nil || digest == "" {
 		return images
 	}
-	img := Image{Digest: digest}
-	for _, known := range last.Images {
-		if sameDigest(known.Digest, digest) {
-			img.ID = known.ID
-		}
-	}
-	images[spec.Follow.Ref] = img
+	images[spec.Follow.Ref] = imageOf(last, digest)
 	return images
 }
