@@ -51,13 +51,3 @@ type FrontRoute struct {
 	Drain        time.Duration `json:"drain,omitempty"`
 	Hold         time.Duration `json:"hold,omitempty"`
 }
-
-// CertificateSpec is where a certificate comes from. Fullchain and Privkey are
-// paths on the host; both empty: it is self-signed. Fallback "self-signed" has
-// one of that kind served until both files are there.
-type CertificateSpec struct {
-	Domains   []string `json:"domains"`
-	Fullchain string   `json:"fullchain,omitempty"`
-	Privkey   string   `json:"privkey,omitempty"`
-	Fallback  string   `json:"fallback,omitempty"`
-}
