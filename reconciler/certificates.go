@@ -1,6 +1,9 @@
 package reconciler
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -104,4 +107,95 @@ type CertificateTarget struct {
 	OK      bool      `json:"ok"`   // it has, or was proved to serve, what is live
 	Message string    `json:"message,omitempty"`
 	At      time.Time `json:"at,omitzero"` // of the last proof or try
+}
+
+// keepCertificates says which certificates are wanted: those of what is
+// applied, and of what is on its way beside them, so that hosts which are led
+// already keep theirs until the new generation stands.
+func (r *Instance) keepCertificates(coming *loaded) {
+	if r.cfg.Certificates == nil {
+		return
+	}
+	want := WantedCertificates{ByName: map[string]desired.CertificateSpec{}}
+	if r.good != nil {
+		want.add(r.good.target.Spec, r.good.Revision.Commit)
+	}
+	if coming != nil {
+		want.add(coming.spec, coming.rev.Commit)
+	}
+	r.cfg.Certificates.Set(r.cfg.Name, want)
+}
+
+// add wants what a specification names as well. Of two of one name the newer
+// one counts.
+func (w *WantedCertificates) add(spec desired.Spec, commit string) {
+	maps.Copy(w.ByName, spec.Certificates)
+	for _, f := range spec.Front {
+		if f.Certificate == "" && !slices.Contains(w.Hosts, f.Host) {
+			w.Hosts = append(w.Hosts, f.Host)
+		}
+	}
+	slices.Sort(w.Hosts)
+	w.Commit = commit
+}
+
+// certify adds what is known of the certificates. One that waits for its
+// authority is no fault: whoever is asked takes days.
+func (s *Status) certify(list []CertificateStatus) {
+	if len(list) == 0 {
+		return
+	}
+	s.Certificates = list
+	worst := list[0]
+	for _, c := range list[1:] {
+		if c.Phase.rank() > worst.Phase.rank() {
+			worst = c
+		}
+	}
+	c := Condition{Type: CertificatesReady, Status: "False", Reason: string(worst.Phase), Message: worst.describe(), Since: worst.Since}
+	switch worst.Phase {
+	case CertificateLive, CertificateSelfSigned:
+		c.Status, c.Reason, c.Message = "True", "Ready", countOf(len(list), "certificate")
+	case CertificateClockSuspect:
+		c.Status = "Unknown"
+	}
+	s.Conditions = append(s.Conditions, c)
+	if worst.Phase.rank() >= CertificatePending.rank() && s.Health == Healthy {
+		s.Health = Degraded
+	}
+}
+
+func (c CertificateStatus) describe() string {
+	text := c.Name + ": " + c.Message
+	if c.Message == "" {
+		text = c.Name + " is " + string(c.Phase)
+	}
+	if c.Hint != "" {
+		text += "; " + c.Hint
+	}
+	return text
+}
+
+// rank orders phases by how much they matter to whoever is woken.
+func (p CertificatePhase) rank() int {
+	switch p {
+	case CertificateLive, CertificateSelfSigned:
+		return 0
+	case CertificateAwaitsIssuer:
+		return 1
+	case CertificatePending:
+		return 2
+	case CertificateClockSuspect:
+		return 3
+	case CertificateDegraded:
+		return 4
+	}
+	return 5
+}
+
+func countOf(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

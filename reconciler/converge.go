@@ -31,6 +31,7 @@ func (r *Instance) converge(ctx context.Context) error {
 	if err := r.settleCommitted(ctx); err != nil {
 		return err
 	}
+	r.keepCertificates(r.coming(l, d))
 	switch d.choice {
 	case chooseNew:
 		return r.deploy(ctx, l, m, d)
@@ -40,6 +41,15 @@ func (r *Instance) converge(ctx context.Context) error {
 		return r.healLastGood(ctx, l)
 	}
 	return r.look(ctx)
+}
+
+// coming is the revision that is about to be applied, or that a first
+// deployment tried; nil: what is applied is all that counts.
+func (r *Instance) coming(l loaded, d decision) *loaded {
+	if l.err == nil && l.spec.Name != "" && (d.choice == chooseNew || r.good == nil) {
+		return &l
+	}
+	return nil
 }
 
 func (r *Instance) lastSpec() string {

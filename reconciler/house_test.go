@@ -35,6 +35,8 @@ type house struct {
 	releases reconciler.Releases
 	traffic  reconciler.Traffic
 	prober   reconciler.Prober
+
+	certificates reconciler.Certificates
 }
 
 // repo is a Source whose revisions are specs.
@@ -121,7 +123,7 @@ func (h *house) start() {
 	h.inst = reconciler.NewInstance(reconciler.Config{
 		Name: "acme", Dir: "instances/acme", Home: filepath.Join(h.dir, "instances", "acme"), Journals: filepath.Join(h.dir, "journal"),
 		Driver: h.engine, Store: h.store, Events: reconciler.NewEvents(h.store), Source: h.repo, Load: h.repo.load,
-		Releases: h.releases, Traffic: h.traffic, Prober: h.prober,
+		Releases: h.releases, Traffic: h.traffic, Prober: h.prober, Certificates: h.certificates,
 		Interval: time.Minute, DeepEvery: 10 * time.Minute, Log: log.WithField("test", h.t.Name()),
 	})
 }

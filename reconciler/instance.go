@@ -58,7 +58,9 @@ type Config struct {
 	Releases  Releases
 	Traffic   Traffic
 	Prober    Prober
-	Log       *logrus.Entry
+	// Certificates keeps the certificates; nil: there are none.
+	Certificates Certificates
+	Log          *logrus.Entry
 
 	hosts *hosts // nil: no other instance is there
 }
@@ -214,6 +216,9 @@ func (r *Instance) Status() Status {
 	defer r.mu.Unlock()
 	s := r.status
 	s.Conditions = append([]Condition{}, s.Conditions...)
+	if r.cfg.Certificates != nil {
+		s.certify(r.cfg.Certificates.Certificates(r.cfg.Name))
+	}
 	return s
 }
 

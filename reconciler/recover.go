@@ -82,6 +82,9 @@ func (r *Instance) leadLeft(ctx context.Context) {
 // may begin with a pull that takes minutes. What an apply that was cut off left
 // unproved gets none. When the engine does not answer, requests are held.
 func (r *Instance) route(ctx context.Context) {
+	if r.good != nil {
+		r.keepCertificates(nil)
+	}
 	if r.good == nil || r.cfg.Traffic == nil {
 		return
 	}

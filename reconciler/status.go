@@ -56,7 +56,7 @@ type ConditionStatus string
 
 // Condition is one aspect of an instance, with why and since when.
 type Condition struct {
-	Type    string          `json:"type"` // SourceReady, ReleaseReady, ContainersReady
+	Type    string          `json:"type"` // SourceReady, ReleaseReady, ContainersReady, CertificatesReady
 	Status  ConditionStatus `json:"status"`
 	Reason  string          `json:"reason"` // one word, stable: docs/operations.md explains each
 	Message string          `json:"message,omitempty"`
@@ -68,6 +68,8 @@ const (
 	SourceReady     = "SourceReady"
 	ReleaseReady    = "ReleaseReady" // only where a release is followed
 	ContainersReady = "ContainersReady"
+	// CertificatesReady is only where certificates are wanted.
+	CertificatesReady = "CertificatesReady"
 )
 
 // ContainerStatus is a container as people are shown it.
@@ -102,19 +104,20 @@ type ReleaseStatus struct {
 
 // Status is everything there is to say about an instance.
 type Status struct {
-	Name       string            `json:"name"`
-	Dir        string            `json:"dir"`
-	Sync       Sync              `json:"sync"`
-	Health     HealthStatus      `json:"health"`
-	Phase      Phase             `json:"phase"`
-	Attempted  desired.Revision  `json:"attempted,omitzero"`
-	Applied    desired.Revision  `json:"applied,omitzero"`
-	AppliedAt  time.Time         `json:"applied_at,omitzero"`
-	Generation int               `json:"generation"`
-	Release    *ReleaseStatus    `json:"release,omitempty"`
-	Conditions []Condition       `json:"conditions"`
-	Containers []ContainerStatus `json:"containers"`
-	Pending    []Action          `json:"pending,omitempty"`
+	Name         string              `json:"name"`
+	Dir          string              `json:"dir"`
+	Sync         Sync                `json:"sync"`
+	Health       HealthStatus        `json:"health"`
+	Phase        Phase               `json:"phase"`
+	Attempted    desired.Revision    `json:"attempted,omitzero"`
+	Applied      desired.Revision    `json:"applied,omitzero"`
+	AppliedAt    time.Time           `json:"applied_at,omitzero"`
+	Generation   int                 `json:"generation"`
+	Release      *ReleaseStatus      `json:"release,omitempty"`
+	Conditions   []Condition         `json:"conditions"`
+	Containers   []ContainerStatus   `json:"containers"`
+	Certificates []CertificateStatus `json:"certificates,omitempty"`
+	Pending      []Action            `json:"pending,omitempty"`
 	// Switches say what users notice of the apply that is on its way, or of the
 	// last one.
 	Switches    []SwitchReport    `json:"switches,omitempty"`
@@ -177,17 +180,10 @@ func (s *Status) observe(now time.Time, t Target, have Observed) {
 	case have.Containers == nil:
 		s.set(now, ContainersReady, "Unknown", "NotObserved", "")
 	case s.Health == Healthy:
-		s.set(now, ContainersReady, "True", "Ready", containerCount(len(s.Containers)))
+		s.set(now, ContainersReady, "True", "Ready", countOf(len(s.Containers), "container"))
 	default:
 		s.set(now, ContainersReady, "False", string(s.Health), strings.Join(why, "; "))
 	}
-}
-
-func containerCount(n int) string {
-	if n == 1 {
-		return "1 container"
-	}
-	return fmt.Sprintf("%d containers", n)
 }
 
 // healthOf is the worst of what the containers of a specification say.
