@@ -60,6 +60,11 @@ func (e *Events) add(ev Event) error {
 	return nil
 }
 
+// Report records what another part of the daemon saw happen to an instance.
+func (e *Events) Report(instance, reason, message string) error {
+	return e.add(Event{Instance: instance, Reason: reason, Message: message})
+}
+
 // Listen returns a channel of what happens from now on, and a function that
 // ends it.
 func (e *Events) Listen() (<-chan Event, func()) {
