@@ -61,6 +61,11 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (30s) each; PKG=./desired fo
 bench: need-go engine oracle ## measure against docker compose and the raw engine API; writes bench.json
 	$(GO) run -buildvcs=false ./examples/bench -o bench.json
 
+SOAK ?= 1000
+.PHONY: soak
+soak: need-go engine oracle ## change images SOAK (1000) times under load; no request may fail, nothing may be left over
+	$(GO) run -buildvcs=false ./examples/bench -only soak -n $(SOAK)
+
 .PHONY: demo
 demo: need-go engine ## play the demo on real containers
 	$(GO) run -buildvcs=false ./examples/demo
