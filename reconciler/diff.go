@@ -25,11 +25,13 @@ func (p *planner) imageChange(s desired.Service, c Container) Change {
 	if old == now {
 		return Change{"image", old + " (" + p.imageName(was) + ")", now + " (" + p.imageName(is) + ")"}
 	}
-	return Change{"image", p.withDigest(old, was), p.withDigest(now, is)}
+	if f := p.t.Spec.Follow; f != nil && f.Ref == s.Image { // a pin, its end, or another channel: what it comes to is the question
+		old, now = p.withDigest(old, was), p.withDigest(now, is)
+	}
+	return Change{"image", old, now}
 }
 
-// withDigest adds the digest of an image to a reference that does not say it: a
-// pin and its end change the reference, and perhaps nothing else.
+// withDigest adds the digest of an image to a reference that does not say it.
 func (p *planner) withDigest(ref string, img Image) string {
 	digest := p.digestOf(img)
 	if digest == "" || strings.Contains(ref, "@") {

@@ -95,7 +95,6 @@ type Instance struct {
 	try      attempt
 	picked   string // digest of the followed reference that this pass chose
 	tookOver bool   // what was begun last was given up for something newer
-	waitsFor string // the deferral that was told last
 	routing  *routing
 	lastDeep time.Time
 	flaps    flapGuard

@@ -161,6 +161,11 @@ func TestPlan(t *testing.T) {
 	running := reconciler.Container{ID: "1", Name: "acme-app-1", Service: "app", Replica: 1, Hash: app.Hash(), ImageRef: "app:1",
 		ImageID: "sha256:aaa", State: reconciler.StateRunning, Networks: []string{"acme_default"}}
 	known := map[string]desired.Service{app.Hash(): app}
+	follows := func(ref string) desired.Spec {
+		s := acme(env(service("app", ref), "MODE", "a", "API_TOKEN", "one"))
+		s.Follow = &desired.Follow{Ref: ref}
+		return s
+	}
 	with := func(change func(*reconciler.Container)) reconciler.Container { c := running; change(&c); return c }
 	for _, tt := range []struct {
 		name   string
@@ -173,13 +178,13 @@ func TestPlan(t *testing.T) {
 		{name: "an image that is not resolved is compared by name", spec: acme(app), images: nil, have: []reconciler.Container{running}},
 		{name: "the tag means another image", spec: acme(app), images: map[string]reconciler.Image{"app:1": {ID: "sha256:bbb"}}, have: []reconciler.Container{running},
 			want: "replace container acme-app-1 changed: image [image: app:1 (sha256:aaaaaaaaaaaa) -> app:1 (bbb)]"},
-		{name: "a pin says which digests", spec: acme(env(service("app", "app:stable-2026.04.3"), "MODE", "a", "API_TOKEN", "one")),
+		{name: "a pin says which digests", spec: follows("app:stable-2026.04.3"),
 			images: map[string]reconciler.Image{"app:stable-2026.04.3": {Digest: "app@sha256:cccccccccccccccc"}}, have: []reconciler.Container{running},
 			want: "replace container acme-app-1 changed: image [image: app:1 (sha256:aaaaaaaaaaaa) -> app:stable-2026.04.3 (sha256:cccccccccccc)]"},
-		{name: "a pin by digest says it already", spec: acme(env(service("app", "app@sha256:cccccccccccccccc"), "MODE", "a", "API_TOKEN", "one")),
+		{name: "a pin by digest says it already", spec: follows("app@sha256:cccccccccccccccc"),
 			images: map[string]reconciler.Image{"app@sha256:cccccccccccccccc": {Digest: "app@sha256:cccccccccccccccc"}}, have: []reconciler.Container{running},
 			want: "replace container acme-app-1 changed: image [image: app:1 (sha256:aaaaaaaaaaaa) -> app@sha256:cccccccccccccccc]"},
-		{name: "a digest that nobody knows is not made up", spec: acme(env(service("app", "app:2"), "MODE", "a", "API_TOKEN", "one")),
+		{name: "a digest that nobody knows is not made up", spec: follows("app:2"),
 			images: map[string]reconciler.Image{"app:2": {ID: "sha256:bbb"}}, have: []reconciler.Container{with(func(c *reconciler.Container) { c.ImageID = "sha256:zzz" })},
 			want: "replace container acme-app-1 changed: image [image: app:1 -> app:2]"},
 		{name: "another tag of the same image is no change", spec: acme(env(service("app", "app:stable"), "MODE", "a", "API_TOKEN", "one")),
