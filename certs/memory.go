@@ -78,7 +78,7 @@ func (m *memo) adopt(hash string) {
 	if m.Trouble != nil && m.Trouble.Said {
 		wait = m.Trouble
 	}
-	*m = memo{Spec: hash, Took: m.Took, Real: m.Real, Held: m.Held, Asked: m.Asked, Trouble: wait, Notes: m.Notes, Warned: m.Warned, Reported: m.Reported}
+	*m = memo{Spec: hash, Took: m.Took, Real: m.Real, Held: m.Held, Trouble: wait, Notes: m.Notes, Warned: m.Warned, Reported: m.Reported}
 	delete(m.Reported, kindFetch)
 	delete(m.Reported, kindRefused)
 }
