@@ -77,7 +77,7 @@ func here(ref string) bool {
 
 // bearer is the value of the secret that is sent as bearer token.
 func (f *filler) bearer(at, name string) string {
-	if name == "" || f.file.bad(at) {
+	if !secretName.MatchString(name) {
 		return ""
 	}
 	return f.raw(at, "${secret:"+name+"}")

@@ -99,6 +99,18 @@ func wholeParts(p string) bool {
 // validTreePath is fs.ValidPath without the root.
 func validTreePath(p string) bool { return p != "." && wholeParts(p) && path.Clean(p) == p }
 
+// adviseReference is the hint for a reference, which repeats nothing of it.
+func adviseReference(s string) string {
+	name, all := schemeOf(s), refSchemes()
+	if i := slices.IndexFunc(all, func(r refScheme) bool { return r.name == name }); i >= 0 {
+		return "write " + all[i].form
+	}
+	if name == "http" {
+		return "http proves neither who answers nor what: write https://HOST/PATH"
+	}
+	return "one of " + strings.Join(refSchemeNames(), ":// ") + "://"
+}
+
 // checkReference refuses what no host could fetch. Its errors do not repeat the
 // text, which may hold what does not belong into git.
 func checkReference(s string) error {
@@ -137,7 +149,7 @@ func checkRefOf(r refScheme, text, rest string) error {
 		}
 	}
 	if strings.HasSuffix(whole, "/") || !r.check(text[len(r.name)+len("://"):], place, p) {
-		return fmt.Errorf("write %s", r.form)
+		return errors.New("it does not name what it should")
 	}
 	return nil
 }
@@ -145,7 +157,7 @@ func checkRefOf(r refScheme, text, rest string) error {
 func (r refScheme) checkParams(query string) error {
 	values, err := url.ParseQuery(query)
 	if err != nil || len(values) == 0 {
-		return fmt.Errorf("its query does not parse; write %s", r.form)
+		return errors.New("its query does not parse")
 	}
 	for _, key := range sortedKeys(values) {
 		v := values[key]

@@ -18,11 +18,10 @@ var hostRegexp = pat(`^` + hostName + `$`)
 
 // certificateSyntaxes are those of the keys under certificates.
 func certificateSyntaxes() map[string]syntax {
-	refHint := "one of " + strings.Join(refSchemeNames(), ":// ") + "://, never http://"
 	return map[string]syntax{
 		"domain":  {what: "a domain", pattern: pat(`^((\*\.)?` + hostName + `|[0-9a-f.]*:[0-9a-f:.]*)$`), example: "data.acme.com", check: checkDomain},
-		"certRef": {quiet: true, what: "a reference to certificates", pattern: refPattern, example: "https://pki.acme.com/data/fullchain.pem", hint: refHint, check: checkReference},
-		"keyRef":  {quiet: true, what: "a reference to a private key", pattern: refPattern, example: "sm://acme-data-key", hint: refHint, check: checkReference},
+		"certRef": {quiet: true, what: "a reference to certificates", pattern: refPattern, example: "https://pki.acme.com/data/fullchain.pem", advise: adviseReference, check: checkReference},
+		"keyRef":  {quiet: true, what: "a reference to a private key", pattern: refPattern, example: "sm://acme-data-key", advise: adviseReference, check: checkReference},
 		"subject": {what: "a subject", pattern: pat(`^/`), example: "/C=CZ/O=Acme/CN=data.acme.com", check: checkSubject,
 			hint: "C, ST, L, O, OU, CN and the like, as in /C=CZ/O=Acme/CN=data.acme.com"},
 		"keyKind":      {what: "a kind of key", words: []string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384", "ed25519"}},

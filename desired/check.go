@@ -78,7 +78,7 @@ func (p *parsed) checkFront() {
 				hint = didYouMean(route.Certificate, sortedKeys(p.Certificates))
 			}
 			p.add(at+".certificate", fmt.Sprintf("there is no certificate %q", route.Certificate), hint)
-		} else if !covers(cert.Domains, route.Host) && !p.bad("certificates."+route.Certificate) && !p.bad(at+".host") {
+		} else if !covers(cert.Domains, route.Host) && !p.bad("certificates."+route.Certificate+".domains") && !p.bad(at+".host") {
 			p.add(at+".certificate", fmt.Sprintf("the certificate %q is not for %s", route.Certificate, route.Host),
 				"it is for "+listed(cert.Domains))
 		}

@@ -20,8 +20,9 @@ type syntax struct {
 	pattern  *regexp.Regexp
 	words    []string // the only values
 	example  string
-	hint     string // instead of the example
-	min, max int64  // of a number, or nanoseconds of a duration; max 0 is no bound
+	hint     string                  // instead of the example
+	advise   func(got string) string // instead of both
+	min, max int64                   // of a number, or nanoseconds of a duration; max 0 is no bound
 	check    func(string) error
 	quiet    bool // the value may hold a password: it is not repeated
 }
@@ -93,6 +94,8 @@ func (s syntax) advice(got string) string {
 	switch {
 	case s.words != nil:
 		return didYouMean(got, s.words)
+	case s.advise != nil:
+		return s.advise(got)
 	case s.hint != "":
 		return s.hint
 	case s.example != "":
