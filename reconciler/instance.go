@@ -97,6 +97,7 @@ type Instance struct {
 	tookOver bool   // what was begun last was given up for something newer
 	routing  *routing
 	lastDeep time.Time
+	unseen   bool // the last apply left containers alone whose settings were not looked at
 	flaps    flapGuard
 }
 
@@ -206,6 +207,9 @@ func (r *Instance) Once(ctx context.Context) Status {
 	for phase := r.Status().Phase; r.broken != nil && ctx.Err() == nil && (phase == PhaseApplying || phase == PhaseBaking); phase = r.Status().Phase {
 		r.pass(ctx)
 	}
+	if r.unseen && r.broken == nil && r.try.err == nil && ctx.Err() == nil {
+		r.pass(ctx)
+	}
 	return r.Status()
 }
 
@@ -241,6 +245,10 @@ func (r *Instance) pass(ctx context.Context) time.Duration {
 		}
 	}()
 	next := jitter(r.cfg.Interval)
+	select {
+	case <-r.newer: // what came before this pass is read by it
+	default:
+	}
 	err := r.converge(ctx)
 	r.routedOnce.Do(func() { close(r.routed) }) // also when the store could not be read
 	switch wait, asked := RetryDelay(err); {
