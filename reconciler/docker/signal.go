@@ -101,7 +101,7 @@ func (e *Engine) Addresses(ctx context.Context, instance, service string) ([]net
 // servingNow lists the running containers of a service that are neither about
 // to come nor about to go, and all of this owner beside them.
 func (e *Engine) servingNow(ctx context.Context, instance, service string) (list, all []container.Summary, err error) {
-	all, err = e.lists.get(ctx)
+	all, err = e.lists.get(ctx, gather)
 	if err != nil {
 		return nil, nil, err
 	}
