@@ -28,6 +28,7 @@ type settings struct {
 	LogFormat  string
 	Front      frontSettings
 	Registry   registrySettings
+	Fetch      fetchSettings
 
 	repoGiven bool // by a flag or a variable, not by a file
 }
@@ -77,9 +78,9 @@ func file(field func(*settings) *string) func(*settings, []string) error {
 	})
 }
 
-// options lists the settings in the order in which the help shows them.
+// options lists the settings.
 func options() []option {
-	return []option{
+	return append(fetchOptions(), []option{
 		{flag: "repo", env: "FAIRLEAD_REPO", key: "repo", kind: "URL", help: "repository of the desired state: https://, ssh://, file:// or a path (default: a new one under --data)", set: one(setRepo)},
 		{flag: "ref", env: "FAIRLEAD_REF", key: "ref", kind: "REF", help: "branch, tag or commit to follow (default: the repository's default branch)", set: text(func(s *settings) *string { return &s.Ref })},
 		{flag: "path", env: "FAIRLEAD_PATH", key: "paths", kind: "GLOB", list: true, help: "directories of the instances in the repository; may be repeated (default: the root, else those below it and below instances/)", set: setPaths},
@@ -100,7 +101,7 @@ func options() []option {
 		{flag: "registry-insecure", env: "FAIRLEAD_REGISTRY_INSECURE", key: "registry.insecure", kind: "HOST", list: true, help: "registry, HOST:PORT, that may be asked by plain HTTP; may be repeated", set: setInsecure},
 		{flag: "registry-mirror", env: "FAIRLEAD_REGISTRY_MIRROR", key: "registry.mirrors", kind: "HOST=URL", list: true, help: "mirror of a registry, as docker.io=https://mirror.acme.com; may be repeated", set: setMirrors},
 		{flag: "listen", env: "FAIRLEAD_LISTEN", key: "server.listen", kind: "ADDRESS", help: "TCP address of the API (not supported by this version)", set: one(refuseListen)},
-	}
+	}...)
 }
 
 func setRepo(s *settings, v string) error {
@@ -230,6 +231,9 @@ func (c *cli) settings() (settings, error) {
 				return s, fmt.Errorf("--%s: %w", o.flag, err)
 			}
 		}
+	}
+	if err := s.Fetch.check(); err != nil {
+		return s, err
 	}
 	s.repoGiven = s.Repo != fromFile
 	if s.Repo == "" {
