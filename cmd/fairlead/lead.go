@@ -37,6 +37,7 @@ func newLead(s settings, passed sockets, log *logrus.Entry) *lead {
 		return nil
 	}
 	l.Front = front.New(front.Options{Log: log, AccessEvery: s.Front.AccessLog, HTTPSPort: l.port(),
+		MaxConns: s.Front.Connections, MaxConnsPerClient: s.Front.perClient(),
 		Certificates: front.NewFiles(front.FilesOptions{Dir: filepath.Join(s.Data, "certs"), Log: log})})
 	return l
 }

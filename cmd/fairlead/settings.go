@@ -41,7 +41,7 @@ const (
 
 func defaultSettings() settings {
 	return settings{Data: defaultData, Poll: defaultPoll, DockerHost: docker.DefaultHost, LogFormat: "text",
-		Front: frontSettings{HTTP: defaultHTTP, HTTPS: defaultHTTPS}}
+		Front: frontSettings{HTTP: defaultHTTP, HTTPS: defaultHTTPS, Connections: defaultConnections, ConnectionsPerClient: defaultConnectionsPerClient}}
 }
 
 // option is one setting, under each of its three names.
@@ -97,6 +97,8 @@ func options() []option {
 		{flag: "front-http", env: "FAIRLEAD_FRONT_HTTP", key: "front.http", kind: "ADDRESS", help: "where the front takes plain HTTP, once an instance has a front: HOST:PORT, or off (default " + defaultHTTP + ")", set: address(func(s *settings) *string { return &s.Front.HTTP })},
 		{flag: "front-https", env: "FAIRLEAD_FRONT_HTTPS", key: "front.https", kind: "ADDRESS", help: "where the front takes HTTPS, once an instance has a front: HOST:PORT, or off (default " + defaultHTTPS + ")", set: address(func(s *settings) *string { return &s.Front.HTTPS })},
 		{flag: "front-access-log", env: "FAIRLEAD_FRONT_ACCESS_LOG", key: "front.accessLog", kind: "NUMBER", help: "log one of so many requests; 0: none (default 0)", set: one(setAccessLog)},
+		{flag: "front-connections", env: "FAIRLEAD_FRONT_CONNECTIONS", key: "front.connections", kind: "NUMBER", help: "connections of clients that each port has open at a time (default 10000)", set: one(setConnections)},
+		{flag: "front-connections-per-client", env: "FAIRLEAD_FRONT_CONNECTIONS_PER_CLIENT", key: "front.connectionsPerClient", kind: "NUMBER", help: "of one IPv4 address or IPv6 /64; 0: as many as in all (default 1000)", set: one(setConnectionsPerClient)},
 		{flag: "registry-ca-file", env: "FAIRLEAD_REGISTRY_CA_FILE", key: "registry.caFile", kind: "FILE", help: "certificates of a private authority that registries may use, beside the system's", set: file(func(s *settings) *string { return &s.Registry.CAFile })},
 		{flag: "registry-insecure", env: "FAIRLEAD_REGISTRY_INSECURE", key: "registry.insecure", kind: "HOST", list: true, help: "registry, HOST:PORT, that may be asked by plain HTTP; may be repeated", set: setInsecure},
 		{flag: "registry-mirror", env: "FAIRLEAD_REGISTRY_MIRROR", key: "registry.mirrors", kind: "HOST=URL", list: true, help: "mirror of a registry, as docker.io=https://mirror.acme.com; may be repeated", set: setMirrors},
