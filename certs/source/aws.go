@@ -8,10 +8,15 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/fairlead/fairlead/certs/internal/cloud"
 )
 
-// awsCredentials sign requests. Without a token they are those of a user.
-type awsCredentials struct{ id, secret, token, who string }
+// awsCredentials sign requests.
+type awsCredentials struct {
+	cloud.Keys
+	who string
+}
 
 var roleRegexp = regexp.MustCompile(`^[A-Za-z0-9+=,.@_-]{1,128}$`)
 
@@ -42,7 +47,7 @@ func (j *job) awsIdentity(ctx context.Context, region string) (awsCredentials, e
 	secret, _ := j.opts.Env("AWS_SECRET_ACCESS_KEY")
 	if id != "" && secret != "" {
 		token, _ := j.opts.Env("AWS_SESSION_TOKEN")
-		return awsCredentials{id, secret, token, "the access key " + plain(id, nil)}, nil
+		return awsCredentials{cloud.Keys{ID: id, Secret: secret, Session: token}, "the access key " + plain(id, nil)}, nil
 	}
 	return j.aws.get(ctx, "aws", j.opts.Now, func(ctx context.Context) (awsCredentials, time.Time, error) {
 		file, _ := j.opts.Env("AWS_WEB_IDENTITY_TOKEN_FILE")
@@ -107,7 +112,7 @@ func (j *job) awsRole(ctx context.Context) (none awsCredentials, until time.Time
 	if got.Code != "Success" || got.AccessKeyId == "" || got.SecretAccessKey == "" {
 		return none, until, fail(ErrForbidden, "%s gives no credentials for the role %s: %s", who, role, plain(got.Code, nil))
 	}
-	return awsCredentials{got.AccessKeyId, got.SecretAccessKey, got.Token, "the role " + role}, got.Expiration, nil
+	return awsCredentials{cloud.Keys{ID: got.AccessKeyId, Secret: got.SecretAccessKey, Session: got.Token}, "the role " + role}, got.Expiration, nil
 }
 
 // awsWebIdentity trades the token of another issuer for credentials of a role.
@@ -147,7 +152,7 @@ func (j *job) awsWebIdentity(ctx context.Context, region, file, role string) (no
 		return none, until, fail(ErrFailed, "%s answers without credentials", who)
 	}
 	c := got.Credentials
-	return awsCredentials{c.AccessKeyId, c.SecretAccessKey, c.SessionToken, "the role " + plain(role, nil)}, c.Expiration, nil
+	return awsCredentials{cloud.Keys{ID: c.AccessKeyId, Secret: c.SecretAccessKey, Session: c.SessionToken}, "the role " + plain(role, nil)}, c.Expiration, nil
 }
 
 // awsXML is code and message of an error of S3 or STS.

@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fairlead/fairlead/certs/internal/cloud"
 )
 
 // azureGet asks a service of Azure's as the managed identity of the VM.
@@ -72,22 +73,17 @@ func (f *Fetcher) azureVMToken(ctx context.Context, resource string) (none crede
 		return none, now, (&job{Fetcher: f}).answered(who, a, azureSays(a), "")
 	}
 	var got struct {
-		Token    string      `json:"access_token"`
-		Expires  json.Number `json:"expires_in"` // a text, by its documentation
-		ClientID string      `json:"client_id"`
+		cloud.Token
+		ClientID string `json:"client_id"`
 	}
 	if err := a.decode(who, &got); err != nil {
 		return none, now, err
-	}
-	seconds, err := strconv.ParseInt(got.Expires.String(), 10, 64)
-	if err != nil {
-		return none, now, fail(ErrFailed, "%s does not say how long its token lasts", who)
 	}
 	id := "the managed identity of this VM"
 	if got.ClientID != "" {
 		id += " (client ID " + plain(got.ClientID, nil) + ")"
 	}
-	return tokenAnswer{got.Token, seconds}.credential(id, now)
+	return tokenOf(got.Token, id, now)
 }
 
 // azureSays is the message of an error of Azure's, in any of its forms.

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/fairlead/fairlead/certs/internal/cloud"
 )
 
 // SignatureOf signs a request again as it came by the wire.
@@ -21,14 +23,14 @@ func SignatureOf(r *http.Request, body []byte, id [3]string, region, service str
 			q.header[http.CanonicalHeaderKey(name)] = r.Header.Values(name)
 		}
 	}
-	err = signV4(&q, awsCredentials{id: id[0], secret: id[1], token: id[2]}, region, service, at)
+	err = signV4(&q, awsCredentials{Keys: cloud.Keys{ID: id[0], Secret: id[1], Session: id[2]}}, region, service, at)
 	return q.header.Get("Authorization"), err
 }
 
 // Sign signs a request with these headers, without those that are ours.
 func Sign(method, url string, h http.Header, id, secret, region, service string, at time.Time) (string, error) {
 	q := question{method: method, url: url, header: h}
-	err := signV4(&q, awsCredentials{id: id, secret: secret}, region, service, at)
+	err := signV4(&q, awsCredentials{Keys: cloud.Keys{ID: id, Secret: secret}}, region, service, at)
 	return q.header.Get("Authorization"), err
 }
 

@@ -2,25 +2,23 @@ package source
 
 import (
 	"context"
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"hash/crc32"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/fairlead/fairlead/certs/internal/cloud"
 )
 
 const googleScope = "https://www.googleapis.com/auth/cloud-platform"
 
-var projectRegexp = regexp.MustCompile(`^([a-z0-9][a-z0-9.-]{1,60}:)?[a-z0-9][a-z0-9-]{4,62}$`)
+var (
+	projectRegexp = regexp.MustCompile(`^([a-z0-9][a-z0-9.-]{1,60}:)?[a-z0-9][a-z0-9-]{4,62}$`)
+	mailRegexp    = regexp.MustCompile(`^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}$`)
+)
 
 func crc32c(data []byte) uint32 { return crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)) }
 
@@ -58,17 +56,13 @@ func (f *Fetcher) googleToken(ctx context.Context) (credential, error) {
 	})
 }
 
-// tokenAnswer is a token as RFC 6749 section 5.1 has it.
-type tokenAnswer struct {
-	Token   string `json:"access_token"`
-	Expires int64  `json:"expires_in"`
-}
-
-func (t tokenAnswer) credential(who string, now time.Time) (credential, time.Time, error) {
-	if t.Token == "" || strings.ContainsFunc(t.Token, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
+// tokenOf makes a credential of what a token service answered.
+func tokenOf(t cloud.Token, who string, now time.Time) (credential, time.Time, error) {
+	until, err := t.Until(now)
+	if err != nil {
 		return credential{}, now, fail(ErrFailed, "%s answers without a token", who)
 	}
-	return credential{token: t.Token, who: who}, now.Add(time.Duration(min(t.Expires, 86400)) * time.Second), nil
+	return credential{token: t.Value, who: who}, until, nil
 }
 
 // googleVM asks the metadata server of the VM. One that does not show its
@@ -107,52 +101,35 @@ func (f *Fetcher) googleVMToken(ctx context.Context) (credential, time.Time, err
 	if a.status != http.StatusOK {
 		return credential{}, now, (&job{Fetcher: f}).answered("Google's metadata server", a, "", "")
 	}
-	var t tokenAnswer
+	var t cloud.Token
 	if err := a.decode("Google's metadata server", &t); err != nil {
 		return credential{}, now, err
 	}
 	who := "the service account of this VM"
-	if mail, err := f.googleVM(ctx, "instance/service-accounts/default/email"); err == nil && mail.status == http.StatusOK {
-		who = plain(string(mail.body), nil)
+	// What it says goes into messages: only an address does.
+	if mail, err := f.googleVM(ctx, "instance/service-accounts/default/email"); err == nil && mail.status == http.StatusOK && mailRegexp.Match(mail.body) {
+		who = string(mail.body)
 	}
-	return t.credential(who, now)
+	return tokenOf(t, who, now)
 }
 
-// serviceAccount is what is read of the key file of a service account.
-type serviceAccount struct {
-	Type     string `json:"type"`
-	Email    string `json:"client_email"`
-	KeyID    string `json:"private_key_id"`
-	Key      string `json:"private_key"`
-	TokenURI string `json:"token_uri"`
-	Project  string `json:"project_id"`
-}
-
-func readServiceAccount(file string) (serviceAccount, *rsa.PrivateKey, error) {
-	var sa serviceAccount
+func readServiceAccount(file string) (*cloud.Account, error) {
 	data, err := readHostFile(file, true)
 	if err != nil {
-		return sa, nil, err
+		return nil, err
 	}
-	if json.Unmarshal(data, &sa) != nil || sa.Type != "service_account" {
-		return sa, nil, fail(ErrRefused, "%s is not the key of a service account, the only kind of Google's credentials that is read", file)
+	sa, err := cloud.ReadAccount(data)
+	if err != nil {
+		return nil, fail(ErrRefused, "%s %s", file, err)
 	}
-	block, _ := pem.Decode([]byte(sa.Key))
-	if block == nil {
-		return sa, nil, fail(ErrRefused, "%s holds no private key", file)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if signer, ok := key.(*rsa.PrivateKey); err == nil && ok {
-		return sa, signer, nil
-	}
-	return sa, nil, fail(ErrRefused, "the private key in %s does not parse", file)
+	return sa, nil
 }
 
 // googleKeyToken trades a signed claim for a token (RFC 7523). The claim goes
 // to the configured endpoint only, whatever the file says.
 func (f *Fetcher) googleKeyToken(ctx context.Context, file string) (credential, time.Time, error) {
 	now := f.opts.Now()
-	sa, key, err := readServiceAccount(file)
+	sa, err := readServiceAccount(file)
 	if err != nil {
 		return credential{}, now, err
 	}
@@ -160,17 +137,16 @@ func (f *Fetcher) googleKeyToken(ctx context.Context, file string) (credential, 
 	if sa.TokenURI != "" && sa.TokenURI != endpoint {
 		return credential{}, now, fail(ErrRefused, "%s sends its claims to a token_uri that is not %s", file, endpoint)
 	}
-	claim, err := signedClaim(sa, key, endpoint, now)
+	form, err := sa.Claim(googleScope, endpoint, now)
 	if err != nil {
-		return credential{}, now, err
+		return credential{}, now, fail(ErrFailed, "sign a claim with the key of the service account")
 	}
 	g, err := serviceGuard(endpoint)
 	if err != nil {
 		return credential{}, now, err
 	}
-	form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {claim}}
 	const who = "Google's token service"
-	a, err := f.ask(ctx, question{who: who, method: http.MethodPost, url: endpoint, body: []byte(form.Encode()), hide: []string{claim},
+	a, err := f.ask(ctx, question{who: who, method: http.MethodPost, url: endpoint, body: []byte(form.Encode()), hide: form["assertion"],
 		header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, guard: g, limit: 64 << 10})
 	if err != nil {
 		return credential{}, now, err
@@ -181,31 +157,11 @@ func (f *Fetcher) googleKeyToken(ctx context.Context, file string) (credential, 
 	if a.status != http.StatusOK {
 		return credential{}, now, (&job{Fetcher: f}).answered(who, a, googleSays(a), "")
 	}
-	var t tokenAnswer
+	var t cloud.Token
 	if err := a.decode(who, &t); err != nil {
 		return credential{}, now, err
 	}
-	return t.credential(plain(sa.Email, nil), now)
-}
-
-func signedClaim(sa serviceAccount, key *rsa.PrivateKey, audience string, now time.Time) (string, error) {
-	head, err := json.Marshal(map[string]string{"alg": "RS256", "typ": "JWT", "kid": sa.KeyID})
-	if err != nil {
-		return "", fail(ErrFailed, "write a claim")
-	}
-	body, err := json.Marshal(map[string]any{"iss": sa.Email, "scope": googleScope, "aud": audience,
-		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix()})
-	if err != nil {
-		return "", fail(ErrFailed, "write a claim")
-	}
-	enc := base64.RawURLEncoding.EncodeToString
-	text := enc(head) + "." + enc(body)
-	sum := sha256.Sum256([]byte(text))
-	sig, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
-	if err != nil {
-		return "", fail(ErrFailed, "sign a claim with the key of the service account")
-	}
-	return text + "." + enc(sig), nil
+	return tokenOf(t, plain(sa.Email, nil), now)
 }
 
 // googleSays is the message of an error of Google's, in either of its forms.
@@ -238,9 +194,12 @@ func (j *job) googleProject(ctx context.Context) (string, error) {
 		file, _ = j.opts.Env("GOOGLE_APPLICATION_CREDENTIALS")
 	}
 	if file != "" {
-		sa, _, err := readServiceAccount(file)
-		if err != nil || sa.Project != "" {
-			return sa.Project, err
+		sa, err := readServiceAccount(file)
+		if err != nil {
+			return "", err
+		}
+		if sa.Project != "" {
+			return sa.Project, nil
 		}
 	}
 	a, err := j.googleVM(ctx, "project/project-id")

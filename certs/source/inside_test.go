@@ -3,41 +3,15 @@ package source_test
 import (
 	"bytes"
 	"encoding/pem"
-	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 
 	"pgregory.net/rapid"
 
 	"github.com/fairlead/fairlead/certs/source"
 )
-
-// TestSignV4 signs the examples of Amazon's documentation of S3 (Authenticating
-// Requests: Using the Authorization Header).
-func TestSignV4(t *testing.T) {
-	at := time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC)
-	for _, c := range []struct {
-		url    string
-		header http.Header
-		want   string
-	}{
-		{"https://examplebucket.s3.amazonaws.com/test.txt", http.Header{"Range": {"bytes=0-9"}}, "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"},
-		{"https://examplebucket.s3.amazonaws.com/?lifecycle", nil, "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"},
-		{"https://examplebucket.s3.amazonaws.com/?max-keys=2&prefix=J", nil, "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"},
-	} {
-		h := http.Header{}
-		for k, v := range c.header {
-			h[k] = v
-		}
-		got, err := source.Sign("GET", c.url, h, "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1", "s3", at)
-		if err != nil || !strings.HasSuffix(got, "Signature="+c.want) {
-			t.Errorf("%s: %s %v", c.url, got, err)
-		}
-	}
-}
 
 // TestNoWayToMetadata looks at every form in which an IPv6 address leads to an
 // IPv4 one.

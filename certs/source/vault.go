@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fairlead/fairlead/certs/internal/cloud"
 )
 
 var vaultPathRegexp = regexp.MustCompile(`^[A-Za-z0-9_.@+=-]+(/[A-Za-z0-9_.@+= -]+)*$`)
@@ -156,8 +158,8 @@ func (j *job) vaultLogin(ctx context.Context) (none credential, now time.Time, e
 	}
 	var got struct {
 		Auth struct {
-			Token string `json:"client_token"`
-			Lasts int64  `json:"lease_duration"`
+			Token string        `json:"client_token"`
+			Lasts cloud.Seconds `json:"lease_duration"`
 		} `json:"auth"`
 	}
 	if err := a.decode("Vault", &got); err != nil {
@@ -166,7 +168,7 @@ func (j *job) vaultLogin(ctx context.Context) (none credential, now time.Time, e
 	if got.Auth.Lasts == 0 { // it does not end
 		got.Auth.Lasts = 3600
 	}
-	return tokenAnswer{got.Auth.Token, got.Auth.Lasts}.credential("the AppRole "+strconv.Quote(mount), now)
+	return tokenOf(cloud.Token{Value: got.Auth.Token, Life: got.Auth.Lasts}, "the AppRole "+strconv.Quote(mount), now)
 }
 
 func credentialFile(name string) (string, error) {

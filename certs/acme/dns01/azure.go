@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/libdns/libdns"
+
+	"github.com/fairlead/fairlead/certs/internal/cloud"
 )
 
 const (
@@ -37,18 +39,18 @@ func openAzure(s settings) (backend, error) {
 	return bySet{&azure{newRest((&tokens{fetch: w.token}).sign), base}}, nil
 }
 
-func (w *azureWho) token(ctx context.Context) (a tokenAnswer, err error) {
+func (w *azureWho) token(ctx context.Context) (t cloud.Token, err error) {
 	if w.secret == "" {
 		query := url.Values{"api-version": {"2018-02-01"}, "resource": {azureResource + "/"}}
 		if w.client != "" {
 			query.Set("client_id", w.client)
 		}
-		_, err = newRest(nil).call(ctx, http.MethodGet, azureMetadata+"?"+query.Encode(), http.Header{"Metadata": {"true"}}, nil, &a)
-		return a, err
+		_, err = newRest(nil).call(ctx, http.MethodGet, azureMetadata+"?"+query.Encode(), http.Header{"Metadata": {"true"}}, nil, &t)
+		return t, err
 	}
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {w.client}, "client_secret": {w.secret}, "scope": {azureResource + "/.default"}}
-	_, err = newRest(nil).call(ctx, http.MethodPost, w.login+"/"+url.PathEscape(w.tenant)+"/oauth2/v2.0/token", nil, form, &a)
-	return a, err
+	_, err = newRest(nil).call(ctx, http.MethodPost, w.login+"/"+url.PathEscape(w.tenant)+"/oauth2/v2.0/token", nil, form, &t)
+	return t, err
 }
 
 type azureSet struct {

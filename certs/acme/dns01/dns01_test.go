@@ -97,7 +97,7 @@ func serviceAccountJSON(t *testing.T, tokenURI string) string {
 		t.Fatal(err)
 	}
 	text, err := json.Marshal(map[string]string{
-		"client_email": "a@b.c", "token_uri": tokenURI,
+		"type": "service_account", "client_email": "a@b.c", "token_uri": tokenURI,
 		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 	})
 	if err != nil {
@@ -175,33 +175,13 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		{"cloudflare", map[string]string{"api_token": "s3cret", "token": "s3cret"}, "token is unknown"},
 		{"route53", map[string]string{"access_key_id": "s3cret"}, "go together"},
 		{"azure", map[string]string{"subscription_id": "s", "resource_group_name": "g", "client_secret": "s3cret"}, "go together"},
-		{"googleclouddns", map[string]string{"gcp_project": "p", "service_account_json": "s3cret"}, "is no JSON"},
+		{"googleclouddns", map[string]string{"gcp_project": "p", "service_account_json": "s3cret"}, "is not the key of a service account"},
 		{"rfc2136", map[string]string{"server": "ns", "key_name": "k", "key": "s3cret!"}, "not base64"},
 		{"rfc2136", map[string]string{"server": "ns", "key_name": "k", "key": "czNjcmV0", "key_alg": "hmac-md5"}, "hmac-md5"},
 	} {
 		_, err := New(c.name, c.with)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s %v: %v, want %q", c.name, c.with, err, c.want)
-		}
-	}
-}
-
-// TestSignV4 holds the signature against two examples that AWS has published
-// (aws-sig-v4-test-suite: get-vanilla, get-vanilla-query-order-key-case).
-func TestSignV4(t *testing.T) {
-	keys := awsKeys{ID: "AKIDEXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
-	at := time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC)
-	for query, want := range map[string]string{
-		"":                             "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
-		"?Param2=value2&Param1=value1": "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
-	} {
-		r, err := http.NewRequest(http.MethodGet, "https://example.amazonaws.com/"+query, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		signV4(r, nil, keys, "service", at)
-		if _, got, _ := strings.Cut(r.Header.Get("Authorization"), "Signature="); got != want {
-			t.Errorf("%q: signature %s, want %s", query, got, want)
 		}
 	}
 }
@@ -214,18 +194,6 @@ func FuzzQuote(f *testing.F) {
 	f.Fuzz(func(t *testing.T, v string) {
 		if got := unquote(quote(v)); got != v {
 			t.Errorf("%q is read back as %q", v, got)
-		}
-	})
-}
-
-// FuzzTokenAnswer takes what a service may send as the life of a token.
-func FuzzTokenAnswer(f *testing.F) {
-	f.Add([]byte(`{"access_token": "t", "expires_in": "3599"}`))
-	f.Add([]byte(`{"access_token": "t", "expires_in": 1e99}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		var a tokenAnswer
-		if json.Unmarshal(text, &a) == nil && (a.Seconds < 0 || a.Seconds > 1e9) {
-			t.Errorf("%s: %d seconds", text, a.Seconds)
 		}
 	})
 }

@@ -2,19 +2,13 @@ package dns01
 
 import (
 	"context"
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/fairlead/fairlead/certs/internal/cloud"
 )
 
 const (
@@ -32,69 +26,36 @@ type google struct {
 func openGoogle(s settings) (backend, error) {
 	t := &tokens{fetch: googleVMToken}
 	if text := s["service_account_json"]; text != "" {
-		a, err := readServiceAccount([]byte(text))
+		a, err := cloud.ReadAccount([]byte(text))
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("service_account_json %w", err)
 		}
-		t.fetch = a.token
+		if u, err := url.Parse(a.TokenURI); err != nil || u.Host == "" || (u.Scheme != "https" && u.Hostname() != "127.0.0.1") {
+			return nil, errors.New("service_account_json: token_uri is no https URL")
+		}
+		t.fetch = func(ctx context.Context) (cloud.Token, error) { return googleKeyToken(ctx, a) }
 	}
 	base := "https://dns.googleapis.com/dns/v1/projects/" + url.PathEscape(s["gcp_project"])
 	return bySet{&google{newRest(t.sign), base}}, nil
 }
 
-func googleVMToken(ctx context.Context) (a tokenAnswer, err error) {
-	_, err = newRest(nil).call(ctx, http.MethodGet, googleMetadata, http.Header{"Metadata-Flavor": {"Google"}}, nil, &a)
-	return a, err
+// googleVMToken asks the metadata server of the VM. One that does not show its
+// flavour is something else at that address.
+func googleVMToken(ctx context.Context) (t cloud.Token, err error) {
+	h, err := newRest(nil).call(ctx, http.MethodGet, googleMetadata, http.Header{"Metadata-Flavor": {"Google"}}, nil, &t)
+	if err == nil && h.Get("Metadata-Flavor") != "Google" {
+		err = errors.New("what answers at the address of Google's metadata server is not it")
+	}
+	return t, err
 }
 
-type serviceAccount struct {
-	Email    string `json:"client_email"`
-	Key      string `json:"private_key"`
-	TokenURI string `json:"token_uri"`
-
-	rsa *rsa.PrivateKey
-}
-
-func readServiceAccount(text []byte) (*serviceAccount, error) {
-	var a serviceAccount
-	if err := json.Unmarshal(text, &a); err != nil {
-		return nil, errors.New("service_account_json is no JSON") // the error could quote the key
-	}
-	block, _ := pem.Decode([]byte(a.Key))
-	if block == nil {
-		return nil, errors.New("service_account_json has no private_key")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+func googleKeyToken(ctx context.Context, a *cloud.Account) (t cloud.Token, err error) {
+	form, err := a.Claim(googleScope, a.TokenURI, time.Now())
 	if err != nil {
-		return nil, fmt.Errorf("service_account_json: private_key: %w", err)
+		return t, err
 	}
-	var ok bool
-	if a.rsa, ok = key.(*rsa.PrivateKey); !ok {
-		return nil, errors.New("service_account_json: private_key is not RSA")
-	}
-	if u, err := url.Parse(a.TokenURI); err != nil || u.Host == "" || (u.Scheme != "https" && u.Hostname() != "127.0.0.1") {
-		return nil, errors.New("service_account_json: token_uri is no https URL")
-	}
-	return &a, nil
-}
-
-// token trades a signed claim for a token (RFC 7523).
-func (s *serviceAccount) token(ctx context.Context) (a tokenAnswer, err error) {
-	now := time.Now().Unix()
-	claim, err := json.Marshal(map[string]any{"iss": s.Email, "scope": googleScope, "aud": s.TokenURI, "iat": now, "exp": now + 3600})
-	if err != nil {
-		return a, err
-	}
-	b64 := base64.RawURLEncoding
-	text := b64.EncodeToString([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + b64.EncodeToString(claim)
-	sum := sha256.Sum256([]byte(text))
-	sig, err := rsa.SignPKCS1v15(rand.Reader, s.rsa, crypto.SHA256, sum[:])
-	if err != nil {
-		return a, err
-	}
-	form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {text + "." + b64.EncodeToString(sig)}}
-	_, err = newRest(nil).call(ctx, http.MethodPost, s.TokenURI, nil, form, &a)
-	return a, err
+	_, err = newRest(nil).call(ctx, http.MethodPost, a.TokenURI, nil, form, &t)
+	return t, err
 }
 
 // zone is the public zone of a name; a private one of the same name is not seen

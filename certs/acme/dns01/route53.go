@@ -2,9 +2,6 @@ package dns01
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -13,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fairlead/fairlead/certs/internal/cloud"
 )
 
 const (
@@ -30,7 +29,7 @@ type route53 struct {
 
 func openRoute53(s settings) (backend, error) {
 	who := &awsWho{metadata: awsMetadata}
-	who.keys = awsKeys{ID: s["access_key_id"], Secret: s["secret_access_key"], Session: s["session_token"]}
+	who.keys = cloud.Keys{ID: s["access_key_id"], Secret: s["secret_access_key"], Session: s["session_token"]}
 	if (who.keys.ID == "") != (who.keys.Secret == "") {
 		return nil, errors.New("access_key_id and secret_access_key go together; without them it is the role of the VM")
 	}
@@ -38,46 +37,42 @@ func openRoute53(s settings) (backend, error) {
 	return bySet{&route53{newRest(who.sign), "https://route53.amazonaws.com/2013-04-01", s["hosted_zone_id"]}}, nil
 }
 
-// awsKeys are what requests are signed with.
-type awsKeys struct {
-	ID      string    `json:"AccessKeyId"`
-	Secret  string    `json:"SecretAccessKey"`
-	Session string    `json:"Token"`
-	Until   time.Time `json:"Expiration"`
-}
-
 // awsWho keeps the keys, and fetches those of the VM's role when they run out.
 type awsWho struct {
 	metadata string
 	fixed    bool
 
-	mu   sync.Mutex
-	keys awsKeys
+	mu    sync.Mutex
+	keys  cloud.Keys
+	until time.Time
 }
 
-func (w *awsWho) current(ctx context.Context) (awsKeys, error) {
+func (w *awsWho) current(ctx context.Context) (none cloud.Keys, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.fixed || time.Until(w.keys.Until) > 5*time.Minute {
+	if w.fixed || time.Until(w.until) > 5*time.Minute {
 		return w.keys, nil
 	}
 	var token, role text
 	plain := newRest(nil)
 	if _, err := plain.call(ctx, http.MethodPut, w.metadata+"/latest/api/token", http.Header{"X-Aws-Ec2-Metadata-Token-Ttl-Seconds": {"60"}}, nil, &token); err != nil {
-		return awsKeys{}, fmt.Errorf("ask the VM for a token: %w", err)
+		return none, fmt.Errorf("ask the VM for a token: %w", err)
 	}
 	h := http.Header{"X-Aws-Ec2-Metadata-Token": {string(token)}}
 	const roles = "/latest/meta-data/iam/security-credentials/"
 	if _, err := plain.call(ctx, http.MethodGet, w.metadata+roles, h, nil, &role); err != nil {
-		return awsKeys{}, fmt.Errorf("ask for the role of the VM: %w", err)
+		return none, fmt.Errorf("ask for the role of the VM: %w", err)
 	}
 	name, _, _ := strings.Cut(strings.TrimSpace(string(role)), "\n")
-	var keys awsKeys
-	if _, err := plain.call(ctx, http.MethodGet, w.metadata+roles+url.PathEscape(name), h, nil, &keys); err != nil {
-		return awsKeys{}, fmt.Errorf("ask for the keys of role %s: %w", name, err)
+	var keys struct {
+		AccessKeyID, SecretAccessKey, Token string
+		Expiration                          time.Time
 	}
-	w.keys = keys
-	return keys, nil
+	if _, err := plain.call(ctx, http.MethodGet, w.metadata+roles+url.PathEscape(name), h, nil, &keys); err != nil {
+		return none, fmt.Errorf("ask for the keys of role %s: %w", name, err)
+	}
+	w.keys, w.until = cloud.Keys{ID: keys.AccessKeyID, Secret: keys.SecretAccessKey, Session: keys.Token}, keys.Expiration
+	return w.keys, nil
 }
 
 func (w *awsWho) sign(ctx context.Context, r *http.Request, body []byte) error {
@@ -85,38 +80,8 @@ func (w *awsWho) sign(ctx context.Context, r *http.Request, body []byte) error {
 	if err != nil {
 		return err
 	}
-	signV4(r, body, keys, "route53", time.Now().UTC())
+	keys.Sign(r.Method, r.URL, r.Header, body, "us-east-1", "route53", time.Now()) // it lives there wherever one is
 	return nil
-}
-
-// signV4 signs a request (AWS Signature Version 4). Route 53 lives in us-east-1
-// wherever one is.
-func signV4(r *http.Request, body []byte, keys awsKeys, service string, now time.Time) {
-	at, day := now.Format("20060102T150405Z"), now.Format("20060102")
-	r.Header.Set("X-Amz-Date", at)
-	lines := "host:" + r.URL.Host + "\nx-amz-date:" + at + "\n"
-	signed := "host;x-amz-date"
-	if keys.Session != "" {
-		r.Header.Set("X-Amz-Security-Token", keys.Session)
-		lines += "x-amz-security-token:" + keys.Session + "\n"
-		signed += ";x-amz-security-token"
-	}
-	query := strings.ReplaceAll(r.URL.Query().Encode(), "+", "%20")
-	canonical := strings.Join([]string{r.Method, r.URL.EscapedPath(), query, lines, signed, hexSum(body)}, "\n")
-	scope := day + "/us-east-1/" + service + "/aws4_request"
-	toSign := strings.Join([]string{"AWS4-HMAC-SHA256", at, scope, hexSum([]byte(canonical))}, "\n")
-	k := []byte("AWS4" + keys.Secret)
-	for _, part := range []string{day, "us-east-1", service, "aws4_request", toSign} {
-		m := hmac.New(sha256.New, k)
-		m.Write([]byte(part))
-		k = m.Sum(nil)
-	}
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+keys.ID+"/"+scope+", SignedHeaders="+signed+", Signature="+hex.EncodeToString(k))
-}
-
-func hexSum(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
 }
 
 // zone is the ID of the public zone.

@@ -5,34 +5,17 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/fairlead/fairlead/certs/internal/cloud"
 )
 
 // tokens keeps a token that runs out.
 type tokens struct {
-	fetch func(context.Context) (tokenAnswer, error)
+	fetch func(context.Context) (cloud.Token, error)
 
 	mu    sync.Mutex
 	token string
 	until time.Time
-}
-
-// tokenAnswer is what all OAuth services answer. Azure's VM sends the number as a
-// string.
-type tokenAnswer struct {
-	Token   string `json:"access_token"`
-	Seconds number `json:"expires_in"`
-}
-
-type number int
-
-func (n *number) UnmarshalJSON(text []byte) error {
-	*n = 0
-	for _, c := range text {
-		if c >= '0' && c <= '9' && *n < 1e8 {
-			*n = *n*10 + number(c-'0')
-		}
-	}
-	return nil
 }
 
 // sign fetches a token when there is none that lasts another minute.
@@ -44,7 +27,11 @@ func (t *tokens) sign(ctx context.Context, r *http.Request, _ []byte) error {
 		if err != nil {
 			return err
 		}
-		t.token, t.until = a.Token, time.Now().Add(time.Duration(a.Seconds)*time.Second)
+		until, err := a.Until(time.Now())
+		if err != nil {
+			return err
+		}
+		t.token, t.until = a.Value, until
 	}
 	r.Header.Set("Authorization", "Bearer "+t.token)
 	return nil
