@@ -171,7 +171,7 @@ func (c *certificate) open() error {
 		return fmt.Errorf("make directory of certificates: %w", err)
 	}
 	spec, _ := c.wanted()
-	s, repairs, err := store.Open(c.dir, store.Options{Keep: spec.Keep, Now: c.m.opts.Now})
+	s, repairs, err := store.Open(c.dir, store.Options{Keep: spec.Keep, Now: c.m.opts.Now, Step: c.m.opts.step})
 	if err != nil {
 		return err
 	}

@@ -55,4 +55,6 @@ type Options struct {
 	Every time.Duration    // between two looks at the clock; 10 s
 	Now   func() time.Time // nil: time.Now
 	Log   *logrus.Entry    // nil: nothing is logged
+
+	step func(string) // told before each thing that is done to the disk; for tests
 }

@@ -2,7 +2,7 @@ package store
 
 // WithSteps has a test told of each thing that is about to be done.
 func (o Options) WithSteps(step func(string)) Options {
-	o.step = step
+	o.Step = step
 	return o
 }
 

@@ -37,8 +37,9 @@ var ErrOverReal = errors.New("a self-signed certificate never takes the place of
 type Options struct {
 	Keep int              // previous generations kept beside the current one; 0: 3
 	Now  func() time.Time // nil: time.Now
-
-	step func(string) // told before each thing that is done; for tests
+	// Step is told before each thing that is done to the disk, so that a test
+	// can end the process there; nil: nobody is.
+	Step func(string)
 }
 
 // Store is one certificate on disk. The directory holds current, a link to the
@@ -120,7 +121,7 @@ func Open(dir string, opts Options) (s *Store, repairs []Drift, err error) {
 }
 
 func (s *Store) enter() (room, error) {
-	return enter(s.dir, dirMode, room{tmp: ".tmp-", uid: -1, gid: -1, step: s.opts.step})
+	return enter(s.dir, dirMode, room{tmp: ".tmp-", uid: -1, gid: -1, step: s.opts.Step})
 }
 
 // SetKeep says how many generations are kept beside the current one; 0: 3.
