@@ -31,10 +31,9 @@ const (
 
 	maxAccessLog = 1_000_000
 
-	// Six connections of each browser of an office behind one address, several
-	// times over, and a tenth of all.
+	// Half of all: as many as a host's requests that are held, a connection each.
 	defaultConnections          = 10_000
-	defaultConnectionsPerClient = 1_000
+	defaultConnectionsPerClient = 5_000
 	maxConnections              = 1_000_000
 )
 

@@ -60,7 +60,7 @@ func TestStrongerSourceWins(t *testing.T) {
 		{"push can be taken back", "push: true\n", nil, []string{"--push=false"}, func(s settings) bool { return !s.Push }},
 		{"data moves the repository", "", nil, []string{"--data", "/srv/x"}, func(s settings) bool { return s.Repo == "/srv/x/repo" }},
 		{"ports of the front", "", nil, nil, func(s settings) bool {
-			return s.Front == frontSettings{HTTP: ":80", HTTPS: ":443", Connections: 10_000, ConnectionsPerClient: 1_000} && s.Front.perClient() == 1_000
+			return s.Front == frontSettings{HTTP: ":80", HTTPS: ":443", Connections: 10_000, ConnectionsPerClient: 5_000} && s.Front.perClient() == 5_000
 		}},
 		{"front and registries", "front: {http: off, https: \"127.0.0.1:0\", accessLog: 100, connections: 500, connectionsPerClient: 0}\nregistry: {caFile: /ca.pem, insecure: [\"r:5000\"], mirrors: [\"docker.io=https://m/x\", \"docker.io=https://n\"]}\n",
 			map[string]string{"FAIRLEAD_FRONT_HTTPS": "[::1]:8443"}, []string{"--registry-insecure", "a:1", "--registry-insecure", "b:2"}, func(s settings) bool {
