@@ -119,7 +119,50 @@ func SyntaxProblem(file string, data []byte, err error) Problem {
 		line = 1 + bytes.Count(before, []byte("\n"))
 	}
 	last := 1 + bytes.Count(bytes.TrimRight(data, "\n"), []byte("\n"))
-	return Problem{File: file, Line: min(line, last), Text: "is not YAML: " + text}
+	p := Problem{File: file, Line: min(line, last), Text: "is not YAML: " + text}
+	if strings.HasPrefix(text, "did not find expected ',' or ") {
+		if at := bareVariable(data, p.Line); at > 0 {
+			p.Line, p.Hint = at, `between { } or [ ] a variable has to be quoted: "${NAME}"`
+		}
+	}
+	return p
+}
+
+// maxFlow is how many lines of a flow collection are looked at.
+const maxFlow = 50
+
+// bareVariable is the line of the first ${ without quotes in the flow collection
+// that begins on a line: YAML takes its brace for the start of a mapping. 0: there
+// is none.
+func bareVariable(data []byte, from int) int {
+	lines := strings.Split(string(data), "\n")
+	quote, depth, last := byte(0), 0, byte(' ')
+	for n := from; n <= min(len(lines), from+maxFlow); n++ {
+		line := lines[n-1]
+		for i := range len(line) {
+			c := line[i]
+			switch {
+			case quote != 0:
+				if c == quote && (quote == '\'' || last != '\\') {
+					quote = 0
+				}
+			case (c == '"' || c == '\'') && strings.IndexByte(" \t{[,:", last) >= 0: // else it is an apostrophe
+				quote = c
+			case c == '{' && last == '$' && depth > 0:
+				return n
+			case c == '{', c == '[':
+				depth++
+			case c == '}', c == ']':
+				depth--
+			}
+			last = c
+		}
+		last = ' '
+		if depth <= 0 && quote == 0 {
+			return 0
+		}
+	}
+	return 0
 }
 
 // value reads one node. Its only error is errTooMuch; everything else wrong is

@@ -3,6 +3,8 @@ package desired
 import (
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // The yaml package counts the lines of its errors in two ways.
@@ -38,5 +40,36 @@ func TestSyntaxErrorLines(t *testing.T) {
 				t.Errorf("got %v, want line %d", err, tt.line)
 			}
 		})
+	}
+}
+
+// TestBareVariableIsToldToBeQuoted: YAML's own words do not lead anybody to the
+// missing quotes.
+func TestBareVariableIsToldToBeQuoted(t *testing.T) {
+	for _, tt := range []struct {
+		yaml string
+		line int // with the hint; 0: none
+	}{
+		{"smoke:\n  - {name: a, post: /a, body: {email: ${secret:E}, p: 1}}\n", 2},
+		{"smoke:\n  - {name: a, post: /a,\n     body: {email: \"a\",\n      p: ${secret:E}},\n     b: 2}\nz: 1\n", 4},
+		{"a: {url: http://${HOST}/x}\n", 1},
+		{"a: [x, ${HOST}]\n", 1},
+		{"a: {x: ${A}\n", 1},
+		{"a: {w: don't, x: ${A}}\n", 1},
+		{"a: {x: \"${A}\" \"${B}\"}\n", 0},
+		{"a: {x: '${A}' b}\n", 0},
+		{"a: {x: y\nb: 1\n", 0},
+		{"a: {x: y: z}\nb: ${A}\n", 0},
+	} {
+		var doc yaml.Node
+		err := yaml.Unmarshal([]byte(tt.yaml), &doc)
+		if err == nil {
+			t.Errorf("%q is YAML", tt.yaml)
+			continue
+		}
+		p := SyntaxProblem("instance.yaml", []byte(tt.yaml), err)
+		if hinted := strings.Contains(p.Hint, "quoted"); hinted != (tt.line > 0) || hinted && p.Line != tt.line {
+			t.Errorf("%q: %s, want the hint at line %d", tt.yaml, p, tt.line)
+		}
 	}
 }
