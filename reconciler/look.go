@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Look reads the newest revision and observes, without acting and without
-// writing anything down: the status for when no loop runs. It must not be used
-// beside Run or Once.
+// Look reads the newest revision and observes, without acting, without asking
+// registries and without writing anything down: the status for when no loop runs.
+// It must not be used beside Run or Once.
 func (r *Instance) Look(ctx context.Context) (Status, error) {
 	m, err := r.cfg.Store.memo(r.cfg.Name)
 	if err != nil {
@@ -18,7 +18,12 @@ func (r *Instance) Look(ctx context.Context) (Status, error) {
 		return r.Status(), err
 	}
 	l := r.load(ctx)
-	d := decide(situation{spec: l.spec, loadErr: l.err, memo: m, lastSpec: r.lastSpec(), now: time.Now()})
+	idle := false // nobody asks it now
+	sit := situation{spec: l.spec, loadErr: l.err, memo: m, lastSpec: r.lastSpec(), last: r.lastTarget(), now: time.Now(), busy: &idle}
+	if l.err == nil {
+		sit.offer = r.askAll(ctx, sit, Ask{Known: true})
+	}
+	d := decide(sit)
 	if d.choice == chooseNew {
 		d.phase = PhasePending
 	}
@@ -26,6 +31,7 @@ func (r *Instance) Look(ctx context.Context) (Status, error) {
 		m.Attempted = l.rev
 	}
 	r.showDecision(l, m, d)
+	r.showRelease(l, sit, d)
 	if err := r.look(ctx); err != nil {
 		if !errors.Is(err, ErrUnreachable) {
 			return r.Status(), err
@@ -42,7 +48,7 @@ func (r *Instance) Look(ctx context.Context) (Status, error) {
 		}
 	})
 	if l.err == nil && d.choice != chooseNothing && d.choice != chooseHeld {
-		report, err := r.Preview(ctx, nil)
+		report, err := r.preview(ctx, nil, Ask{Known: true})
 		if err != nil {
 			return r.Status(), err
 		}

@@ -143,6 +143,10 @@ func sameTarget(a, b Generation) bool {
 // Preview says what a revision would do now, without doing it. The spec is the
 // newest revision's when snapshot is nil.
 func (r *Instance) Preview(ctx context.Context, snapshot *desired.Snapshot) (PlanReport, error) {
+	return r.preview(ctx, snapshot, Ask{Fresh: true})
+}
+
+func (r *Instance) preview(ctx context.Context, snapshot *desired.Snapshot, how Ask) (PlanReport, error) {
 	l, err := r.readAt(ctx, snapshot)
 	if err != nil {
 		return PlanReport{}, err
@@ -159,7 +163,7 @@ func (r *Instance) Preview(ctx context.Context, snapshot *desired.Snapshot) (Pla
 		return report, err
 	}
 	report.From = m.LastGood
-	s, d, err := r.previewDecision(ctx, l, m)
+	s, d, err := r.previewDecision(ctx, l, m, how)
 	if err != nil {
 		return report, err
 	}
@@ -201,8 +205,8 @@ func (r *Instance) rests(m memo, spec desired.Spec, newest string) (notes []stri
 
 // previewDecision decides on a revision that need not be the newest one. It asks
 // the application whether it is busy, and remembers nothing of it.
-func (r *Instance) previewDecision(ctx context.Context, l loaded, m memo) (situation, decision, error) {
-	s := situation{spec: l.spec, memo: m, now: time.Now(), offer: r.ask(ctx, l.spec, true)}
+func (r *Instance) previewDecision(ctx context.Context, l loaded, m memo, how Ask) (situation, decision, error) {
+	s := situation{spec: l.spec, memo: m, now: time.Now(), offer: r.askAs(ctx, l.spec, how)}
 	s.memo.Suspended, s.memo.Hold, s.spec.Suspend = nil, nil, nil
 	if m.LastGood != 0 {
 		g, last, err := r.cfg.Store.generation(r.cfg.Name, m.LastGood)

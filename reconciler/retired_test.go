@@ -68,3 +68,38 @@ func TestWhatRunsIsToldToBeTakenBack(t *testing.T) {
 		})
 	}
 }
+
+// Without a daemon the status says what is followed and what runs, from what is
+// remembered: no registry is asked.
+func TestLookShowsTheRelease(t *testing.T) {
+	channelTest(t, func(t *testing.T, h *house, c *channels) {
+		h.apply(channelSpec())
+		runs := h.digest("app:stable")
+		h.engine.Push("app:stable", drivertest.Healthy())
+		look := func() reconciler.Status {
+			t.Helper()
+			h.restart()
+			c.asked = nil
+			s, err := h.inst.Look(t.Context())
+			if err != nil || s.Release == nil {
+				t.Fatalf("%+v, %v", s, err)
+			}
+			if len(c.asked) > 0 {
+				t.Errorf("the registry was asked for %v", c.asked)
+			}
+			return s
+		}
+		if s := look(); s.Release.Running != runs || s.Release.Ref != "app:stable" || s.Release.Channel != "stable" ||
+			s.Release.RunningRelease == "" || s.Condition(reconciler.ReleaseReady).Reason != "Current" {
+			t.Errorf("%+v %+v", s.Release, s.Conditions)
+		}
+		c.known = map[string]reconciler.Release{} // nothing is remembered
+		if s := look(); s.Release.Running != runs || s.Release.Newest != "" || s.Condition(reconciler.ReleaseReady).Reason != "NotAsked" || s.Phase != reconciler.PhaseIdle {
+			t.Errorf("%s %+v %+v", s.Phase, s.Release, s.Conditions)
+		}
+		c.known["app:stable"] = reconciler.Release{Digest: h.digest("app:stable"), Version: "2026.04.4"}
+		if s := look(); s.Release.NewestRelease != "2026.04.4" || s.Condition(reconciler.ReleaseReady).Reason != "Waiting" || len(s.Pending) != 1 {
+			t.Errorf("%+v %+v %+v", s.Release, s.Conditions, s.Pending)
+		}
+	})
+}
