@@ -149,7 +149,7 @@ func repeatable(r *http.Request) bool {
 // answer looks at an answer before it is passed on.
 func (ex *exchange) answer(res *http.Response) error {
 	switch {
-	case ex.route.own.Load():
+	case !ex.route.live.Load():
 		delete(res.Header, hSTS) // it would lock people out of the stand-in
 	case ex.state.hsts != nil:
 		res.Header[hSTS] = ex.state.hsts
@@ -176,7 +176,7 @@ func (ex *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 		ex.status = http.StatusBadGateway
 		ex.front.log.WithError(err).WithFields(logFields{"host": ex.route.host, "instance": ex.route.instance}).Debug("request failed at the container")
 	}
-	if s := ex.route.state.Load(); s.hsts != nil && !ex.route.own.Load() {
+	if s := ex.route.state.Load(); s.hsts != nil && ex.route.live.Load() {
 		w.Header()[hSTS] = s.hsts
 	}
 	refuse(w, ex.in, ex.status)
