@@ -118,6 +118,7 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	group.Go(func() error { return s.repo.Run(ctx) })
 	group.Go(func() error { return unlessDone(ctx, s.releases.Run(ctx)) })
 	group.Go(func() error { return s.manager.Run(ctx) })
+	group.Go(func() error { return unlessDone(ctx, s.certs.Run(ctx)) })
 	group.Go(func() error { freeMemory(ctx, s.events, s.repo.Changed()); return nil })
 	notify("READY=1")
 	<-ctx.Done()
@@ -216,6 +217,7 @@ func (c *cli) once(ctx context.Context, s settings, timeout time.Duration) error
 		return noInstance(source)
 	}
 	code := c.complainOfSource(source)
+	defer c.syncCertificates(ctx, sys, instances)
 	codes := make([]int, len(instances))
 	group := new(errgroup.Group)
 	for i, r := range instances {
