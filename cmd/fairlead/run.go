@@ -217,7 +217,6 @@ func (c *cli) once(ctx context.Context, s settings, timeout time.Duration) error
 		return noInstance(source)
 	}
 	code := c.complainOfSource(source)
-	defer c.syncCertificates(ctx, sys, instances)
 	codes := make([]int, len(instances))
 	group := new(errgroup.Group)
 	for i, r := range instances {
@@ -248,7 +247,12 @@ func (c *cli) onceOne(ctx context.Context, sys *system, name string) int {
 		c.complain(fmt.Errorf("%s: %w", name, err))
 		return codeOfError(err)
 	}
-	return codeOfResult(result, lastRecord(ctx, sys.api, name))
+	code := codeOfResult(result, lastRecord(ctx, sys.api, name))
+	if err := sys.certs.Sync(ctx, name); err != nil {
+		c.complain(fmt.Errorf("%s: %w", name, err))
+		code = worse(code, codeOfError(err))
+	}
+	return code
 }
 
 func lastRecord(ctx context.Context, b interface {
