@@ -32,10 +32,6 @@ build: need-go ## build bin/fairlead
 test: need-go need-gcc need-named engine oracle pebble check ## run every check and test; brings up an engine first
 	$(TEST) -race -p 2 ./...
 
-.PHONY: test-acme
-test-acme: need-go need-gcc need-named pebble ## run the tests of certs/acme against Pebble: not part of test yet, one run in three failed
-	$(TEST) -race -tags pebble ./certs/acme
-
 .PHONY: test-short
 test-short: need-go ## run the tests that need no engine, no network and no C compiler
 	CGO_ENABLED=0 $(TEST) $(CORE)
@@ -60,6 +56,11 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (30s) each; PKG=./desired fo
 .PHONY: bench
 bench: need-go engine oracle ## measure against docker compose and the raw engine API; writes bench.json
 	$(GO) run -buildvcs=false ./examples/bench -o bench.json
+
+SOAK ?= 1000
+.PHONY: soak
+soak: need-go engine oracle ## change images SOAK (1000) times under load; no request may fail, nothing may be left over
+	$(GO) run -buildvcs=false ./examples/bench -only soak -n $(SOAK)
 
 .PHONY: demo
 demo: need-go engine ## play the demo on real containers

@@ -29,9 +29,10 @@ type CertificateSpec struct {
 	CA string `json:"ca,omitempty"`
 	// Pins are public keys that an https server may have, as sha256/BASE64.
 	Pins []string `json:"pins,omitempty"`
-	// Bearer is the secret that https references are asked with. KeyOverHTTPS
-	// lets Privkey be one of those.
+	// Bearer names the secret that https references are asked with, BearerToken
+	// is its value on this host. KeyOverHTTPS lets Privkey be one of those.
 	Bearer       string `json:"bearer,omitempty"`
+	BearerToken  string `json:"bearer_token,omitempty"` // a secret
 	KeyOverHTTPS bool   `json:"key_over_https,omitempty"`
 	// Encrypted are the files of the repository that age:// references name, by
 	// path, as they are in the repository.

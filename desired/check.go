@@ -11,9 +11,7 @@ func (p *parsed) check() {
 	p.checkRelease()
 	p.checkSmoke()
 	p.checkVariables()
-	for _, name := range sortedKeys(p.Certificates) {
-		p.checkCertificate("certificates."+name, p.Certificates[name])
-	}
+	p.checkCertificates()
 	p.checkFront()
 	if o := p.Policy; o != nil && o.RequireSignedCommits && o.AllowedSigners == "" {
 		p.add("policy.requireSignedCommits", "needs policy.allowedSigners", "name the file that lists whose signatures count")
@@ -33,9 +31,6 @@ func (p *parsed) checkLists() {
 	if o := p.Policy; o != nil {
 		p.unique("policy.images", o.Images)
 		p.unique("policy.hostMounts", o.HostMounts)
-	}
-	for _, name := range sortedKeys(p.Certificates) {
-		p.unique("certificates."+name+".domains", p.Certificates[name].Domains)
 	}
 }
 
@@ -65,20 +60,6 @@ func (p *parsed) checkRelease() {
 	}
 }
 
-func (p *parsed) checkCertificate(at string, c Certificate) {
-	switch {
-	case c.ACME != nil && p.has(at+".fullchain"):
-		p.add(at+".acme", "stands beside fullchain", "a certificate is fetched or got by ACME, not both")
-	case c.ACME != nil && p.has(at+".privkey"):
-		p.add(at+".privkey", "stands beside acme", "with ACME the key is made on the host")
-	case c.ACME == nil && p.has(at+".privkey") && !p.has(at+".fullchain"):
-		p.add(at+".privkey", "stands without fullchain", "add fullchain: URL, or remove both for a self-signed certificate")
-	}
-	if c.CSR != nil && p.has(at+".privkey") {
-		p.add(at+".csr", "stands beside privkey", "a signing request is only written for a key made on the host")
-	}
-}
-
 func (p *parsed) checkFront() {
 	hosts := map[string]bool{}
 	for i, route := range p.Front {
@@ -97,7 +78,7 @@ func (p *parsed) checkFront() {
 				hint = didYouMean(route.Certificate, sortedKeys(p.Certificates))
 			}
 			p.add(at+".certificate", fmt.Sprintf("there is no certificate %q", route.Certificate), hint)
-		} else if !covers(cert.Domains, route.Host) && !p.bad("certificates."+route.Certificate) && !p.bad(at+".host") {
+		} else if !covers(cert.Domains, route.Host) && !p.bad("certificates."+route.Certificate+".domains") && !p.bad(at+".host") {
 			p.add(at+".certificate", fmt.Sprintf("the certificate %q is not for %s", route.Certificate, route.Host),
 				"it is for "+listed(cert.Domains))
 		}

@@ -93,36 +93,6 @@ type Expect struct {
 	JSON     map[string]any `json:"json,omitempty" keys:"field" doc:"Fields of the answer: a value that must be equal, or one or more of {not: VALUE}, {minItems: N}, {exists: true or false}, {matches: REGEXP}."`
 }
 
-// Certificate is where a certificate comes from and who is told when it changed.
-type Certificate struct {
-	Domains   []string  `json:"domains" need:"true" is:"domain" unique:"true" doc:"The names that the certificate is for."`
-	Fullchain string    `json:"fullchain,omitempty" is:"certURL" default:"self-signed, when privkey is absent too" doc:"Where the chain comes from. This version reads file:// only, a file of the host."`
-	Privkey   string    `json:"privkey,omitempty" is:"certURL" doc:"Where the key comes from. This version reads file:// only, and needs it beside fullchain."`
-	CSR       *CSR      `json:"csr,omitempty" doc:"The signing request that is written when the key is made on the host."`
-	ACME      *ACME     `json:"acme,omitempty" doc:"Get the certificate by ACME instead of fetching it."`
-	Every     *Duration `json:"every,omitempty" is:"interval" doc:"How often the URLs are asked."`
-	Fallback  string    `json:"fallback,omitempty" is:"fallback" default:"nothing" doc:"What is served until the files are there."`
-	Reload    []Reload  `json:"reload,omitempty" doc:"Services that are signalled when the certificate changed."`
-}
-
-// CSR is what a certificate signing request asks for.
-type CSR struct {
-	Subject string `json:"subject,omitempty" is:"subject" doc:"The subject, as openssl writes it."`
-	Key     string `json:"key,omitempty" is:"keyKind" doc:"The kind of key."`
-}
-
-// ACME is an account with an ACME directory.
-type ACME struct {
-	Email     string `json:"email,omitempty" is:"email" doc:"Told about expiring certificates."`
-	Directory string `json:"directory,omitempty" is:"httpsURL" doc:"The directory's URL."`
-}
-
-// Reload is a service that is signalled when a certificate changed.
-type Reload struct {
-	Service string `json:"service" need:"true" is:"service" doc:"The service."`
-	Signal  string `json:"signal" need:"true" is:"signal" doc:"The signal."`
-}
-
 // Route is one host that the built-in proxy serves.
 type Route struct {
 	Host         string    `json:"host" need:"true" is:"host" doc:"The name that clients ask for."`
@@ -146,7 +116,7 @@ type Policy struct {
 // Retain says how much of the past is kept.
 type Retain struct {
 	Generations  int `json:"generations,omitempty" is:"count" default:"10" doc:"Applied generations kept ready for rollback."`
-	Certificates int `json:"certificates,omitempty" is:"count" doc:"Previous certificate pairs kept."`
+	Certificates int `json:"certificates,omitempty" is:"count" default:"3" doc:"Previous pairs of each certificate kept ready for rollback."`
 }
 
 // What holds when instance.yaml does not say.
@@ -167,4 +137,15 @@ const (
 	// the tries after the first.
 	DefaultStepTimeout = 30 * time.Second
 	DefaultStepRetries = 3
+
+	// DefaultRetainCertificates is how many pairs are kept beside the live one.
+	DefaultRetainCertificates = 3
+	// DefaultFetch is the time between two questions to a source of
+	// certificates, DefaultLook to one that is on this host.
+	DefaultFetch = 24 * time.Hour
+	DefaultLook  = time.Minute
+	// DefaultDirectory is Let's Encrypt's.
+	DefaultDirectory = "https://acme-v02.api.letsencrypt.org/directory"
+	// DefaultWithin is how long another server may take to serve a new pair.
+	DefaultWithin = 30 * time.Second
 )

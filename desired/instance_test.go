@@ -59,7 +59,7 @@ func TestParseSpecExample(t *testing.T) {
 	if got.Smoke[1].Body.(map[string]any)["email"] != "${secret:SMOKE_EMAIL}" {
 		t.Errorf("body is %v", got.Smoke[1].Body)
 	}
-	if got.Certificates["data"].Reload[0] != (Reload{"caddy", "SIGUSR1"}) || got.Front[0].HSTS != 31536000 {
+	if got.Certificates["data"].Reload[0] != (Reload{Service: "caddy", Signal: "SIGUSR1"}) || got.Front[0].HSTS != 31536000 {
 		t.Errorf("certificates %+v, front %+v", got.Certificates, got.Front)
 	}
 }

@@ -23,9 +23,13 @@ func Load(in Input) (Spec, error) {
 	if err != nil {
 		return Spec{}, fmt.Errorf("load instance %s: %w", l.dir, err)
 	}
+	read, err := l.certificateFiles()
+	if err != nil {
+		return Spec{}, fmt.Errorf("load instance %s: %w", l.dir, err)
+	}
 	var s Spec
 	if p != nil {
-		s = l.spec(*p)
+		s = l.spec(*p, read)
 	}
 	l.file.checkSupported()
 	if err := append(l.problems, l.file.problems...).Err(); err != nil {
@@ -213,7 +217,7 @@ func (l *loader) nearFile(name string) (string, error) {
 
 // spec puts together what was read. What the files do not say right together
 // is added to the problems.
-func (l *loader) spec(p Project) Spec {
+func (l *loader) spec(p Project, read map[string]certificateFiles) Spec {
 	l.checkServices(p)
 	l.lock(p)
 	s := Spec{
@@ -223,7 +227,7 @@ func (l *loader) spec(p Project) Spec {
 		HealthTimeout: DefaultHealthTimeout, Bake: DefaultBake, RetainGenerations: DefaultRetainGenerations,
 		LocalFiles: l.local,
 		Follow:     l.follow(p), Check: l.check(p), Smoke: l.smoke(p),
-		Front: l.front(p), Certificates: l.certificates(),
+		Front: l.front(p), Certificates: l.certificates(p, read),
 	}
 	if h := l.file.Health; h != nil {
 		s.HealthTimeout = orDefault(h.Timeout, DefaultHealthTimeout)
@@ -235,14 +239,18 @@ func (l *loader) spec(p Project) Spec {
 	if r := l.file.Retain; r != nil {
 		s.RetainGenerations = cmp.Or(r.Generations, DefaultRetainGenerations)
 	}
+	l.noteMounts(p)
 	s.Sensitive = slices.Concat(p.Sensitive, l.sensitive(), l.secrets)
 	s.Notes = slices.Concat(l.notes, p.Notes)
 	return s
 }
 
+// ownInstanceFile says whether instance.yaml is the host's own.
+func (l *loader) ownInstanceFile() bool { return slices.Contains(l.local, instanceFile) }
+
 // sensitive are the variables of an instance.yaml that is the host's own.
 func (l *loader) sensitive() []string {
-	if l.file.Compose == nil || !slices.Contains(l.local, instanceFile) {
+	if l.file.Compose == nil || !l.ownInstanceFile() {
 		return nil
 	}
 	var values []string

@@ -70,8 +70,25 @@ func drawInstance(r *rapid.T) *written {
 		func() {
 			w.lines = append(w.lines, "certificates:", "  web:")
 			w.add("    domains: [%q]", text(`(\*\.)?[a-z0-9]{1,9}(\.[a-z]{2,9}){1,3}`))
-			w.add("    fullchain: %q", text(`(sm|gs|https|s3|vault)://[a-z]{1,9}(/[a-z]{1,9}){0,3}`))
+			w.add("    fullchain: %q", text(`(gs|https|s3|vault)://[a-z]{3,9}(/[a-z]{1,9}){1,3}|sm://[a-z]{6,9}/[a-zA-Z0-9_-]{1,20}(@[0-9]{1,3})?|env://[A-Z]{1,9}|file:(//)(/[a-z]{1,9}){1,4}`))
 			w.add("    every: %dd", number(1, 366))
+			w.add("    fallback: %s", text(`self-signed`))
+			w.lines = append(w.lines, "    csr:")
+			w.add("      subject: %q", "/"+text(`(O|OU|CN|L)=[a-zA-Z0-9 .]{1,20}(/(O|OU|CN|L)=[a-z]{1,9}|\\+UID=[0-9]{1,9}){0,2}`))
+			w.add("      key: %s", text(`rsa2048|p256|ed25519`))
+			w.lines = append(w.lines, "    deliver:", "      - dir: /srv/tls")
+			w.add("        owner: \"%d:%d\"", number(0, 70000), number(0, 70000))
+			w.add("        mode: %q", text(`0600|0640|0440|0400`))
+			w.lines = append(w.lines, "    reload:", "      - service: app")
+			w.add("        signal: %s", text(`SIGHUP|SIGUSR1`))
+			w.add("        prove: %q", text(`([a-z]{1,9}|192\.0\.2\.1)?:[1-9][0-9]{1,3}`))
+			w.add("        within: %ds", number(1, 600))
+			w.lines = append(w.lines, "  public:", "    domains: [www.acme.com]", "    acme:")
+			w.add("      email: %q", text(`[a-z]{1,9}@[a-z]{1,9}`))
+			w.add("      profile: %q", text(`[a-z]{1,9}`))
+			w.lines = append(w.lines, "      dns:", "        provider: cloudflare", "        with: {api_token: '${secret:TOKEN}'}")
+			w.add("        ttl: %dm", number(1, 1440))
+			w.add("        delegate: %q", text(`_?[a-z]{1,9}(\.[a-z]{1,9}){1,3}`))
 		},
 		func() {
 			w.lines = append(w.lines, "smoke:", "  - name: health")
@@ -109,7 +126,7 @@ func TestValidInstancesAreRead(t *testing.T) {
 		if err != nil {
 			r.Fatalf("%v\n%s", err, w.text())
 		}
-		if got.Name != w.name || *got.Health.Timeout != w.timeout || len(got.Certificates) != 1 || len(got.Compose.Env) != 1 {
+		if got.Name != w.name || *got.Health.Timeout != w.timeout || len(got.Certificates) != 2 || len(got.Compose.Env) != 1 {
 			r.Fatalf("got %+v\n%s", got, w.text())
 		}
 	})

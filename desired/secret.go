@@ -11,8 +11,9 @@ import (
 )
 
 // secretPlaces are the fields in which a secret reference is filled in: what
-// is sent by a smoke step.
-var secretPlaces = regexp.MustCompile(`^smoke\[[0-9]+\]\.((get|post|put|patch|delete)$|headers\.|body($|[.\[]))`)
+// is sent by a smoke step, and what certificates are got and kept by.
+var secretPlaces = regexp.MustCompile(`^smoke\[[0-9]+\]\.((get|post|put|patch|delete)$|headers\.|body($|[.\[]))` +
+	`|^certificates\.[^.]*\.(acme\.(issuers\[[0-9]+\]\.)?eab\.macKey$|acme\.dns\.with\.|deliver\[[0-9]+\]\.password$)`)
 
 // smoke are the steps with the host's secrets filled in.
 func (l *loader) smoke(p Project) []SmokeStep {
@@ -41,8 +42,12 @@ func (l *loader) noteSecrets(steps []SmokeStep) {
 	for _, m := range secretUse.FindAllStringSubmatch(string(text), -1) {
 		names = append(names, m[1])
 	}
+	l.noteHostSecrets("smoke", names)
+}
+
+func (l *loader) noteHostSecrets(field string, names []string) {
 	if slices.Sort(names); len(names) > 0 {
-		l.note("smoke", "each host needs values for "+strings.Join(slices.Compact(names), ", "),
+		l.note(field, "each host needs values for "+strings.Join(slices.Compact(names), ", "),
 			fmt.Sprintf("NAME=VALUE in instances/%s/local/.env of its data directory", l.name))
 	}
 }
@@ -50,8 +55,9 @@ func (l *loader) noteSecrets(steps []SmokeStep) {
 // filler puts the host's values in the place of secret references.
 type filler struct {
 	*loader
-	env  map[string]string
-	told map[string]bool // problems, by field and name
+	env    map[string]string
+	told   map[string]bool // problems, by field and name
+	wanted []string        // names, where no host is meant
 }
 
 func (f *filler) step(at string, s *SmokeStep) {
@@ -132,7 +138,11 @@ func (f *filler) missing(at, name string, empty bool) {
 	if empty {
 		text = fmt.Sprintf("the secret %s is empty on this host", name)
 	}
-	f.file.problems.add(Problem{File: f.file.file, Line: f.file.secrets[at], Field: at, Text: text,
+	line := f.file.secrets[at]
+	if line == 0 {
+		line = f.file.line(at)
+	}
+	f.file.problems.add(Problem{File: f.file.file, Line: line, Field: at, Text: text,
 		Hint: fmt.Sprintf("write %s=VALUE into instances/%s/local/.env of the host's data directory", name, f.name)})
 }
 
@@ -171,6 +181,9 @@ func (p *parsed) checkSecrets() {
 		hint := "put the value into .env in the host's local/ directory"
 		if strings.HasPrefix(field, "smoke[") && strings.HasSuffix(field, ".bearer") {
 			hint = "write headers: {Authorization: \"Bearer ${secret:NAME}\"}"
+		}
+		if strings.HasPrefix(field, "certificates.") {
+			hint = "a reference holds no secret; bearer names one, without ${secret:}"
 		}
 		p.problems.add(Problem{File: p.file, Line: p.secrets[field], Field: field,
 			Text: "a secret reference is " + notYet, Hint: hint})

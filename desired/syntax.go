@@ -2,6 +2,7 @@ package desired
 
 import (
 	"fmt"
+	"maps"
 	"net/textproto"
 	"net/url"
 	"path"
@@ -19,8 +20,9 @@ type syntax struct {
 	pattern  *regexp.Regexp
 	words    []string // the only values
 	example  string
-	hint     string // instead of the example
-	min, max int64  // of a number, or nanoseconds of a duration; max 0 is no bound
+	hint     string                  // instead of the example
+	advise   func(got string) string // instead of both
+	min, max int64                   // of a number, or nanoseconds of a duration; max 0 is no bound
 	check    func(string) error
 	quiet    bool // the value may hold a password: it is not repeated
 }
@@ -33,7 +35,7 @@ const (
 )
 
 // syntaxes are the values of the is and keys tags of Instance.
-var syntaxes = map[string]syntax{
+var syntaxes = merged(certificateSyntaxes(), map[string]syntax{
 	"apiVersion": {what: "a version of this format", words: []string{"fairlead/v1"}},
 	"name": {what: "a name", pattern: pat(`^[a-z][a-z0-9-]{0,38}$`), example: "acme",
 		hint: "a lower-case letter, then up to 38 lower-case letters, digits and dashes"},
@@ -46,7 +48,6 @@ var syntaxes = map[string]syntax{
 	"digest":      {what: "a digest", pattern: pat(`^` + refDigest + `$`), example: "sha256:" + strings.Repeat("0123456789abcdef", 4), hint: "sha256: and 64 hexadecimal digits"},
 	"rollback":    {what: "a way to roll back", words: []string{"auto", "notify", "off"}},
 	"fallback":    {what: "a fallback", words: []string{"self-signed"}},
-	"keyKind":     {what: "a kind of key", words: []string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384", "ed25519"}},
 	"file":        {what: "a path in the repository", pattern: pat(`^[^/\\]`), example: "compose.prod.yaml", hint: "relative to this directory, with forward slashes", check: checkFile},
 	"profile":     {what: "a compose profile", pattern: pat(`^(\*|[a-zA-Z0-9][a-zA-Z0-9_.-]+)$`), example: "full"},
 	"env":         {what: "a variable's name", pattern: pat(`^[A-Za-z_][A-Za-z0-9_]*$`), example: "DOMAIN"},
@@ -62,29 +63,28 @@ var syntaxes = map[string]syntax{
 	"target":      {what: "a service and port", pattern: pat(`^[a-zA-Z0-9._-]+:[0-9]{1,5}$`), example: "app:8000", check: checkTarget},
 	"httpURL":     {quiet: true, what: "an http or https URL", pattern: pat(`^https?://`), example: "http://app:8000/api/sync/status", check: checkURL},
 	"httpsURL":    {quiet: true, what: "an https URL", pattern: pat(`^https://`), example: "https://acme-v02.api.letsencrypt.org/directory", check: checkURL},
-	"certURL": {quiet: true, what: "a URL that certificates are fetched from", pattern: pat(`^(sm|gs|https|file|s3|azblob|awssm|vault)://`),
-		example: "https://pki.acme.com/data/fullchain.pem", hint: "one of sm:// gs:// https:// file:// s3:// azblob:// awssm:// vault://", check: checkURL},
-	"notify": {quiet: true, what: "a notice URL", pattern: pat(`^[a-z][a-z0-9.+-]*://\S+$`), example: "slack://token@channel"},
-	"host":   {what: "a host name", pattern: pat(`^` + hostName + `$`), example: "data.acme.com", hint: "lower case, without scheme and port, for example data.acme.com", check: checkHost},
-	"domain": {what: "a domain", pattern: pat(`^(\*\.)?` + hostName + `$`), example: "data.acme.com", check: checkHost},
-	"subject": {what: "a subject", pattern: pat(`^(/(C|ST|L|O|OU|CN|emailAddress)=[^/=\n]+)+$`), example: "/C=CZ/O=Acme/CN=data.acme.com",
-		hint: "parts C, ST, L, O, OU, CN, emailAddress, as in /C=CZ/O=Acme/CN=data.acme.com", check: checkSubject},
-	"signal":    {what: "a signal", pattern: pat(`^SIG[A-Z][A-Z0-9]*$`), example: "SIGUSR1"},
-	"email":     {what: "an e-mail address", pattern: pat(`^[^@\s]+@[^@\s]+$`), example: "ops@acme.com"},
-	"imageGlob": {what: "an image pattern", pattern: pat(`^\S+$`), example: "ghcr.io/acme/*", check: checkGlob},
-	"hostPath":  {what: "an absolute path of the host", pattern: pat(`^/`), example: "/data", check: checkHostPath},
-	"port":      {what: "a port", min: 1, max: 65535, example: "8000"},
-	"status":    {what: "an HTTP status code", min: 100, max: 599, example: "200"},
-	"seconds":   {what: "a number of seconds", min: 0, max: 100 * 365 * 86400, example: "31536000"},
-	"count":     {what: "a count", min: 1, max: 1000, example: "10"},
-	"wait":      {what: "a time to wait", min: int64(time.Second), max: int64(24 * time.Hour), example: "120s"},
-	"interval":  {what: "an interval", min: int64(10 * time.Second), max: int64(366 * 24 * time.Hour), example: "5m"},
-	"patience":  {what: "a time to wait", min: int64(time.Second), max: int64(366 * 24 * time.Hour), example: "2h"},
-	"grace":     {what: "a time", min: 0, max: int64(time.Hour), example: "30s"},
-	"pause":     {what: "a pause", min: 0, max: int64(10 * time.Minute), example: "5s"},
-	"limit":     {what: "a limit", min: int64(100 * time.Millisecond), max: int64(10 * time.Minute), example: "30s"},
-	"retries":   {what: "a number of retries", min: 0, max: 20, example: "3"},
-	"span":      {what: "a span of time", min: 0, max: int64(366 * 24 * time.Hour), example: "30s"},
+	"notify":      {quiet: true, what: "a notice URL", pattern: pat(`^[a-z][a-z0-9.+-]*://\S+$`), example: "slack://token@channel"},
+	"host":        {what: "a host name", pattern: pat(`^` + hostName + `$`), example: "data.acme.com", hint: "lower case, without scheme and port, for example data.acme.com", check: checkHost},
+	"email":       {what: "an e-mail address", pattern: pat(`^[^@\s]+@[^@\s]+$`), example: "ops@acme.com"},
+	"imageGlob":   {what: "an image pattern", pattern: pat(`^\S+$`), example: "ghcr.io/acme/*", check: checkGlob},
+	"hostPath":    {what: "an absolute path of the host", pattern: pat(`^/`), example: "/data", check: checkHostPath},
+	"port":        {what: "a port", min: 1, max: 65535, example: "8000"},
+	"status":      {what: "an HTTP status code", min: 100, max: 599, example: "200"},
+	"seconds":     {what: "a number of seconds", min: 0, max: 100 * 365 * 86400, example: "31536000"},
+	"count":       {what: "a count", min: 1, max: 1000, example: "10"},
+	"wait":        {what: "a time to wait", min: int64(time.Second), max: int64(24 * time.Hour), example: "120s"},
+	"interval":    {what: "an interval", min: int64(10 * time.Second), max: int64(366 * 24 * time.Hour), example: "5m"},
+	"patience":    {what: "a time to wait", min: int64(time.Second), max: int64(366 * 24 * time.Hour), example: "2h"},
+	"grace":       {what: "a time", min: 0, max: int64(time.Hour), example: "30s"},
+	"pause":       {what: "a pause", min: 0, max: int64(10 * time.Minute), example: "5s"},
+	"limit":       {what: "a limit", min: int64(100 * time.Millisecond), max: int64(10 * time.Minute), example: "30s"},
+	"retries":     {what: "a number of retries", min: 0, max: 20, example: "3"},
+	"span":        {what: "a span of time", min: 0, max: int64(366 * 24 * time.Hour), example: "30s"},
+})
+
+func merged(a, b map[string]syntax) map[string]syntax {
+	maps.Copy(a, b)
+	return a
 }
 
 func pat(s string) *regexp.Regexp { return regexp.MustCompile(s) }
@@ -94,6 +94,8 @@ func (s syntax) advice(got string) string {
 	switch {
 	case s.words != nil:
 		return didYouMean(got, s.words)
+	case s.advise != nil:
+		return s.advise(got)
 	case s.hint != "":
 		return s.hint
 	case s.example != "":
@@ -198,8 +200,7 @@ func checkLock(s string) error {
 	return nil
 }
 
-// checkURL refuses what would be read differently by different clients. The
-// secret of sm://NAME stands where a host does.
+// checkURL refuses what would be read differently by different clients.
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -210,9 +211,7 @@ func checkURL(s string) error {
 		return fmt.Errorf("it holds a user or password, which do not belong into git")
 	case u.Fragment != "" || strings.HasSuffix(s, "#"):
 		return fmt.Errorf("it has a fragment")
-	case u.Scheme == "file" && (u.Host != "" || !path.IsAbs(u.Path)):
-		return fmt.Errorf("a file needs an absolute path: file:///etc/ssl/chain.pem")
-	case u.Scheme != "file" && u.Host == "":
+	case u.Host == "":
 		return fmt.Errorf("nothing follows the scheme")
 	}
 	return nil
@@ -222,23 +221,6 @@ func checkURL(s string) error {
 func checkHost(s string) error {
 	if len(s) > 253 {
 		return fmt.Errorf("it is longer than 253 characters")
-	}
-	return nil
-}
-
-var countryRegexp = regexp.MustCompile(`^[A-Z]{2}$`)
-
-func checkSubject(s string) error {
-	seen := map[string]bool{}
-	for part := range strings.SplitSeq(s[1:], "/") {
-		key, value, _ := strings.Cut(part, "=")
-		if key == "C" && !countryRegexp.MatchString(value) {
-			return fmt.Errorf("C is two capital letters")
-		}
-		if seen[key] && key != "OU" {
-			return fmt.Errorf("%s stands twice", key)
-		}
-		seen[key] = true
 	}
 	return nil
 }

@@ -14,13 +14,8 @@ type unsupportedKey struct{ field, instead string }
 // are read and checked, and using one is a problem. Deleting a line is all it
 // takes to let a key through.
 var unsupported = []unsupportedKey{
-	{"certificates.csr", "bring the pair of files to the host, and name them in fullchain and privkey"},
-	{"certificates.acme", "have an ACME client on the host write the files, and name them in fullchain and privkey"},
-	{"certificates.every", "remove it: it is for sources that are asked over the network"},
-	{"certificates.reload", "let front serve the certificate, or signal the service yourself"},
 	{"policy", "review commits before they reach the followed branch"},
 	{"notify", "watch fairlead events"},
-	{"retain.certificates", "remove it: there are no certificates to keep"},
 }
 
 const notYet = "not supported by this version of Fairlead"
@@ -28,37 +23,15 @@ const notYet = "not supported by this version of Fairlead"
 // checkSupported reports what is used of the above.
 func (p *parsed) checkSupported() {
 	for _, u := range unsupported {
-		for _, field := range p.places(u.field) {
-			if p.has(field) {
-				p.add(field, notYet, u.instead)
-			}
+		if p.has(u.field) {
+			p.add(u.field, notYet, u.instead)
 		}
 	}
-	p.checkSchemes()
 	p.checkSecrets()
-}
-
-const ofCertificate = "certificates."
-
-// places are the fields that a key without names stands for.
-func (p *parsed) places(key string) []string {
-	rest, ok := strings.CutPrefix(key, ofCertificate)
-	if !ok {
-		return []string{key}
-	}
-	var fields []string
-	for _, name := range sortedKeys(p.Certificates) {
-		fields = append(fields, join(ofCertificate[:len(ofCertificate)-1], name)+"."+rest)
-	}
-	return fields
 }
 
 // refused says whether a field is, or is in, an unsupported one.
 func refused(field string) bool {
-	if rest, ok := strings.CutPrefix(field, ofCertificate); ok {
-		_, key, _ := strings.Cut(rest, ".")
-		field = ofCertificate + key
-	}
 	return slices.ContainsFunc(unsupported, func(u unsupportedKey) bool {
 		rest, ok := strings.CutPrefix(field, u.field)
 		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')

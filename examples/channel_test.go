@@ -41,7 +41,7 @@ func TestChannel(t *testing.T) {
 	if len(s.Front) != 1 || s.Front[0] != route {
 		t.Errorf("front %+v", s.Front)
 	}
-	if c := s.Certificates["data"]; c.Fullchain != "/etc/ssl/data/fullchain.pem" || c.Privkey != "/etc/ssl/data/privkey.pem" || c.Fallback != "self-signed" {
+	if c := s.Certificates["data"]; c.Fullchain != "file:///etc/ssl/data/fullchain.pem" || c.Privkey != "file:///etc/ssl/data/privkey.pem" || c.Fallback != "self-signed" {
 		t.Errorf("certificate %+v", c)
 	}
 }

@@ -20,12 +20,19 @@ type channels struct {
 	known map[string]reconciler.Release
 	down  error
 	ages  bool // what is known is given unless a fresh answer is asked for
+	// retired are the deprecated tags by digest.
+	retired map[string]string
+	asked   []string
 }
 
 func (c *channels) Release(_ context.Context, ref string, ask reconciler.Ask) (reconciler.Release, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known, have := c.known[ref]
+	if ask.Known {
+		return known, nil
+	}
+	c.asked = append(c.asked, ref)
 	if c.ages && have && !ask.Fresh {
 		return known, nil
 	}
@@ -46,6 +53,7 @@ func (c *channels) Release(_ context.Context, ref string, ask reconciler.Ask) (r
 			known.Seen = time.Now()
 		}
 		known.Ref, known.Digest, known.Err, known.Since, known.Asked = ref, digest, nil, time.Time{}, time.Now()
+		known.Deprecated = c.retired[digest]
 	}
 	c.known[ref] = known
 	return known, nil

@@ -123,7 +123,19 @@ func (r *Instance) deploy(ctx context.Context, l loaded, m memo, d decision) err
 	if d.stands {
 		a.who = "channel " + l.spec.Follow.Channel
 	}
-	return r.apply(ctx, a)
+	return r.applyUnseen(ctx, a)
+}
+
+// applyUnseen applies what a survey led to. Settings that other hands changed
+// on what is left alone are looked for once it stands: nobody waits for that.
+func (r *Instance) applyUnseen(ctx context.Context, a application) error {
+	if err := r.apply(ctx, a); err != nil {
+		return err
+	}
+	if r.unseen {
+		r.Hint()
+	}
+	return nil
 }
 
 // waits reports whether the next try is not due.
@@ -177,6 +189,7 @@ func (r *Instance) instead(ctx context.Context, why error) error {
 func (r *Instance) prepare(ctx context.Context, l loaded, m memo, digest string) (Generation, Target, Planned, error) {
 	g := r.nextGeneration(l, m, digest)
 	t := Target{Spec: l.spec, Generation: g.Number, Revision: l.rev.Commit, Dir: r.cfg.Home, Images: r.fixed(l.spec, digest)}
+	began := time.Now()
 	have, err := r.observeSettled(ctx)
 	if err != nil {
 		return g, t, Planned{}, err
@@ -192,8 +205,8 @@ func (r *Instance) prepare(ctx context.Context, l loaded, m memo, digest string)
 	}
 	// Pulling may have taken minutes. What changes within a moment is seen by
 	// the driver, which looks again at all that it touches.
-	if time.Since(r.lastDeep) > time.Second {
-		if have, err = r.observe(ctx); err != nil {
+	if time.Since(began) > time.Second {
+		if have, err = r.survey(ctx); err != nil {
 			return g, t, Planned{}, err
 		}
 	}
@@ -258,7 +271,22 @@ func (r *Instance) observe(ctx context.Context) (Observed, error) {
 		r.deep.Store(true)
 		return have, err
 	}
-	r.lastDeep = time.Now()
+	r.lastDeep, r.unseen = time.Now(), false
+	have.Known, have.Digests, have.Sensitive = r.known()
+	return have, nil
+}
+
+// survey looks at everything but the settings of each container, before what
+// is made anew by a plan. After an apply that was cut off it looks at those too.
+func (r *Instance) survey(ctx context.Context) (Observed, error) {
+	if r.broken != nil {
+		return r.observe(ctx)
+	}
+	have, err := r.cfg.Driver.Survey(ctx, r.cfg.Name)
+	if err != nil {
+		return have, err
+	}
+	r.unseen = len(have.Containers) > 0
 	have.Known, have.Digests, have.Sensitive = r.known()
 	return have, nil
 }
@@ -315,7 +343,7 @@ func (r *Instance) holdTo(ctx context.Context, m memo, number int) error {
 	if err != nil {
 		return r.notPrepared(ctx, cause, fmt.Errorf("roll back to generation %d: %w", number, err))
 	}
-	return r.apply(ctx, application{kind: "rollback", doing: doing, generation: g, target: t, planned: planned, who: m.Hold.By})
+	return r.applyUnseen(ctx, application{kind: "rollback", doing: doing, generation: g, target: t, planned: planned, who: m.Hold.By})
 }
 
 // prepareHeld plans the way back to a recorded generation, touching nothing
@@ -359,12 +387,12 @@ func (r *Instance) notPrepared(ctx context.Context, cause, err error) error {
 // observeSettled observes before a new apply; what an abandoned one left aside
 // goes first.
 func (r *Instance) observeSettled(ctx context.Context) (Observed, error) {
-	have, err := r.observe(ctx)
+	have, err := r.survey(ctx)
 	if err != nil || r.broken != nil || r.good == nil || !leftOver(have) {
 		return have, err
 	}
 	if err := r.cfg.Driver.Settle(ctx, r.good.target); err != nil {
 		return have, fmt.Errorf("settle: %w", err)
 	}
-	return r.observe(ctx)
+	return r.survey(ctx)
 }

@@ -114,13 +114,19 @@ func (s situation) afterQuarantine() choice {
 }
 
 func suspended(s situation) (decision, bool) {
-	if p := s.memo.Suspended; p != nil && (p.Until.IsZero() || s.now.Before(p.Until)) {
-		return decision{choice: chooseNothing, phase: PhaseSuspended, message: p.Reason}, true
+	if s.memo.suspended(s.now) {
+		return decision{choice: chooseNothing, phase: PhaseSuspended, message: s.memo.Suspended.Reason}, true
 	}
 	if p := s.spec.Suspend; s.loadErr == nil && p != nil && (p.Until.IsZero() || s.now.Before(p.Until)) {
 		return decision{choice: chooseNothing, phase: PhaseSuspended, message: p.Reason}, true
 	}
 	return decision{}, false
+}
+
+// suspended reports whether a person's suspension lasts.
+func (m memo) suspended(now time.Time) bool {
+	p := m.Suspended
+	return p != nil && (p.Until.IsZero() || now.Before(p.Until))
 }
 
 func (s situation) unlessQuarantined(d decision, hash string) decision {

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -20,24 +21,34 @@ var sensitiveName = regexp.MustCompile(`(?i)(passw|secret|token|api_?key|private
 
 func (p *planner) imageChange(s desired.Service, c Container) Change {
 	old, now := c.ImageRef, s.Image
+	was, is := Image{ID: c.ImageID}, p.t.Images[s.Image]
 	if old == now {
-		old += " (" + p.imageName(Image{ID: c.ImageID}) + ")"
-		now += " (" + p.imageName(p.t.Images[s.Image]) + ")"
+		return Change{"image", old + " (" + p.imageName(was) + ")", now + " (" + p.imageName(is) + ")"}
+	}
+	if f := p.t.Spec.Follow; f != nil && f.Ref == s.Image { // a pin, its end, or another channel: what it comes to is the question
+		old, now = p.withDigest(old, was), p.withDigest(now, is)
 	}
 	return Change{"image", old, now}
 }
 
+// withDigest adds the digest of an image to a reference that does not say it.
+func (p *planner) withDigest(ref string, img Image) string {
+	digest := p.digestOf(img)
+	if digest == "" || strings.Contains(ref, "@") {
+		return ref
+	}
+	return ref + " (" + shortDigest(digest) + ")"
+}
+
 // imageName is the digest of an image, as registries show it, or else its ID.
 func (p *planner) imageName(img Image) string {
-	digest := img.Digest
-	if digest == "" {
-		digest = p.have.Digests[img.ID]
-	}
-	if digest != "" {
+	if digest := p.digestOf(img); digest != "" {
 		return shortDigest(digest)
 	}
 	return shortID(img.ID)
 }
+
+func (p *planner) digestOf(img Image) string { return cmp.Or(img.Digest, p.have.Digests[img.ID]) }
 
 func shortID(id string) string {
 	id = strings.TrimPrefix(id, "sha256:")

@@ -42,6 +42,30 @@ func TestDriftIsHealed(t *testing.T) {
 	}
 }
 
+// A deployment does not wait for a look at the settings of what it leaves alone;
+// what other hands changed there is healed all the same, once it stands.
+func TestDriftBesideADeploymentIsHealed(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		h.apply(acme(service("app", "app:1"), service("db", "db:1")))
+		h.engine.Update("acme-db-1", "memory", "0", "64m")
+		spec := acme(service("app", "app:2"), service("db", "db:1"))
+		s := h.apply(spec)
+		h.converged(spec)
+		for _, c := range h.observed().Containers {
+			if len(c.Changed) > 0 {
+				t.Errorf("%s is still changed: %+v", c.Name, c.Changed)
+			}
+		}
+		list := h.history()
+		if len(list) != 3 || list[0].Kind != "heal" || list[0].Actions[0].Object != "acme-db-1" || list[1].Kind != "deploy" || len(list[1].Actions) != 1 {
+			t.Errorf("history = %+v", list)
+		}
+		if s.Phase != reconciler.PhaseIdle || s.Sync != reconciler.Synced || s.Outcome != reconciler.Applied {
+			t.Errorf("status = %s %s %s", s.Phase, s.Sync, s.Outcome)
+		}
+	})
+}
+
 func TestOneShotIsNotRunAgain(t *testing.T) {
 	lawTest(t, func(t *testing.T, h *house) {
 		migrate := service("migrate", "job:1")

@@ -157,6 +157,11 @@ type Driver interface {
 	// one engine call however many instances ask at the same time.
 	Observe(ctx context.Context, instance string, deep bool) (Observed, error)
 
+	// Survey is a deep observation without the settings that other hands can
+	// change: it costs the same however many containers there are. A
+	// deployment begins with it, and what it leaves alone is looked at after.
+	Survey(ctx context.Context, instance string) (Observed, error)
+
 	// Prepare fetches the images that the target's services need and checks
 	// that the engine can carry them, touching nothing that runs. It returns
 	// what every image reference of the target resolves to. Images that are

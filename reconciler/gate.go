@@ -10,6 +10,9 @@ import (
 type offer struct {
 	release Release // without a digest: nothing is known, err says why
 	err     error
+	// retired is the tag by which what runs was taken back, whatever the
+	// reference means now.
+	retired string
 }
 
 // Deferral says why a release that is there is not taken now.
@@ -81,6 +84,9 @@ func (s situation) runsRef() bool {
 
 // running is the digest that the services which follow run now.
 func (s situation) running() string {
+	if s.spec.Follow == nil {
+		return ""
+	}
 	ref := s.spec.Follow.Ref
 	if last := s.last.Spec.Follow; last != nil && repositoryOf(last.Ref) == repositoryOf(ref) {
 		ref = last.Ref

@@ -42,19 +42,24 @@ func window(t *testing.T, text string) *desired.Window {
 	return &w
 }
 
-func TestGates(t *testing.T) {
+// gateCase is a situation in which A runs and the channel means B, changed, and
+// what is decided then.
+type gateCase struct {
+	name   string
+	change func(*situation)
+	choice choice
+	phase  Phase
+	digest string
+	reason string
+	until  time.Time
+	ask    bool
+}
+
+// gatesOfTime are the gates that open by themselves.
+func gatesOfTime(t *testing.T) []gateCase {
 	yes, no := true, false
 	busy := &desired.BusyCheck{Service: "app", Port: 8000, Field: "locked", MaxDefer: 2 * time.Hour}
-	tests := []struct {
-		name   string
-		change func(*situation)
-		choice choice
-		phase  Phase
-		digest string
-		reason string
-		until  time.Time
-		ask    bool
-	}{
+	return []gateCase{
 		{"nothing holds it", func(*situation) {}, chooseNew, PhaseApplying, digestB, "", time.Time{}, false},
 		{"it runs already", func(s *situation) { s.offer.release.Digest = digestA }, chooseLastGood, PhaseIdle, digestA, "", time.Time{}, false},
 		{"a mirror's name for what runs", func(s *situation) {
@@ -82,6 +87,12 @@ func TestGates(t *testing.T) {
 			s.spec.Follow.Busy, s.busy = busy, &yes
 			s.memo.Busy = &busySince{digestA, tuesday.Add(48 * time.Hour)}
 		}, chooseLastGood, PhaseDeferred, digestA, "Busy", tuesday.Add(2 * time.Hour), false},
+	}
+}
+
+// gatesOfPeople are what somebody decided: who made the release, and who runs it.
+func gatesOfPeople(t *testing.T) []gateCase {
+	return []gateCase{
 		{"taken back by its makers", func(s *situation) { s.offer.release.Deprecated = "deprecated-2026.11.4" }, chooseLastGood, PhaseDeferred, digestA, "Deprecated", time.Time{}, false},
 		{"it failed here", func(s *situation) {
 			s.memo.Quarantined = []Quarantined{{SpecHash: "other", Release: digestB, Generation: 7, Reason: "sick"}}
@@ -117,7 +128,10 @@ func TestGates(t *testing.T) {
 			s.spec.Bake = time.Minute
 		}, chooseNew, PhaseApplying, digestA, "Window", time.Time{}, false},
 	}
-	for _, tt := range tests {
+}
+
+func TestGates(t *testing.T) {
+	for _, tt := range append(gatesOfTime(t), gatesOfPeople(t)...) {
 		s := upgrade()
 		tt.change(&s)
 		d := decide(s)

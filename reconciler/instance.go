@@ -95,9 +95,9 @@ type Instance struct {
 	try      attempt
 	picked   string // digest of the followed reference that this pass chose
 	tookOver bool   // what was begun last was given up for something newer
-	waitsFor string // the deferral that was told last
 	routing  *routing
 	lastDeep time.Time
+	unseen   bool // the last apply left containers alone whose settings were not looked at
 	flaps    flapGuard
 }
 
@@ -207,6 +207,9 @@ func (r *Instance) Once(ctx context.Context) Status {
 	for phase := r.Status().Phase; r.broken != nil && ctx.Err() == nil && (phase == PhaseApplying || phase == PhaseBaking); phase = r.Status().Phase {
 		r.pass(ctx)
 	}
+	if r.unseen && r.broken == nil && r.try.err == nil && ctx.Err() == nil {
+		r.pass(ctx)
+	}
 	return r.Status()
 }
 
@@ -242,6 +245,10 @@ func (r *Instance) pass(ctx context.Context) time.Duration {
 		}
 	}()
 	next := jitter(r.cfg.Interval)
+	select {
+	case <-r.newer: // what came before this pass is read by it
+	default:
+	}
 	err := r.converge(ctx)
 	r.routedOnce.Do(func() { close(r.routed) }) // also when the store could not be read
 	switch wait, asked := RetryDelay(err); {

@@ -18,7 +18,8 @@ func (r *Instance) decideNow(ctx context.Context, l loaded, m memo) (decision, m
 		// An old answer would make a generation that the next pass replaces. But
 		// who suspends does not want to wait for a registry that is down.
 		_, rests := suspended(s)
-		s.offer = r.ask(ctx, l.spec, !rests && (r.forced || l.spec.Follow != nil && !s.runsRef()))
+		fresh := !rests && (r.forced || l.spec.Follow != nil && !s.runsRef())
+		s.offer = r.askAll(ctx, s, Ask{Fresh: fresh})
 	}
 	d := decide(s)
 	if d.askBusy {
@@ -53,18 +54,45 @@ func (r *Instance) reshowRelease(ctx context.Context) {
 	}
 	idle := false
 	s := situation{spec: r.loaded.spec, memo: m, lastSpec: r.lastSpec(), last: r.lastTarget(), now: time.Now(),
-		busy: &idle, offer: r.ask(ctx, r.loaded.spec, false)}
+		busy: &idle}
+	s.offer = r.askAll(ctx, s, Ask{})
 	r.showRelease(r.loaded, s, decide(s))
 }
 
 // ask returns what the registry says of what a specification follows.
 func (r *Instance) ask(ctx context.Context, spec desired.Spec, fresh bool) *offer {
+	return r.askAs(ctx, spec, Ask{Fresh: fresh})
+}
+
+func (r *Instance) askAs(ctx context.Context, spec desired.Spec, how Ask) *offer {
 	f := spec.Follow
 	if f == nil || r.cfg.Releases == nil {
 		return nil
 	}
-	release, err := r.cfg.Releases.Release(ctx, f.Ref, Ask{Every: f.Every, Fresh: fresh, Platform: platformOf(spec)})
-	return &offer{release, err}
+	how.Every, how.Platform = f.Every, platformOf(spec)
+	release, err := r.cfg.Releases.Release(ctx, f.Ref, how)
+	return &offer{release: release, err: err}
+}
+
+// askAll also asks whether what runs was taken back by its makers, which may be
+// something else than what the reference means now.
+func (r *Instance) askAll(ctx context.Context, s situation, how Ask) *offer {
+	o := r.askAs(ctx, s.spec, how)
+	if o == nil {
+		return nil
+	}
+	running := s.running()
+	switch {
+	case running == "":
+	case sameDigest(running, o.release.Digest):
+		o.retired = o.release.Deprecated
+	default:
+		how.Every, how.Fresh = s.spec.Follow.Every, how.Fresh && o.failed() == nil // one wait for a registry that is away is enough
+		if was, err := r.cfg.Releases.Release(ctx, running, how); err == nil {
+			o.retired = was.Deprecated
+		}
+	}
+	return o
 }
 
 // platformOf is the platform of the services that follow; empty: this host's.
@@ -168,9 +196,7 @@ func (r *Instance) showRelease(l loaded, s situation, d decision) {
 	if r.good != nil {
 		show.RunningRelease = r.good.Release
 	}
-	if sameDigest(show.Running, rel.Digest) {
-		show.Deprecated = rel.Deprecated
-	}
+	show.Deprecated = s.offer.retired
 	if err := s.offer.failed(); err != nil {
 		show.Error = err.Error()
 	}
@@ -188,6 +214,18 @@ func (o *offer) failed() error {
 // releaseCondition says how it stands with what is followed; stands says that
 // what is applied follows the same reference.
 func releaseCondition(f *desired.Follow, o *offer, show *ReleaseStatus, stands bool) (ConditionStatus, string, string) {
+	status, reason, message := followCondition(f, o, show, stands)
+	if show.Deprecated == "" {
+		return status, reason, message
+	}
+	taken := "what runs was taken back by its makers (" + show.Deprecated + ")"
+	if status == "True" { // all is as it was asked for, and yet
+		return "False", "Deprecated", taken
+	}
+	return status, reason, message + "; " + taken
+}
+
+func followCondition(f *desired.Follow, o *offer, show *ReleaseStatus, stands bool) (ConditionStatus, string, string) {
 	other := !sameDigest(show.Running, show.Newest)
 	switch err := o.failed(); {
 	case show.Deferred != nil:
@@ -200,8 +238,8 @@ func releaseCondition(f *desired.Follow, o *offer, show *ReleaseStatus, stands b
 		return "Unknown", "RegistryUnreachable", fmt.Sprintf("since %s; what runs stays: %v", o.release.Since.UTC().Format(time.RFC3339), err)
 	case err != nil:
 		return "Unknown", "RegistryUnreachable", err.Error()
-	case show.Deprecated != "":
-		return "False", "Deprecated", "what runs was taken back by its makers (" + show.Deprecated + ")"
+	case show.Newest == "":
+		return "Unknown", "NotAsked", "the registry was not asked yet what " + f.Ref + " is"
 	case f.Channel == "" && stands && other && show.Running != "" && show.Newest != "":
 		return "True", "Pinned", fmt.Sprintf("%s means another digest now (%s); the pin keeps what runs", f.Ref, shortDigest(show.Newest))
 	case f.Channel == "" && !other:

@@ -42,9 +42,24 @@ func (r *Instance) Resume(by string) error {
 	return nil
 }
 
-// Retry lifts the quarantine of everything, for when the cause was outside.
-func (r *Instance) Retry() error {
-	_, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Quarantined = nil })
+// Retry lifts the quarantine of everything, for when the cause was outside. While
+// the instance is suspended or held nothing would be tried, so nothing is lifted
+// either: what failed would be tried later, when nobody looks.
+func (r *Instance) Retry(ctx context.Context) error {
+	m, err := r.cfg.Store.memo(r.cfg.Name)
+	if err != nil || len(m.Quarantined) == 0 {
+		return err
+	}
+	l := r.read(ctx, "")
+	s := situation{spec: l.spec, loadErr: l.err, memo: m, now: time.Now()}
+	if l.err == nil {
+		s.offer = r.ask(ctx, l.spec, false)
+	}
+	switch decide(s).phase {
+	case PhaseSuspended, PhaseHeld:
+		return nil
+	}
+	_, err = r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Quarantined = nil })
 	return err
 }
 

@@ -161,6 +161,11 @@ func TestPlan(t *testing.T) {
 	running := reconciler.Container{ID: "1", Name: "acme-app-1", Service: "app", Replica: 1, Hash: app.Hash(), ImageRef: "app:1",
 		ImageID: "sha256:aaa", State: reconciler.StateRunning, Networks: []string{"acme_default"}}
 	known := map[string]desired.Service{app.Hash(): app}
+	follows := func(ref string) desired.Spec {
+		s := acme(env(service("app", ref), "MODE", "a", "API_TOKEN", "one"))
+		s.Follow = &desired.Follow{Ref: ref}
+		return s
+	}
 	with := func(change func(*reconciler.Container)) reconciler.Container { c := running; change(&c); return c }
 	for _, tt := range []struct {
 		name   string
@@ -172,7 +177,16 @@ func TestPlan(t *testing.T) {
 		{name: "as it should be", spec: acme(app), have: []reconciler.Container{running}},
 		{name: "an image that is not resolved is compared by name", spec: acme(app), images: nil, have: []reconciler.Container{running}},
 		{name: "the tag means another image", spec: acme(app), images: map[string]reconciler.Image{"app:1": {ID: "sha256:bbb"}}, have: []reconciler.Container{running},
-			want: "replace container acme-app-1 changed: image [image: app:1 (aaa) -> app:1 (bbb)]"},
+			want: "replace container acme-app-1 changed: image [image: app:1 (sha256:aaaaaaaaaaaa) -> app:1 (bbb)]"},
+		{name: "a pin says which digests", spec: follows("app:stable-2026.04.3"),
+			images: map[string]reconciler.Image{"app:stable-2026.04.3": {Digest: "app@sha256:cccccccccccccccc"}}, have: []reconciler.Container{running},
+			want: "replace container acme-app-1 changed: image [image: app:1 (sha256:aaaaaaaaaaaa) -> app:stable-2026.04.3 (sha256:cccccccccccc)]"},
+		{name: "a pin by digest says it already", spec: follows("app@sha256:cccccccccccccccc"),
+			images: map[string]reconciler.Image{"app@sha256:cccccccccccccccc": {Digest: "app@sha256:cccccccccccccccc"}}, have: []reconciler.Container{running},
+			want: "replace container acme-app-1 changed: image [image: app:1 (sha256:aaaaaaaaaaaa) -> app@sha256:cccccccccccccccc]"},
+		{name: "a digest that nobody knows is not made up", spec: follows("app:2"),
+			images: map[string]reconciler.Image{"app:2": {ID: "sha256:bbb"}}, have: []reconciler.Container{with(func(c *reconciler.Container) { c.ImageID = "sha256:zzz" })},
+			want: "replace container acme-app-1 changed: image [image: app:1 -> app:2]"},
 		{name: "another tag of the same image is no change", spec: acme(env(service("app", "app:stable"), "MODE", "a", "API_TOKEN", "one")),
 			images: map[string]reconciler.Image{"app:stable": {ID: "sha256:aaa"}}, have: []reconciler.Container{running}},
 		{name: "fields that differ, secrets hidden", spec: acme(env(service("app", "app:1"), "MODE", "b", "API_TOKEN", "two")), have: []reconciler.Container{running},
@@ -191,7 +205,8 @@ func TestPlan(t *testing.T) {
 			want: "create container acme-app-1 the container that was set aside returns []"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := reconciler.Plan(reconciler.Target{Spec: tt.spec, Images: tt.images}, reconciler.Observed{Containers: tt.have, Known: known})
+			p := reconciler.Plan(reconciler.Target{Spec: tt.spec, Images: tt.images}, reconciler.Observed{Containers: tt.have, Known: known,
+				Digests: map[string]string{"sha256:aaa": "app@sha256:aaaaaaaaaaaaaaaa"}})
 			if got := lines(p.Actions); got != tt.want {
 				t.Errorf("plan:\n%s\nwant:\n%s", got, tt.want)
 			}

@@ -7,7 +7,8 @@ import (
 
 // Releases says what image references mean in their registries now.
 // reconciler/registry implements it. However many instances ask, a registry is
-// asked once for a reference.
+// asked once for a reference. A digest means itself; of it a registry is only
+// asked whether it was taken back, in the background, once for a repository.
 type Releases interface {
 	// Release returns what is known of a reference; a question that is due goes
 	// to the registry in the background, and its answer triggers the instances
@@ -24,6 +25,7 @@ type Ask struct {
 	Platform string        // "os/arch[/variant]"; empty: this host's
 	Every    time.Duration // how old an answer may be
 	Fresh    bool          // ask now, whatever is known
+	Known    bool          // ask nobody: only what is known counts, which may be nothing
 }
 
 // Release is what a reference means.

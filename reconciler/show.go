@@ -12,9 +12,8 @@ import (
 
 // show writes the decision into the status and tells what is new in it.
 func (r *Instance) show(l loaded, m memo, d decision) {
-	before := r.Status()
 	r.showDecision(l, m, d)
-	r.announce(before, d, l)
+	r.announce(l, m, d)
 }
 
 func (r *Instance) showDecision(l loaded, m memo, d decision) {
@@ -73,34 +72,49 @@ func (r *Instance) showSource(s *Status, l loaded, now time.Time) {
 	}
 }
 
-// announce makes an event of what is new in a decision.
-func (r *Instance) announce(before Status, d decision, l loaded) {
-	r.announceDeferral(d, l)
-	if before.Phase == d.phase && before.Attempted.Commit == l.rev.Commit {
+// announce makes one event of each decision that people want to be told of, not
+// of each pass that comes to it, nor of each start of the daemon.
+func (r *Instance) announce(l loaded, m memo, d decision) {
+	if errors.As(l.err, new(sourceError)) {
+		return // nothing was decided
+	}
+	id := identityOf(l, m, d)
+	if id == m.Told {
 		return
 	}
-	switch d.phase {
-	case PhaseRefused:
-		var gone sourceError
-		if !errors.As(l.err, &gone) {
-			r.event("Refused", fmt.Sprintf("%s %q does not validate: %s", l.rev.Short(), l.rev.Subject, firstLines(d.message, 3)), l.rev, 0)
-		}
-	case PhaseQuarantined, PhaseHeld, PhaseSuspended:
-		r.event(string(d.phase), d.message, l.rev, 0)
+	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Told = id }); err != nil {
+		r.cfg.Log.WithError(err).Error("Remember what was told")
+		return // it would be told with every pass
 	}
+	message := d.message
+	switch {
+	case id == "", d.phase == PhaseSuspended && m.suspended(time.Now()):
+		return // whoever suspended it made the event
+	case d.phase == PhaseRefused:
+		message = fmt.Sprintf("%s %q does not validate: %s", l.rev.Short(), l.rev.Subject, firstLines(d.message, 3))
+	}
+	r.event(string(d.phase), message, l.rev, 0)
 }
 
-// announceDeferral makes one event of each reason for which a release waits,
-// not of each pass that finds it waiting.
-func (r *Instance) announceDeferral(d decision, l loaded) {
-	waits := ""
-	if d.phase == PhaseDeferred {
-		waits = d.deferral.Reason + " " + d.deferral.Message
+// identityOf tells decisions apart; empty: nobody needs to be told.
+func identityOf(l loaded, m memo, d decision) string {
+	id := string(d.phase)
+	switch d.phase {
+	case PhaseSuspended:
+		if m.suspended(time.Now()) {
+			return id + " " + m.Suspended.At.Format(time.RFC3339Nano)
+		}
+		return id + " " + d.message
+	case PhaseHeld:
+		return fmt.Sprintf("%s %d %s", id, d.generation, m.Hold.At.Format(time.RFC3339Nano))
+	case PhaseRefused:
+		return id + " " + l.key
+	case PhaseQuarantined:
+		return id + " " + d.message
+	case PhaseDeferred:
+		return id + " " + d.deferral.Reason + " " + d.deferral.Message
 	}
-	if waits != "" && waits != r.waitsFor {
-		r.event("Deferred", d.message, l.rev, 0)
-	}
-	r.waitsFor = waits
+	return ""
 }
 
 func firstLines(text string, n int) string {

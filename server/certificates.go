@@ -14,8 +14,8 @@ import (
 // Certificates are what operators do with certificates beyond looking at them,
 // which the status of an instance is for.
 type Certificates interface {
-	// Look takes in what lies on disk, where no loop has done so.
-	Look(instance string) error
+	// Look looks at the certificates of an instance once, where no loop does.
+	Look(ctx context.Context, instance string) error
 	// Renew asks for a successor now. With force a certificate counts that is
 	// older than the live one or was refused before.
 	Renew(ctx context.Context, instance, name string, force bool) error
@@ -117,7 +117,7 @@ func (a *API) certified(ctx context.Context, instance string) (reconciler.Status
 	if err != nil || !a.cfg.Alone || a.cfg.Certificates == nil {
 		return s, err
 	}
-	if err := a.cfg.Certificates.Look(instance); err != nil {
+	if err := a.cfg.Certificates.Look(ctx, instance); err != nil {
 		return s, err
 	}
 	return r.Status(), nil
@@ -150,7 +150,13 @@ func (a *API) CertificateRequest(ctx context.Context, instance, name string) (Ce
 	if err != nil {
 		return CertificateRequest{}, err
 	}
-	return c.Request(instance, name)
+	status, err := a.Certificate(ctx, instance, name)
+	if err != nil {
+		return CertificateRequest{}, err
+	}
+	r, err := c.Request(instance, name)
+	r.Source = status.Source
+	return r, err
 }
 
 // RollbackCertificate makes an older pair the live one.

@@ -77,13 +77,13 @@ func (a *API) Reconcile(ctx context.Context, name string, req ReconcileRequest, 
 	if err != nil {
 		return Result{}, err
 	}
-	if req.Retry {
-		if err := r.Retry(); err != nil {
+	if req.Now { // first: it ends a hold
+		if err := r.UpgradeNow(ctx, req.By); err != nil && !errors.Is(err, reconciler.ErrNoChannel) {
 			return Result{}, err
 		}
 	}
-	if req.Now {
-		if err := r.UpgradeNow(ctx, req.By); err != nil && !errors.Is(err, reconciler.ErrNoChannel) {
+	if req.Retry {
+		if err := r.Retry(ctx); err != nil {
 			return Result{}, err
 		}
 	}

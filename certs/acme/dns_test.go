@@ -1,5 +1,3 @@
-//go:build pebble
-
 package acme
 
 import (
@@ -62,7 +60,7 @@ func bind(t *testing.T) (addr, secret string) {
 			t.Logf("named said:\n%s", log)
 		}
 	})
-	eventually(t, 20*time.Second, "named answers", func() bool {
+	eventually(t, "named answers", func() bool {
 		_, err := ask(addr, "zone.test.", dns.TypeSOA)
 		return err == nil
 	})
@@ -116,7 +114,7 @@ func TestDNS01Refused(t *testing.T) {
 	}
 	k := keep(t, nil, Options{Backoff: []time.Duration{time.Hour}})
 	k.ensure(Request{Domains: []string{"data.zone.test"}, Issuers: []Issuer{ca.issuer()}, DNS: &DNS{Provider: provider, Resolvers: []string{addr}}})
-	eventually(t, 30*time.Second, "the refusal is in the status", func() bool {
+	eventually(t, "the refusal is in the status", func() bool {
 		f := k.one().Failures
 		return len(f) == 1 && strings.Contains(f[0].Error, "REFUSED")
 	})

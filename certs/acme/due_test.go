@@ -1,5 +1,3 @@
-//go:build pebble
-
 package acme
 
 import (
@@ -78,8 +76,7 @@ func TestRenewInTime(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
-	opts := Options{}
-	opts.fill()
+	opts := defaults()
 	st, now := &state{}, noon
 	for i, want := range []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 6 * time.Hour, 6 * time.Hour} {
 		st.begin("ca", now, opts.Backoff)

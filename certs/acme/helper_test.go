@@ -1,5 +1,3 @@
-//go:build pebble
-
 package acme
 
 import (
@@ -72,14 +70,14 @@ func (k *kept) take(_ context.Context, p Pair) error {
 	if err != nil {
 		return err
 	}
-	k.mu.Lock()
-	k.pairs = append(k.pairs, p)
-	k.mu.Unlock()
 	if k.site != nil {
 		k.site.mu.Lock()
 		k.site.pair = &both
 		k.site.mu.Unlock()
 	}
+	k.mu.Lock() // who waits for the pair finds it served
+	k.pairs = append(k.pairs, p)
+	k.mu.Unlock()
 	return nil
 }
 
@@ -102,7 +100,7 @@ func (k *kept) ensure(r Request) {
 // await returns the n-th pair that is handed over.
 func (k *kept) await(n int) Pair {
 	k.t.Helper()
-	eventually(k.t, 60*time.Second, "enough pairs are handed over", func() bool { return len(k.handed()) >= n })
+	eventually(k.t, "enough pairs are handed over", func() bool { return len(k.handed()) >= n })
 	return k.handed()[n-1]
 }
 
@@ -131,4 +129,10 @@ func encodeKeyOf(k KeyType) ([]byte, error) {
 		return nil, err
 	}
 	return encodeKey(key)
+}
+
+func defaults() Options {
+	var o Options
+	o.fill()
+	return o
 }

@@ -1,5 +1,3 @@
-//go:build pebble
-
 package acme
 
 import (
@@ -39,7 +37,7 @@ func TestIssueByEachChallenge(t *testing.T) {
 			if p.Issuer != ca.url || p.Profile != "default" || !p.RenewAt.After(time.Now()) || !p.RenewAt.Before(p.NotAfter) {
 				t.Errorf("pair says issuer %s, profile %s, renew at %s", p.Issuer, p.Profile, p.RenewAt)
 			}
-			eventually(t, 10*time.Second, "status is Valid with a window", func() bool { s := k.one(); return s.Phase == Valid && s.Window != nil })
+			eventually(t, "status is Valid with a window", func() bool { s := k.one(); return s.Phase == Valid && s.Window != nil })
 			k.stop()
 			k.challenges.mu.RLock()
 			defer k.challenges.mu.RUnlock()

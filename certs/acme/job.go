@@ -19,7 +19,7 @@ type job struct {
 	*Manager
 	entry   *entry
 	req     Request
-	force   bool
+	asked   time.Time // when a renewal was asked for that was not made yet
 	now     time.Time
 	rec     *record // nil: there is none
 	state   *state
@@ -125,7 +125,7 @@ func (j *job) read(ctx context.Context) error {
 // hand gives a pair to who wants it, unless it has run out or lacks a name.
 func (j *job) hand(ctx context.Context) {
 	r := j.rec
-	if r == nil || j.entry.handed == r.id || !j.now.Before(r.leaf.NotAfter) {
+	if r == nil || j.entry.handed == r.id || !j.now.Before(r.leaf.NotAfter) || j.forgotten() {
 		return
 	}
 	have := names(r.leaf)
@@ -141,6 +141,13 @@ func (j *job) hand(ctx context.Context) {
 		return
 	}
 	j.entry.handed = r.id
+}
+
+// forgotten reports whether nobody wants the certificate any more.
+func (j *job) forgotten() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.entries[j.req.Name] != j.entry
 }
 
 // ask asks the issuer for its suggestion, if that is due.
@@ -176,7 +183,7 @@ func (j *job) due() string {
 	}
 	at := j.renewAt()
 	switch {
-	case j.force:
+	case !j.asked.IsZero():
 		return "asked for"
 	case j.now.Before(at):
 		return ""
@@ -216,9 +223,9 @@ func (j *job) allowed() int {
 }
 
 // ready is when an authority may be asked. Who asks for a renewal need not wait
-// for anything but what the authority itself said.
+// because of what failed before, but for what the authority itself said.
 func (j *job) ready(directory string) time.Time {
-	if t := j.state.Tries[directory]; j.force && t != nil && !t.Said {
+	if t := j.state.Tries[directory]; t != nil && !t.Said && t.Begun.Before(j.asked) {
 		return time.Time{}
 	}
 	return j.state.next(directory, j.now, j.hurry())
@@ -241,7 +248,7 @@ func (j *job) renew(ctx context.Context, why string) error {
 			return err
 		}
 		if j.rec != nil && (before == nil || before.id != j.rec.id) {
-			j.force = false
+			j.granted()
 		}
 		if j.due() == "" {
 			return nil
@@ -298,10 +305,21 @@ func (j *job) failed(i Issuer, err error) {
 	}).Warn("acme: certificate was not issued")
 }
 
+// granted forgets the wish for a renewal, unless it was made meanwhile.
+func (j *job) granted() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.entry.asked.After(j.asked) {
+		j.entry.asked = time.Time{}
+	}
+	j.asked = time.Time{}
+}
+
 // keep remembers a new pair. It is kept in memory too, so that a disk that is
 // full just now does not cost another order.
 func (j *job) keep(ctx context.Context, rec *record) error {
-	j.rec, j.entry.last, j.force, j.window = rec, rec, false, nil
+	j.rec, j.entry.last, j.window = rec, rec, nil
+	j.granted()
 	delete(j.state.Tries, rec.Directory)
 	j.log().WithFields(logrus.Fields{
 		"issuer": rec.Directory, "until": rec.leaf.NotAfter.UTC().Format(time.RFC3339), "serial": rec.leaf.SerialNumber.Text(16),

@@ -17,21 +17,23 @@ type Manager struct {
 	opts       Options
 	store      *store
 	challenges challenges
-	trigger    chan struct{}
+	trigger    chan struct{} // a look is wanted
+	ended      chan struct{} // a worker has ended
 	slots      chan struct{} // one for each order in progress
 
 	mu      sync.Mutex // guards what follows, and the entries
 	entries map[string]*entry
+	// busy are the names that have a worker, also of an entry that was forgotten.
+	busy map[string]context.CancelFunc
 }
 
-// entry is one request. While busy is set its worker alone uses what is under
-// it.
+// entry is one request. While its name is busy, the worker alone uses last and
+// handed.
 type entry struct {
 	req    Request
-	force  bool
+	asked  time.Time // when a renewal was asked for that was not made yet
 	status Status
 
-	busy   bool
 	last   *record
 	handed string // fingerprint of the leaf
 }
@@ -40,8 +42,8 @@ type entry struct {
 func New(opts Options) *Manager {
 	opts.fill()
 	return &Manager{
-		opts: opts, store: newStore(opts.Dir), entries: map[string]*entry{},
-		trigger: make(chan struct{}, 1), slots: make(chan struct{}, opts.Parallel),
+		opts: opts, store: newStore(opts.Dir), entries: map[string]*entry{}, busy: map[string]context.CancelFunc{},
+		trigger: make(chan struct{}, 1), ended: make(chan struct{}, 1), slots: make(chan struct{}, opts.Parallel),
 	}
 }
 
@@ -69,15 +71,21 @@ func (m *Manager) Ensure(req Request) error {
 	return nil
 }
 
-// Forget stops keeping a certificate. Its files stay.
+// Forget stops keeping a certificate, and gives up the order that is under way.
+// Its files stay.
 func (m *Manager) Forget(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.entries, name)
+	if cancel := m.busy[name]; cancel != nil {
+		cancel()
+	}
 }
 
 // Renew orders a successor now, whatever the time and earlier failures, but not
-// against what the authority said about waiting, and not beyond Orders.
+// against what the authority said about waiting, and not beyond Orders. If that
+// fails it is tried again, after the usual waits, until there is one or the
+// process ends.
 func (m *Manager) Renew(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -85,7 +93,7 @@ func (m *Manager) Renew(name string) error {
 	if e == nil {
 		return fmt.Errorf("renew certificate %s: it is not obtained by ACME", name)
 	}
-	e.force = true
+	e.asked = wall()
 	m.wake()
 	return nil
 }
@@ -124,26 +132,53 @@ func (m *Manager) Run(ctx context.Context) error {
 	if err != nil {
 		m.opts.Log.WithError(err).Error("acme: directory cannot be repaired")
 	}
-	// The clock on the wall is read anew each time: a timer for the date of a
-	// renewal would sleep over a suspended machine.
-	tick := time.NewTicker(m.opts.Every)
-	defer tick.Stop()
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	for {
+	for ctx.Err() == nil {
 		m.pass(ctx, &workers)
+		m.rest(ctx)
+	}
+	return nil
+}
+
+// rest waits for the next look. The clock on the wall is read anew with each: a
+// timer for the date of a renewal would sleep over a suspended machine.
+func (m *Manager) rest(ctx context.Context) {
+	began := time.Now()
+	for {
+		timer := time.NewTimer(time.Until(began.Add(m.pause())))
 		select {
+		case <-m.ended: // what it has found may want to be looked at sooner
+			timer.Stop()
+			continue
 		case <-ctx.Done():
-			return nil
-		case <-tick.C:
 		case <-m.trigger:
+		case <-timer.C:
 		}
+		timer.Stop()
+		return
 	}
 }
 
-func (m *Manager) wake() {
+// pause is the time between two looks: less than Every if a certificate lives
+// so shortly that it could run out between them.
+func (m *Manager) pause() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	pause := m.opts.Every
+	for _, e := range m.entries {
+		if s := e.status; !s.NotAfter.IsZero() {
+			pause = min(pause, max(s.NotAfter.Sub(s.Issued)/20, time.Second))
+		}
+	}
+	return pause
+}
+
+func (m *Manager) wake() { signal(m.trigger) }
+
+func signal(c chan<- struct{}) {
 	select {
-	case m.trigger <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -153,13 +188,16 @@ func (m *Manager) pass(ctx context.Context, workers *sync.WaitGroup) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for name, e := range m.entries {
-		if e.busy || ctx.Err() != nil {
+		if m.busy[name] != nil || ctx.Err() != nil {
 			continue
 		}
-		e.busy = true
-		job := &job{Manager: m, entry: e, req: e.req, force: e.force, now: wall()}
-		e.force = false
-		workers.Go(func() { m.finish(name, job, job.run(ctx)) })
+		ctx, cancel := context.WithCancel(ctx)
+		m.busy[name] = cancel
+		job := &job{Manager: m, entry: e, req: e.req, asked: e.asked, now: wall()}
+		workers.Go(func() {
+			defer cancel()
+			m.finish(name, job, job.run(ctx))
+		})
 	}
 }
 
@@ -168,9 +206,10 @@ func (m *Manager) pass(ctx context.Context, workers *sync.WaitGroup) {
 func (m *Manager) finish(name string, j *job, s Status) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	j.entry.busy = false
+	delete(m.busy, name)
 	j.entry.status = s
-	if again := m.entries[name]; again != nil && (again.force || again.req.digest() != j.req.digest()) {
+	signal(m.ended)
+	if e := m.entries[name]; e != nil && (e != j.entry || e.asked.After(j.asked) || e.req.digest() != j.req.digest()) {
 		m.wake()
 	}
 }

@@ -1,208 +1,18 @@
-//go:build pebble
-
 package acme
 
 import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
-
-// TestExternalAccount needs a key that the authority knows.
-func TestExternalAccount(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	conf := s.conf()
-	conf.EAB = map[string]string{"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"}
-	ca := newAuthority(t, conf)
-	k := keep(t, s, Options{})
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
-	eventually(t, 20*time.Second, "the authority asks for a binding", func() bool {
-		f := k.one().Failures
-		return len(f) == 1 && strings.Contains(f[0].Error, "externalAccountRequired")
-	})
-	bound := ca.issuer()
-	bound.EAB = &EAB{KeyID: "kid-1", MACKey: conf.EAB["kid-1"]}
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{bound}})
-	k.await(1)
-	for what, text := range map[string]string{"log": k.log.String(), "status": fmt.Sprint(k.Status()), "issuer": fmt.Sprint(bound)} {
-		if strings.Contains(text, conf.EAB["kid-1"]) {
-			t.Errorf("the MAC key is in the %s", what)
-		}
-	}
-}
-
-// TestBadNonces issues although every third nonce is refused.
-func TestBadNonces(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	conf := s.conf()
-	conf.Env = []string{"PEBBLE_WFE_NONCEREJECT=30"}
-	ca := newAuthority(t, conf)
-	k := keep(t, s, Options{})
-	k.ensure(Request{Domains: []string{siteHost, "www.example.test"}, Issuers: []Issuer{ca.issuer()}})
-	refused := func() bool { return k.log.count("status_code=400") > 0 }
-	for n := 1; n == 1 || !refused(); n++ { // by chance none is, now and then
-		k.await(n)
-		if n == 10 {
-			t.Fatal("Pebble refused no nonce in ten orders")
-		}
-		if !refused() {
-			if err := k.Renew("data"); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
-
-// TestAuthorityLostAccount orders from an authority that has forgotten us.
-func TestAuthorityLostAccount(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	ca := newAuthority(t, s.conf())
-	k := keep(t, s, Options{})
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
-	k.await(1)
-	ca.stop()
-	before := ca.log.count("sign-me-up")
-	ca.start() // with an empty memory
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
-	if err := k.Renew("data"); err != nil {
-		t.Fatal(err)
-	}
-	k.await(2)
-	if n := ca.log.count("sign-me-up") - before; n != 1 {
-		t.Errorf("signed up %d times, want once", n)
-	}
-	if f := k.one().Failures; len(f) != 0 {
-		t.Errorf("the first try failed: %+v", f)
-	}
-}
-
-// TestIssuersInTurn takes the second authority when the first refuses the name.
-func TestIssuersInTurn(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	conf := s.conf()
-	conf.Blocked = []string{siteHost}
-	first := newAuthority(t, conf)
-	second := newAuthority(t, s.conf())
-	k := keep(t, s, Options{Backoff: []time.Duration{time.Hour}})
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{first.issuer(), second.issuer()}})
-	if p := k.await(1); p.Issuer != second.url {
-		t.Errorf("issued by %s, want %s", p.Issuer, second.url)
-	}
-	eventually(t, 5*time.Second, "the refusal is in the status", func() bool {
-		f := k.one().Failures
-		return len(f) == 1 && f[0].Issuer == first.url && strings.Contains(f[0].Error, "rejectedIdentifier")
-	})
-	if n := first.log.count("POST /order-plz"); n != 1 {
-		t.Errorf("the first was asked %d times, want once", n)
-	}
-}
-
-// TestFailuresWait counts the orders of a name that nobody answers for, over
-// restarts too.
-func TestFailuresWait(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	conf := s.conf()
-	conf.HTTPPort = 1 // where nobody listens
-	ca := newAuthority(t, conf)
-	dir := t.TempDir()
-	opts := Options{Dir: dir, Backoff: []time.Duration{500 * time.Millisecond, time.Hour}}
-	req := Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}, Challenges: []string{HTTP01}}
-	k := keep(t, s, opts)
-	k.ensure(req)
-	waits := func(k *kept) func() bool {
-		return func() bool {
-			st := k.one()
-			return st.Phase == Waiting && len(st.Failures) == 1 && st.Failures[0].Count == 2 && time.Until(st.NextTry) > 50*time.Minute
-		}
-	}
-	eventually(t, 30*time.Second, "the second failure waits an hour", waits(k))
-	k.stop()
-	orders := ca.log.count("Added order")
-	if orders < 2 {
-		t.Fatalf("%d orders, want two or more", orders)
-	}
-	again := keep(t, s, opts)
-	again.ensure(req)
-	eventually(t, 10*time.Second, "the wait goes on after a restart", waits(again))
-	if n := ca.log.count("Added order"); n != orders {
-		t.Errorf("the restart made %d orders", n-orders)
-	}
-	req.Challenges = []string{TLSALPN01} // a changed request is tried at once
-	again.ensure(req)
-	again.await(1)
-}
-
-// TestRetryAfterWins obeys an authority that says when to come again.
-func TestRetryAfterWins(t *testing.T) {
-	t.Parallel()
-	var asked sync.Map
-	var srv *httptest.Server
-	srv = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n, _ := asked.LoadOrStore(r.URL.Path, 0)
-		asked.Store(r.URL.Path, n.(int)+1)
-		switch r.URL.Path {
-		case "/dir":
-			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprintf(w, `{"newNonce": "%[1]s/nonce", "newAccount": "%[1]s/account", "newOrder": "%[1]s/order"}`, srv.URL)
-		case "/nonce":
-			w.Header().Set("Replay-Nonce", "bm9uY2U")
-		default:
-			w.Header().Set("Retry-After", "7200")
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(http.StatusTooManyRequests)
-			fmt.Fprint(w, `{"type": "urn:ietf:params:acme:error:rateLimited", "status": 429, "detail": "too many new accounts"}`)
-		}
-	}))
-	defer srv.Close()
-	k := keep(t, nil, Options{Backoff: []time.Duration{50 * time.Millisecond}})
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{{Directory: srv.URL + "/dir", Roots: pemOf(srv.Certificate())}}})
-	eventually(t, 10*time.Second, "the time that was named is waited for", func() bool {
-		st := k.one()
-		left := time.Until(st.NextTry)
-		return st.Phase == Waiting && len(st.Failures) == 1 && st.Failures[0].Said && left > 110*time.Minute && left < 121*time.Minute
-	})
-	if err := k.Renew("data"); err != nil { // not even who asks for it goes against that
-		t.Fatal(err)
-	}
-	eventually(t, 5*time.Second, "the wish to renew is looked at", func() bool {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.Manager.mu.Lock()
-		defer k.Manager.mu.Unlock()
-		return !k.entries["data"].force && !k.entries["data"].busy
-	})
-	if n, _ := asked.Load("/account"); n != 1 {
-		t.Errorf("the authority was asked for an account %v times, want once", n)
-	}
-}
-
-// TestRedirectIsRefused says so, rather than ask somebody else.
-func TestRedirectIsRefused(t *testing.T) {
-	t.Parallel()
-	srv := httptest.NewTLSServer(http.RedirectHandler("https://127.0.0.1:1/dir", http.StatusFound))
-	defer srv.Close()
-	k := keep(t, nil, Options{Backoff: []time.Duration{time.Hour}})
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{{Directory: srv.URL, Roots: pemOf(srv.Certificate())}}})
-	eventually(t, 20*time.Second, "the redirect is refused", func() bool {
-		f := k.one().Failures
-		return len(f) == 1 && strings.Contains(f[0].Error, "no redirect is followed")
-	})
-}
 
 // TestDamageIsRepaired cuts files as a crash of another file system might, and
 // removes one: what is there is kept, and what is lost is ordered again.
@@ -219,7 +29,7 @@ func TestDamageIsRepaired(t *testing.T) {
 	if err := os.Remove(pair); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the pair that was deleted is back", func() bool { _, err := os.Stat(pair); return err == nil })
+	eventually(t, "the pair that was deleted is back", func() bool { _, err := os.Stat(pair); return err == nil })
 	k.stop()
 	if n := ca.log.count("Added order"); n != 1 {
 		t.Fatalf("%d orders, want 1", n)
@@ -248,7 +58,9 @@ func TestDamageIsRepaired(t *testing.T) {
 		"an empty state": func() error {
 			return errors.Join(os.Truncate(filepath.Join(dir, "states", "data.json"), 0), os.Remove(pair))
 		},
-		"a lock that nobody understands": func() error { return errors.Join(badLock(dir), os.Remove(pair)) },
+		"a lock that is no lock": func() error {
+			return errors.Join(os.WriteFile(filepath.Join(dir, "locks", "order-data.lock"), []byte("\x00"), 0o600), os.Remove(pair))
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			if err := damage(); err != nil {
@@ -269,12 +81,6 @@ func TestDamageIsRepaired(t *testing.T) {
 	}
 }
 
-func badLock(dir string) error {
-	file := filepath.Join(dir, "locks", "order-data.lock")
-	long := time.Now().Add(-time.Hour)
-	return errors.Join(os.WriteFile(file, []byte("\x00\x00\x00"), 0o600), os.Chtimes(file, long, long))
-}
-
 // TestRepair removes what writes left half-done, and nothing else.
 func TestRepair(t *testing.T) {
 	dir := t.TempDir()
@@ -282,7 +88,6 @@ func TestRepair(t *testing.T) {
 	long := time.Now().Add(-time.Minute)
 	for name, old := range map[string]bool{
 		"pairs/data.json.tmp123": true, "pairs/data.json.tmp456": false, "states/data.json.damaged": true,
-		"locks/a.lock": true, "locks/b.lock": false,
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -301,12 +106,11 @@ func TestRepair(t *testing.T) {
 		t.Fatal(err)
 	}
 	did, err := newStore(dir).repair()
-	if err != nil || len(did) != 2 {
-		t.Errorf("%v: %q, want two repairs", err, did)
+	if err != nil || len(did) != 1 {
+		t.Errorf("%v: %q, want one repair", err, did)
 	}
 	for name, stays := range map[string]bool{
 		"pairs/data.json": true, "pairs/data.json.tmp123": false, "pairs/data.json.tmp456": true, "states/data.json.damaged": true,
-		"locks/a.lock": false, "locks/b.lock": true,
 	} {
 		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != stays {
 			t.Errorf("%s: %v, want it to stay: %v", name, err, stays)
@@ -353,7 +157,7 @@ func TestHandedOverUntilTaken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx) }()
-	eventually(t, 30*time.Second, "the pair is taken", func() bool {
+	eventually(t, "the pair is taken", func() bool {
 		s := m.Status()[0]
 		return calls.Load() == 3 && s.Phase == Valid && s.Problem == ""
 	})
@@ -373,7 +177,7 @@ func TestNothingIsOrderedThatCannotBeRemembered(t *testing.T) {
 	write(t, dir, statesDir, nil) // a file where a directory has to be
 	k := keep(t, s, Options{Dir: dir})
 	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
-	eventually(t, 10*time.Second, "the problem is in the status", func() bool { return strings.Contains(k.one().Problem, statesDir) })
+	eventually(t, "the problem is in the status", func() bool { return strings.Contains(k.one().Problem, statesDir) })
 	if n := ca.log.count("order-plz"); n != 0 {
 		t.Errorf("%d orders", n)
 	}
@@ -399,11 +203,11 @@ func TestWhatCannotBeWrittenIsHandedOver(t *testing.T) {
 	k := keep(t, s, Options{Dir: dir})
 	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
 	k.await(1)
-	eventually(t, 10*time.Second, "the problem is in the status", func() bool { return strings.Contains(k.one().Problem, pairsDir) && k.one().Phase == Valid })
+	eventually(t, "the problem is in the status", func() bool { return strings.Contains(k.one().Problem, pairsDir) && k.one().Phase == Valid })
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the pair is written", func() bool { return k.one().Problem == "" })
+	eventually(t, "the pair is written", func() bool { return k.one().Problem == "" })
 	if _, err := newStore(dir).pair("data"); err != nil {
 		t.Error(err)
 	}
@@ -419,8 +223,113 @@ func TestClockThatWentBack(t *testing.T) {
 	req := given(t, dir, time.Now().Add(24*time.Hour), time.Now().Add(25*time.Hour))
 	k := keep(t, nil, Options{Dir: dir})
 	k.ensure(req)
-	eventually(t, 10*time.Second, "the clock is suspect", func() bool { return k.one().Phase == Suspect })
+	eventually(t, "the clock is suspect", func() bool { return k.one().Phase == Suspect })
 	if n := k.one().Orders; n != 0 {
 		t.Errorf("%d orders", n)
+	}
+}
+
+// TestChangesAreOrdered orders anew when what there is is no longer what is
+// wanted, and only then.
+func TestChangesAreOrdered(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	conf := s.conf()
+	conf.Profiles = map[string]int{"default": 90 * 24 * 3600, "brief": 6 * 24 * 3600}
+	ca, other := newAuthority(t, conf), newAuthority(t, conf)
+	k := keep(t, s, Options{})
+	req := Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}}
+	k.ensure(req)
+	k.await(1)
+	for i, c := range []struct {
+		why    string
+		change func()
+		is     func(Pair, *x509.Certificate) bool
+	}{
+		{"names changed", func() { req.Domains = []string{siteHost, "www.example.test"} },
+			func(_ Pair, c *x509.Certificate) bool { return c.VerifyHostname("www.example.test") == nil }},
+		{"key changed", func() { req.Key = RSA2048 },
+			func(_ Pair, c *x509.Certificate) bool { return typeOf(c.PublicKey) == RSA2048 }},
+		{"profile changed", func() { req.Issuers = []Issuer{ca.issuer()}; req.Issuers[0].Profile = "brief" },
+			func(p Pair, c *x509.Certificate) bool { return p.Profile == "brief" && life(c) < 7*24*time.Hour }},
+		{"is no longer wanted", func() { req.Issuers = []Issuer{other.issuer()} },
+			func(p Pair, _ *x509.Certificate) bool { return p.Issuer == other.url }},
+	} {
+		c.change()
+		k.ensure(req)
+		k.ensure(req) // the same again is no change
+		if p := k.await(i + 2); !c.is(p, leaf(t, p).leaf) {
+			t.Errorf("%s: not what was asked for: %+v", c.why, leaf(t, p).leaf.Subject)
+		}
+		if n := k.log.count(c.why); n == 0 {
+			t.Errorf("the log does not say that %s", c.why)
+		}
+	}
+	eventually(t, "nothing is due any more", func() bool { return k.one().Phase == Valid })
+	if n := k.log.count("acme: certificate issued"); n != 5 {
+		t.Errorf("%d certificates were issued, want 5", n)
+	}
+}
+
+// TestForgottenIsGivenUp ends an order whose certificate nobody wants any more,
+// and hands nothing over; wanted again, it is obtained.
+func TestForgottenIsGivenUp(t *testing.T) {
+	t.Parallel()
+	s, never := newSite(t), newSilence(t)
+	conf := s.conf()
+	conf.HTTPPort = never.port
+	ca := newAuthority(t, conf)
+	k := keep(t, s, Options{})
+	req := Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}, Challenges: []string{HTTP01}}
+	k.ensure(req)
+	never.await(t)
+	k.Forget("data")
+	eventually(t, "the order is given up", func() bool {
+		k.Manager.mu.Lock()
+		defer k.Manager.mu.Unlock()
+		return len(k.busy) == 0
+	})
+	if len(k.Status()) != 0 || len(k.handed()) != 0 {
+		t.Errorf("status %v, %d handed over", k.Status(), len(k.handed()))
+	}
+	req.Challenges = []string{TLSALPN01}
+	k.ensure(req)
+	k.await(1)
+}
+
+// TestLocks lets one in at a time, whoever else waits, and ends a wait with its
+// context.
+func TestLocks(t *testing.T) {
+	dir := t.TempDir()
+	var inside, most, done atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			err := newStore(dir).locked(t.Context(), "what", func() error {
+				most.Store(max(most.Load(), inside.Add(1)))
+				runtime.Gosched()
+				inside.Add(-1)
+				done.Add(1)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if most.Load() != 1 || done.Load() != 8 {
+		t.Errorf("%d of 8 were let in, up to %d at once", done.Load(), most.Load())
+	}
+	err := newStore(dir).locked(t.Context(), "what", func() error {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := newStore(dir).locked(ctx, "what", func() error { return errors.New("let in") }); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want that the wait was cancelled", err)
+		}
+		return newStore(dir).locked(t.Context(), "else", func() error { return nil })
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -28,7 +28,9 @@ type Options struct {
 	// not that of the environment.
 	Proxy func(*http.Request) (*url.URL, error)
 
-	Every        time.Duration // between two looks at the clock; 1 min
+	// Every is the time between two looks at the clock: 1 min, or a twentieth of
+	// the shortest life of a certificate if that is less.
+	Every        time.Duration
 	OrderTimeout time.Duration // of one order, with its challenges; 10 min
 	// Backoff is how long to wait after the first failure in a row, the second,
 	// and so on; the last one stays. 1, 2, 5 and 15 min, 1 and 6 h.

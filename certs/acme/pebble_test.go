@@ -1,5 +1,3 @@
-//go:build pebble
-
 package acme
 
 import (
@@ -15,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -23,7 +22,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,14 +37,14 @@ import (
 
 // authority is a Pebble of a test.
 type authority struct {
-	t      *testing.T
-	url    string
-	listen string
-	roots  []byte
-	log    *buffer
-	cmd    *exec.Cmd
-	conf   pebbleConf
-	env    []string
+	t              *testing.T
+	url            string
+	listen, manage string // addresses
+	file           string // its settings
+	roots          []byte
+	log            *buffer
+	conf           pebbleConf
+	stop           func()
 }
 
 // pebbleConf is what differs between tests. Every profile is named, since Pebble
@@ -102,8 +103,12 @@ func newAuthority(t *testing.T, conf pebbleConf) *authority {
 	if conf.Profiles == nil {
 		conf.Profiles = map[string]int{"default": 90 * 24 * 3600}
 	}
-	a := &authority{t: t, listen: freePort(t), conf: conf, log: &buffer{}, env: conf.Env}
+	a := &authority{t: t, listen: freePort(t), manage: freePort(t), conf: conf, log: &buffer{}}
 	a.url = "https://" + a.listen + "/dir"
+	var cert, key []byte
+	cert, key, a.roots = serverCert(t)
+	dir := t.TempDir()
+	a.file = write(t, dir, "pebble.json", a.settings(write(t, dir, "cert.pem", cert), write(t, dir, "key.pem", key)))
 	a.start()
 	t.Cleanup(func() {
 		a.stop()
@@ -115,43 +120,45 @@ func newAuthority(t *testing.T, conf pebbleConf) *authority {
 	return a
 }
 
-// start runs Pebble, whose memory is empty then.
-func (a *authority) start() {
-	a.t.Helper()
-	dir := a.t.TempDir()
-	cert, key, roots := serverCert(a.t)
-	a.roots = roots
+func (a *authority) settings(cert, key string) []byte {
 	profiles := map[string]any{}
 	for name, seconds := range a.conf.Profiles {
 		profiles[name] = map[string]any{"description": name, "validityPeriod": seconds}
 	}
-	conf := map[string]any{"pebble": map[string]any{
-		"listenAddress": a.listen, "managementListenAddress": freePort(a.t),
-		"certificate": write(a.t, dir, "cert.pem", cert), "privateKey": write(a.t, dir, "key.pem", key),
+	text, err := json.Marshal(map[string]any{"pebble": map[string]any{
+		"listenAddress": a.listen, "managementListenAddress": a.manage, "certificate": cert, "privateKey": key,
 		"httpPort": a.conf.HTTPPort, "tlsPort": a.conf.TLSPort,
 		"externalAccountBindingRequired": a.conf.EAB != nil, "externalAccountMACKeys": a.conf.EAB,
 		"domainBlocklist": a.conf.Blocked, "retryAfter": map[string]int{"authz": 1, "order": 1},
 		"keyAlgorithm": "ecdsa", "profiles": profiles,
-	}}
-	text, err := json.Marshal(conf)
+	}})
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	a.cmd = exec.Command(pebbleBinary(a.t), "-strict", "-config", write(a.t, dir, "pebble.json", text), "-dnsserver", a.conf.Resolver)
-	a.cmd.Env = append(append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=0"), a.env...)
-	a.cmd.Stdout, a.cmd.Stderr = a.log, a.log
-	if err := a.cmd.Start(); err != nil {
-		a.t.Fatal(err)
-	}
-	a.await()
+	return text
 }
 
-func (a *authority) await() {
+// start runs Pebble, whose memory is empty then.
+func (a *authority) start() {
 	a.t.Helper()
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(a.roots)
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
-	eventually(a.t, 20*time.Second, "Pebble answers", func() bool {
+	cmd, gone := exec.Command(pebbleBinary(a.t), "-strict", "-config", a.file, "-dnsserver", a.conf.Resolver), make(chan struct{})
+	cmd.Env = append(append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=0"), a.conf.Env...)
+	cmd.Stdout, cmd.Stderr = a.log, a.log
+	if err := cmd.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	go func() { _ = cmd.Wait(); close(gone) }() // its end is what is waited for
+	a.stop = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill() // it may be gone
+		<-gone
+	})
+	client := a.client()
+	eventually(a.t, "Pebble answers", func() bool {
+		select {
+		case <-gone:
+			a.t.Fatal("Pebble ended")
+		default:
+		}
 		resp, err := client.Get(a.url)
 		if err != nil {
 			return false
@@ -160,9 +167,32 @@ func (a *authority) await() {
 	})
 }
 
-func (a *authority) stop() {
-	_ = a.cmd.Process.Kill() // it may be gone
-	_ = a.cmd.Wait()
+func (a *authority) client() *http.Client {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(a.roots)
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
+}
+
+// suggest has Pebble name a window in which a certificate is to be renewed.
+func (a *authority) suggest(p Pair, start, end time.Time) {
+	a.t.Helper()
+	said, err := json.Marshal(map[string]any{"suggestedWindow": map[string]time.Time{"start": start, "end": end}, "explanationURL": "https://ca.test/why"})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]string{"certificate": string(p.Chain), "ariResponse": string(said)})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	resp, err := a.client().Post("https://"+a.manage+"/set-renewal-info/", "application/json", bytes.NewReader(body))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, err := io.ReadAll(resp.Body)
+		a.t.Fatalf("suggest a window: %s: %s, %v", resp.Status, text, err)
+	}
 }
 
 func (a *authority) issuer() Issuer {
@@ -178,14 +208,27 @@ func write(t *testing.T, dir, name string, text []byte) string {
 	return file
 }
 
+// ports counts those that were given away.
+var ports atomic.Int32
+
+// freePort is an address for a program that cannot be handed a listener. Its port
+// is given once, and is none of those that the kernel takes by itself (32768 and
+// up): nobody else may have it before the program, or while it is started anew.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 20000 + (os.Getpid()*100+int(ports.Add(1)))%12000
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("there is no free port")
+	return ""
 }
 
 // serverCert makes a root and what it issues for 127.0.0.1.
@@ -252,16 +295,20 @@ func resolver(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func eventually(t *testing.T, limit time.Duration, what string, is func() bool) {
+// patience is how long a test waits for what must happen. A machine that is busy
+// with other things makes no test fail.
+const patience = 3 * time.Minute
+
+func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !is() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("not within %s: %s", limit, what)
+			t.Fatalf("not within %s: %s", patience, what)
 		case <-tick.C:
 		}
 	}
@@ -330,4 +377,31 @@ func (s *site) current() *Manager {
 
 func (s *site) conf() pebbleConf {
 	return pebbleConf{HTTPPort: s.http.Addr().(*net.TCPAddr).Port, TLSPort: s.tls.Addr().(*net.TCPAddr).Port}
+}
+
+// silence listens where an authority looks for HTTP-01, and answers nothing
+// until the test ends.
+type silence struct {
+	port  int
+	asked chan struct{} // closed with the first request
+}
+
+func newSilence(t *testing.T) *silence {
+	t.Helper()
+	s, over := &silence{asked: make(chan struct{})}, make(chan struct{})
+	first := sync.OnceFunc(func() { close(s.asked) })
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { first(); <-over }))
+	t.Cleanup(func() { close(over); srv.Close() })
+	s.port = srv.Listener.Addr().(*net.TCPAddr).Port
+	return s
+}
+
+// await returns when an order is under way that will not end.
+func (s *silence) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-s.asked:
+	case <-time.After(patience):
+		t.Fatalf("no challenge within %s", patience)
+	}
 }

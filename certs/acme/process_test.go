@@ -1,5 +1,3 @@
-//go:build pebble
-
 package acme
 
 import (
@@ -9,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // TestTwoProcessesOneOrder starts two managers on one directory at once.
@@ -20,14 +17,12 @@ func TestTwoProcessesOneOrder(t *testing.T) {
 	conf.Env = []string{"PEBBLE_VA_ALWAYS_VALID=1"}
 	ca := newAuthority(t, conf)
 	dir := t.TempDir()
-	roots := write(t, t.TempDir(), "roots.pem", ca.roots)
+	commands := [2]*exec.Cmd{process(t, dir, ca), process(t, dir, ca)}
 	var outs [2]string
 	var wait sync.WaitGroup
 	for i := range outs {
 		wait.Go(func() {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcess$", "-test.v")
-			cmd.Env = append(os.Environ(), "ACME_DIR="+dir, "ACME_URL="+ca.url, "ACME_ROOTS="+roots)
-			out, err := cmd.CombinedOutput()
+			out, err := commands[i].CombinedOutput()
 			if err != nil {
 				t.Errorf("process %d: %v\n%s", i, err, out)
 			}
@@ -39,40 +34,50 @@ func TestTwoProcessesOneOrder(t *testing.T) {
 	if outs[0] == "" || outs[0] != outs[1] {
 		t.Errorf("the processes have the certificates %q and %q", outs[0], outs[1])
 	}
-	if n := ca.log.count("Added order"); n != 1 {
+	if n := ca.log.count("POST /order-plz"); n != 1 {
 		t.Errorf("%d orders, want 1", n)
 	}
 }
 
-// TestKilledWhileOrdering kills a process in the middle of an order: the next
-// one waits as after a failure, gets past its lock, and obtains a certificate.
+// TestKilledWhileOrdering kills a process in the middle of an order: it has left
+// word of it, and its lock keeps nobody from obtaining a certificate.
 func TestKilledWhileOrdering(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s, never := newSite(t), newSilence(t)
 	conf := s.conf()
-	conf.Env = []string{"PEBBLE_VA_NOSLEEP=0", "PEBBLE_VA_SLEEPTIME=3", "PEBBLE_VA_ALWAYS_VALID=1"}
+	conf.HTTPPort = never.port
 	ca := newAuthority(t, conf)
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcess$")
-	cmd.Env = append(os.Environ(), "ACME_DIR="+dir, "ACME_URL="+ca.url, "ACME_ROOTS="+write(t, t.TempDir(), "roots.pem", ca.roots))
+	cmd := process(t, dir, ca, "ACME_CHALLENGE="+HTTP01)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "an order is under way", func() bool { return ca.log.count("Added order") > 0 })
+	never.await(t)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed
 	var st state
-	if err := newStore(dir).load(statesDir, "data", &st); err != nil || st.Tries[ca.url] == nil || st.Tries[ca.url].Error != "interrupted" || len(st.Orders) != 1 {
-		t.Fatalf("%v: what is remembered is %+v", err, st)
+	if err := newStore(dir).load(statesDir, "data", &st); err != nil {
+		t.Fatal(err)
+	}
+	if try := st.Tries[ca.url]; try == nil || try.Error != "interrupted" || len(st.Orders) != 1 {
+		t.Fatalf("what is remembered is %+v", st)
 	}
 	k := keep(t, s, Options{Dir: dir})
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}})
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{ca.issuer()}, Challenges: []string{TLSALPN01}})
 	k.await(1)
 }
 
-// TestProcess is a process of TestTwoProcessesOneOrder.
+// process is this test binary as a process that keeps a certificate in dir.
+func process(t *testing.T, dir string, ca *authority, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcess$", "-test.v")
+	cmd.Env = append(append(os.Environ(), "ACME_DIR="+dir, "ACME_URL="+ca.url, "ACME_ROOTS="+write(t, t.TempDir(), "roots.pem", ca.roots)), env...)
+	return cmd
+}
+
+// TestProcess is what process starts.
 func TestProcess(t *testing.T) {
 	dir := os.Getenv("ACME_DIR")
 	if dir == "" {
@@ -82,7 +87,11 @@ func TestProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	req := Request{Domains: []string{siteHost}, Issuers: []Issuer{{Directory: os.Getenv("ACME_URL"), Profile: "default", Roots: roots}}}
+	if c := os.Getenv("ACME_CHALLENGE"); c != "" {
+		req.Challenges = []string{c}
+	}
 	k := keep(t, nil, Options{Dir: dir})
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{{Directory: os.Getenv("ACME_URL"), Profile: "default", Roots: roots}}})
+	k.ensure(req)
 	fmt.Println("serial=" + leaf(t, k.await(1)).id)
 }

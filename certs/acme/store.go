@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"golang.org/x/sys/unix"
 )
 
 // The folders of the directory. Each file in the first four is complete in
@@ -23,13 +24,16 @@ const (
 	pairsDir    = "pairs"
 	statesDir   = "states"
 	windowsDir  = "windows"
-	locksDir    = "locks" // certmagic's own name
+	locksDir    = "locks"
 )
 
-const maxFile = 1 << 20
+const (
+	maxFile   = 1 << 20
+	lockEvery = 100 * time.Millisecond // how often a lock is tried
+)
 
-// store is certmagic's storage, whose writes also survive a power cut: it
-// syncs files but not folders.
+// store is certmagic's storage with locks of our own, whose writes also survive
+// a power cut: certmagic syncs files but not folders.
 type store struct{ certmagic.FileStorage }
 
 func newStore(dir string) *store { return &store{certmagic.FileStorage{Path: dir}} }
@@ -98,19 +102,48 @@ func (s *store) aside(folder, name string) error {
 	return err
 }
 
-// locked runs do while no other process works on the same thing. A process that
-// died holds the lock for another ten seconds.
+// locked runs do while nobody else, in this process or in another, works on the
+// same thing. The kernel frees the lock of a process that died.
 func (s *store) locked(ctx context.Context, what string, do func() error) error {
-	if err := s.Lock(ctx, what); err != nil {
+	f, err := s.lock(ctx, what)
+	if err != nil {
 		return fmt.Errorf("lock %s: %w", what, err)
 	}
-	defer func() { _ = s.Unlock(context.WithoutCancel(ctx), what) }() // one that stays is stale in ten seconds
+	defer f.Close() // which frees it
 	return do()
 }
 
+// lock waits for a lock. Its file stays: to remove it would let two others have
+// the lock at once.
+func (s *store) lock(ctx context.Context, what string) (*os.File, error) {
+	dir := filepath.Join(s.Path, locksDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, what+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(lockEvery)
+	defer tick.Stop()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return nil, errors.Join(err, f.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		case <-tick.C:
+		}
+	}
+}
+
 // repair makes the directory usable after a crash: it removes what a write left
-// half-done and locks that nothing can read, which would be waited for without
-// end, and sets damaged files aside. It returns what it did.
+// half-done, and sets damaged files aside. It returns what it did.
 func (s *store) repair() ([]string, error) {
 	if err := os.MkdirAll(s.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory: %w", err)
@@ -146,8 +179,7 @@ func (s *store) repair() ([]string, error) {
 			}
 		}
 	}
-	freed, err := s.repairLocks()
-	return append(did, freed...), err
+	return did, nil
 }
 
 func (s *store) names(folder string) (names []string, err error) {
@@ -167,28 +199,4 @@ func (s *store) names(folder string) (names []string, err error) {
 func (s *store) young(folder, file string) bool {
 	info, err := os.Stat(filepath.Join(s.Path, folder, file))
 	return err != nil || time.Since(info.ModTime()).Abs() < 10*time.Second
-}
-
-// repairLocks removes lock files with unreadable content: certmagic refuses
-// them for good. One that is being written is not older than a moment.
-func (s *store) repairLocks() (did []string, err error) {
-	names, err := s.names(locksDir)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		path := filepath.Join(s.Path, locksDir, name)
-		if s.young(locksDir, name) {
-			continue
-		}
-		text, err := os.ReadFile(path)
-		if err != nil || json.Valid(text) {
-			continue
-		}
-		if err := os.Remove(path); err != nil {
-			return did, fmt.Errorf("remove unreadable lock: %w", err)
-		}
-		did = append(did, "removed the unreadable "+locksDir+"/"+name)
-	}
-	return did, nil
 }

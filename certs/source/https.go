@@ -47,10 +47,13 @@ func (j *job) bearer(ctx context.Context, q *question) error {
 	if j.use.Bearer == "" {
 		return nil
 	}
-	if j.opts.Secret == nil {
+	if j.opts.Secret == nil && j.use.Token == "" {
 		return fail(ErrRefused, "this host has no secrets, and the bearer token is one")
 	}
-	token, err := j.opts.Secret(ctx, j.use.Bearer)
+	token, err := j.use.Token, error(nil)
+	if token == "" {
+		token, err = j.opts.Secret(ctx, j.use.Bearer)
+	}
 	token = strings.TrimSpace(token)
 	if err != nil || token == "" {
 		return fail(ErrRefused, "this host has no value for the secret %s", plain(j.use.Bearer, nil))

@@ -366,5 +366,12 @@ func TestHTTPSBearer(t *testing.T) {
 	hides(t, fails(t, client.For(use), f.URL+"/k", source.ErrForbidden, "PKI"), "wr0ngsecret")
 	value = "two\nlines"
 	hides(t, fails(t, client.For(use), f.URL+"/k", source.ErrRefused, "characters"), "two")
-	fails(t, source.New(source.Options{AllowedHosts: []string{f.host()}}).For(use), f.URL+"/k", source.ErrRefused, "no secrets")
+	bare := source.New(source.Options{AllowedHosts: []string{f.host()}})
+	fails(t, bare.For(use), f.URL+"/k", source.ErrRefused, "no secrets")
+	use.Token = "t0psecret"
+	if b := get(t, bare.For(use), f.URL+"/k", ""); !bytes.Equal(b.Data, key) {
+		t.Error("another key by a token that is given")
+	}
+	use.Token = "wr0ngsecret"
+	hides(t, fails(t, bare.For(use), f.URL+"/k", source.ErrForbidden, "PKI"), "wr0ngsecret")
 }

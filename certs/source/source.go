@@ -131,8 +131,9 @@ type Use struct {
 	// Pins are SHA-256 hashes of public keys, sha256/BASE64. One certificate
 	// of the verified chain of an https:// server must have one of them.
 	Pins []string
-	// Bearer names the secret that https:// sends as bearer token.
-	Bearer string
+	// Bearer names the secret that https:// sends as bearer token. Token is its
+	// value; empty: Options.Secret is asked for it.
+	Bearer, Token string
 	// KeyOverHTTPS lets a private key come by https://, which needs Bearer too.
 	KeyOverHTTPS bool
 	// Tree are the files of the revision, for age://.

@@ -113,3 +113,12 @@ func (s *Store) CSR(subject pair.Subject, domains []string) (csr []byte, made bo
 	s.csr = &f
 	return f.data, true, nil
 }
+
+// OwnKey is the key of this host; ok is false when there is none, or none that
+// can be read.
+func (s *Store) OwnKey() (key crypto.Signer, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, err := s.ownKey()
+	return key, err == nil
+}

@@ -123,6 +123,19 @@ func (s *Store) enter() (room, error) {
 	return enter(s.dir, dirMode, room{tmp: ".tmp-", uid: -1, gid: -1, step: s.opts.step})
 }
 
+// SetKeep says how many generations are kept beside the current one; 0: 3.
+func (s *Store) SetKeep(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n <= 0 {
+		n = defaultKeep
+	}
+	if s.opts.Keep != n {
+		s.opts.Keep = n
+		s.prune()
+	}
+}
+
 // Close lets go of the directory.
 func (s *Store) Close() error {
 	s.mu.Lock()

@@ -92,7 +92,7 @@ func (c *cli) complainOfSource(s server.SourceInfo) int {
 // applyOne applies one instance and prints what happens. With held, a generation
 // that is held is success.
 func (c *cli) applyOne(ctx context.Context, b connected, name string, req server.ReconcileRequest, held bool) (server.Result, int, error) {
-	out := &follower{c: c, silent: c.quiet || c.format != "", pulls: newPullPrinter(c.out), began: time.Now()}
+	out := &follower{c: c, silent: c.quiet || c.format != "", pulls: newPullPrinter(c.out), began: time.Now(), retry: req.Retry}
 	result, err := b.Reconcile(ctx, name, req, out.update)
 	out.pulls.clear()
 	if err != nil {
@@ -103,8 +103,8 @@ func (c *cli) applyOne(ctx context.Context, b connected, name string, req server
 	}
 	last := lastRecord(ctx, b, name)
 	code := codeOfResult(result, last)
-	if hold := result.Status.Hold; hold != nil && held {
-		code = exitDone // it is held, as asked for
+	if held && isHeld(result) {
+		code = exitDone // as asked for
 	}
 	if result.Record == nil && (code == exitRolledBack || code == exitFailed) {
 		result.Record = last // it ended before the command came
@@ -114,6 +114,15 @@ func (c *cli) applyOne(ctx context.Context, b connected, name string, req server
 		c.remark(result.Status, req, b.daemon)
 	}
 	return result, code, nil
+}
+
+// isHeld reports whether the generation that somebody went back to is there.
+func isHeld(r server.Result) bool {
+	if r.Status.Hold == nil {
+		return false
+	}
+	came := r.Record != nil && r.Record.Kind == "rollback" && r.Record.Outcome == reconciler.Applied
+	return r.Status.Phase == reconciler.PhaseHeld || came
 }
 
 // remark says what an apply did not do, though it may have been expected to.
@@ -135,6 +144,7 @@ type follower struct {
 	silent bool
 	pulls  *pullPrinter
 	began  time.Time
+	retry  bool // what is in quarantine was to be tried again
 }
 
 func (f *follower) update(u server.Update) {
@@ -156,6 +166,9 @@ func (f *follower) result(r server.Result, code int) {
 	if code == exitDone {
 		if !f.silent {
 			fmt.Fprintln(f.c.out, f.success(r, p))
+			if s.Phase == reconciler.PhaseSuspended || s.Phase == reconciler.PhaseHeld && r.Record != nil && r.Record.Kind == "deploy" {
+				fmt.Fprintf(f.c.out, "  Nothing more is done now: %s\n", oneLine(messageOf(s)))
+			}
 		}
 		return
 	}
@@ -169,6 +182,9 @@ func (f *follower) result(r server.Result, code int) {
 		if s.Release != nil && canWait(s.Release.Deferred) {
 			fmt.Fprintln(w, "  To take it at once: fairlead apply --now "+s.Name)
 		}
+		if f.retry && len(s.Quarantined) > 0 {
+			fmt.Fprintln(w, "  What failed stays in quarantine, since nothing is tried now: "+wayToRetry(s))
+		}
 	case exitRolledBack:
 		fmt.Fprintf(w, "%s %s: generation %d is back: %s\n", pe.red("Rolled back"), s.Name, s.Generation, reasonOf(r))
 		f.logs(r.Record)
@@ -179,15 +195,29 @@ func (f *follower) result(r server.Result, code int) {
 	}
 }
 
+// wayToRetry is what to do before what failed can be tried again.
+func wayToRetry(s reconciler.Status) string {
+	again := "; then fairlead apply --retry " + s.Name
+	switch {
+	case s.Phase == reconciler.PhaseHeld && s.Release != nil && s.Release.Channel != "":
+		return "fairlead apply --now --retry " + s.Name + " ends the hold; so does a commit that changes the instance"
+	case s.Phase == reconciler.PhaseHeld:
+		return "a commit that changes the instance ends the hold" + again
+	case s.Suspended != nil && s.Suspended.By == "instance.yaml":
+		return "take suspend out of instance.yaml" + again
+	}
+	return "fairlead resume " + s.Name + again
+}
+
 func (f *follower) success(r server.Result, p painter) string {
 	s := r.Status
-	if s.Hold != nil {
+	if s.Hold != nil && (r.Record == nil || r.Record.Kind == "rollback") {
 		return fmt.Sprintf("%s %s: generation %d is back and is held until a newer revision changes the instance", p.green("Rolled back"), s.Name, s.Hold.Generation)
 	}
 	if r.Record == nil {
 		return fmt.Sprintf("%s %s: nothing to do, generation %d stands at %s", p.green("Up to date"), s.Name, s.Generation, revisionLine(s.Applied))
 	}
-	return fmt.Sprintf("%s %s: generation %d, %s, in %s", p.green("Applied"), s.Name, s.Generation,
+	return fmt.Sprintf("%s %s: generation %d, %s, in %s", p.green("Applied"), s.Name, r.Record.Generation,
 		count(len(r.Record.Actions), "action"), took(r.Record.Duration))
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/fairlead/fairlead/certs"
+	"github.com/fairlead/fairlead/certs/pair"
 	"github.com/fairlead/fairlead/certs/source"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server"
@@ -51,20 +52,38 @@ func (c certificates) Certificate(instance, name, host string) (front.Certificat
 	return front.Certificate{Certificate: pair, Live: live}, err
 }
 
-// Look implements server.Certificates.
-func (c certificates) Look(instance string) error { return c.Load(instance) }
+// Look implements server.Certificates. What is on disk is read when it is
+// served, so looking is all it takes.
+func (c certificates) Look(ctx context.Context, instance string) error { return c.Sync(ctx, instance) }
 
 // Request implements server.Certificates.
 func (c certificates) Request(instance, name string) (server.CertificateRequest, error) {
 	r, err := c.Manager.Request(instance, name)
-	return server.CertificateRequest{PEM: string(r.PEM), File: r.File, Subject: r.Subject, Domains: r.Domains, Key: r.Key, SPKI: r.SPKI,
-		Source: r.Source}, err
+	return server.CertificateRequest{PEM: string(r.PEM), File: r.File, Subject: r.Subject, Domains: r.Domains, Key: r.Key, SPKI: r.SPKI}, err
 }
 
 // Test implements server.Certificates.
 func (c certificates) Test(ctx context.Context, instance string, t server.CertificateTest) (server.CertificateReport, error) {
-	r, err := c.Manager.Test(ctx, instance, certs.Test(t))
-	return server.CertificateReport(r), err
+	r, err := c.Manager.Test(ctx, instance, certs.Test{URL: t.URL, Privkey: t.Privkey, Domains: t.Domains, Certificate: t.Certificate})
+	report := server.CertificateReport{
+		Source: r.Source, Bytes: r.Bytes, Version: r.Version, Served: err == nil && r.OK(), Staged: r.Staged, KeyKnown: r.KeyChecked,
+		Problems: problemsFound(r.Problems), Notes: problemsFound(r.Notes), Warnings: r.Warnings,
+	}
+	for i, x := range r.Chain {
+		if i == 0 {
+			report.Subject, report.Issuer, report.Serial, report.Domains = x.Subject, x.Issuer, x.Serial, x.Names
+			report.NotBefore, report.NotAfter = x.NotBefore, x.NotAfter
+		}
+		report.Chain = append(report.Chain, x.Subject)
+	}
+	return report, err
+}
+
+func problemsFound(list []pair.Problem) (out []reconciler.CertificateProblem) {
+	for _, p := range list {
+		out = append(out, reconciler.CertificateProblem{Code: string(p.Code), Found: p.Found, Expected: p.Expected, Hint: p.Hint})
+	}
+	return out
 }
 
 // bound are the certificates of a front, which is made before they are.

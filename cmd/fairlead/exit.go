@@ -75,7 +75,7 @@ func codeOfResult(r server.Result, last *reconciler.Record) int {
 	case reconciler.PhaseRefused:
 		return exitRefused
 	case reconciler.PhaseSuspended, reconciler.PhaseHeld:
-		return exitSuspended
+		return codeOfResting(r)
 	case reconciler.PhaseDeferred:
 		if r.Record != nil && r.Record.Outcome == reconciler.Applied {
 			return exitDone // what was asked for stands
@@ -98,6 +98,25 @@ func codeOfResult(r server.Result, last *reconciler.Record) int {
 		return exitFailed
 	}
 	return exitDone
+}
+
+// codeOfResting is the code when somebody suspended the instance or holds a
+// generation: what came of an apply that was on its way then still counts.
+func codeOfResting(r server.Result) int {
+	if r.Record == nil || r.Record.Kind == "heal" {
+		return exitSuspended
+	}
+	switch r.Record.Outcome {
+	case reconciler.Applied:
+		if r.Record.Kind == "deploy" {
+			return exitDone
+		}
+	case reconciler.RolledBack:
+		return exitRolledBack
+	case reconciler.Failed:
+		return exitFailed
+	}
+	return exitSuspended
 }
 
 func codeOfRetry(r server.Result) int {

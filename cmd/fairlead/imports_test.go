@@ -82,9 +82,12 @@ func TestRoomsImportInward(t *testing.T) {
 		driverContract:      {[]string{"desired", "reconciler"}, nil},
 		"reconciler/verify": {[]string{"desired", "reconciler"}, nil},
 		"release":           {nil, nil},
-		"certs/pair":        {nil, []string{"software.sslmate.com/src/go-pkcs12"}},
-		"certs/store":       {[]string{"certs/pair"}, nil},
-		"certs/source":      {[]string{"reconciler"}, []string{"filippo.io/age", "github.com/sirupsen/logrus"}}, // the classes of errors
+		"certs": {[]string{"desired", "reconciler", "certs/acme", "certs/acme/dns01", "certs/deliver", "certs/pair", "certs/source", "certs/store"},
+			[]string{"github.com/prometheus/client_golang/prometheus", "github.com/sirupsen/logrus"}},
+		"certs/deliver": {[]string{"desired", "reconciler", "certs/pair", "certs/store"}, nil},
+		"certs/pair":    {nil, []string{"software.sslmate.com/src/go-pkcs12"}},
+		"certs/store":   {[]string{"certs/pair"}, nil},
+		"certs/source":  {[]string{"reconciler"}, []string{"filippo.io/age", "github.com/sirupsen/logrus"}}, // the classes of errors
 		"certs/acme": {nil, []string{"github.com/caddyserver/certmagic", "github.com/mholt/acmez", "github.com/libdns/libdns", "github.com/miekg/dns",
 			"github.com/sirupsen/logrus"}},
 		"certs/acme/dns01": {nil, []string{"github.com/libdns/libdns", "github.com/miekg/dns"}},

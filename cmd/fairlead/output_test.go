@@ -150,6 +150,15 @@ func TestCodeOfResult(t *testing.T) {
 		{reconciler.PhaseRefused, nil, nil, 6},
 		{reconciler.PhaseSuspended, nil, nil, 5},
 		{reconciler.PhaseHeld, nil, nil, 5},
+		// Somebody suspended, or went back, while the apply was on its way: what
+		// came of it counts.
+		{reconciler.PhaseSuspended, &reconciler.Record{Kind: "deploy", Outcome: reconciler.Applied}, nil, 0},
+		{reconciler.PhaseSuspended, record(reconciler.RolledBack), nil, 3},
+		{reconciler.PhaseSuspended, record(reconciler.Failed), nil, 4},
+		{reconciler.PhaseSuspended, &reconciler.Record{Kind: "deploy", Outcome: reconciler.Superseded}, nil, 5},
+		{reconciler.PhaseSuspended, &reconciler.Record{Kind: "heal", Outcome: reconciler.Applied}, nil, 5},
+		{reconciler.PhaseHeld, &reconciler.Record{Kind: "deploy", Outcome: reconciler.Applied}, nil, 0},
+		{reconciler.PhaseHeld, &reconciler.Record{Kind: "rollback", Outcome: reconciler.Applied}, nil, 5},
 		{reconciler.PhaseRolledBack, record(reconciler.RolledBack), nil, 3},
 		{reconciler.PhaseQuarantined, nil, record(reconciler.RolledBack), 3},
 		{reconciler.PhaseQuarantined, nil, record(reconciler.Failed), 4},

@@ -112,10 +112,11 @@ func (c *cli) smoke(ctx context.Context, o smokeOptions) error {
 	if err != nil {
 		return err
 	}
+	code := codeOfSmoke(report)
 	if !done {
-		c.printSmoked(out, o)
+		c.printSmoked(out, o, code)
 	}
-	return exitWith(codeOfSmoke(report))
+	return exitWith(code)
 }
 
 // codeOfSmoke is the exit code of a run of smoke steps.
@@ -283,7 +284,7 @@ func (c *cli) smokePrinter(steps []verify.Step) func(verify.Result) {
 	}
 }
 
-func (c *cli) printSmoked(s smoked, o smokeOptions) {
+func (c *cli) printSmoked(s smoked, o smokeOptions, code int) {
 	p, counts := c.paint(c.out), map[verify.Status]int{}
 	for _, step := range s.Steps {
 		counts[step.Status]++
@@ -299,9 +300,22 @@ func (c *cli) printSmoked(s smoked, o smokeOptions) {
 		}
 	}
 	fmt.Fprintf(c.out, "%s in %s\n", commas(parts), took(s.Took))
+	if code == exitTimeout {
+		c.saySmokeTimedOut(s, o)
+		return // what the step lacked was time, whatever else it lacks
+	}
 	if o.file == "" && o.instance == "" && c.noCredentials(o) && counts[verify.Passed] > 0 && s.Status == verify.CannotTest {
 		fmt.Fprintf(c.out, "  set %s and %s, or give --email and --password-file, or --token-file\n", verify.EmailSecret, verify.PasswordSecret)
 	}
+}
+
+// saySmokeTimedOut says at which step the time ran out.
+func (c *cli) saySmokeTimedOut(s smoked, o smokeOptions) {
+	bad, found := verify.Report{Steps: s.Steps}.Bad()
+	if !found {
+		return
+	}
+	fmt.Fprintf(c.out, "  the time ran out at step %q: --timeout %s is for all steps together; give more, or see what is slow\n", oneLine(bad.Name), o.timeout)
 }
 
 // noCredentials says that the built-in sequence could not log in.

@@ -20,8 +20,10 @@ import (
 // smokeApp speaks the seven steps. Its switches make it fail one of them.
 type smokeApp struct {
 	unhealthy, empty, noVersion, stuck bool
+	hangs                              bool // from the second request on
 
 	mu    sync.Mutex
+	seen  int
 	admin string // as given
 	login []string
 }
@@ -30,6 +32,12 @@ func (a *smokeApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<16))
+	if a.seen++; a.hangs && a.seen > 1 {
+		a.mu.Unlock()
+		<-r.Context().Done()
+		a.mu.Lock()
+		return
+	}
 	switch r.Method + " " + r.URL.Path {
 	case "GET /api/health":
 		a.health(w)
@@ -149,6 +157,8 @@ func TestSmokeExitCodes(t *testing.T) {
 		{"unhealthy", &smokeApp{unhealthy: true}, login, nil, 6, `status: not "unhealthy"`},
 		{"no version", &smokeApp{noVersion: true}, login, nil, 6, "version: not there"},
 		{"too slow", &smokeApp{stuck: true}, login, []string{"--timeout", "1s"}, 7, "time for all steps is over"},
+		{"too slow, and said at which step", &smokeApp{stuck: true}, login, []string{"--timeout", "1s"}, 7, `the time ran out at step "query": --timeout 1s`},
+		{"too slow without credentials", &smokeApp{hangs: true}, nil, []string{"--timeout", "1s"}, 7, `the time ran out at step "version"`},
 		{"nobody there", nil, login, []string{"--retries", "0"}, 1, "connection refused"},
 		{"of an instance", &smokeApp{}, []string{"KEY=abc"}, []string{"--instance", "acme"}, 0, "1 passed"},
 		{"of an instance, without its secret", &smokeApp{}, nil, []string{"--instance", "acme"}, 1, "the secret KEY is not set"},
@@ -171,6 +181,9 @@ func TestSmokeExitCodes(t *testing.T) {
 			r := w.must(tt.code, append([]string{"smoke", "--url", url, "--wait", "1ms"}, tt.args...)...)
 			if out := r.stdout + r.stderr; !strings.Contains(out, tt.says) || strings.Contains(out, "hunter2") || strings.Contains(out, "good-token") {
 				t.Errorf("want %q in:\n%s", tt.says, out)
+			}
+			if tt.code == 7 && strings.Contains(r.stdout, "set FAIRLEAD_SMOKE_EMAIL") {
+				t.Errorf("time is what it lacked, not a login:\n%s", r.stdout)
 			}
 		})
 	}

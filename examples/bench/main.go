@@ -26,23 +26,27 @@ type options struct {
 	quick bool
 	only  []string
 	bin   string // a fairlead that is built already
+
+	switches int // of the soak
 }
 
 // section is one group of measurements.
 type section struct {
-	name string
-	run  func(context.Context, *bench) error
+	name  string
+	run   func(context.Context, *bench) error
+	named bool // it runs only when it is asked for by name
 }
 
 func sections() []section {
 	return []section{
-		{"noop", measureNoop},
-		{"change", measureChange},
-		{"rollback", measureRollback},
-		{"deploy", measureDeploy},
-		{"idle", measureIdle},
-		{"front", measureFront},
-		{"gap", measureGap},
+		{name: "noop", run: measureNoop},
+		{name: "change", run: measureChange},
+		{name: "rollback", run: measureRollback},
+		{name: "deploy", run: measureDeploy},
+		{name: "idle", run: measureIdle},
+		{name: "front", run: measureFront},
+		{name: "gap", run: measureGap},
+		{name: "soak", run: measureSoak, named: true},
 	}
 }
 
@@ -79,12 +83,16 @@ func parse(args []string, errs io.Writer) (options, error) {
 	flags.SetOutput(errs)
 	flags.StringVar(&opt.out, "o", "", "file that the figures are written to as JSON")
 	flags.BoolVar(&opt.quick, "quick", false, "fewer rounds and containers: shows that it works, not how fast")
-	flags.StringVar(&only, "only", "", "sections to run, of noop,change,rollback,deploy,idle,front,gap (default all)")
+	flags.StringVar(&only, "only", "", "sections to run, of noop,change,rollback,deploy,idle,front,gap,soak (default all but soak)")
+	flags.IntVar(&opt.switches, "n", 1000, "switches of the soak, in waves of ten")
 	flags.StringVar(&opt.bin, "bin", "", "fairlead binary to measure (default: one is built from this checkout)")
 	if err := flags.Parse(args); err != nil {
 		return opt, err
 	}
 	err := checkOnly(&opt, only)
+	if err == nil && opt.switches < 1 {
+		err = fmt.Errorf("-n %d: is not a number of switches", opt.switches)
+	}
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
@@ -124,7 +132,7 @@ func measure(ctx context.Context, opt options, out, errs io.Writer) (err error) 
 		return err
 	}
 	for _, s := range sections() {
-		if len(opt.only) > 0 && !slices.Contains(opt.only, s.name) {
+		if !slices.Contains(opt.only, s.name) && (s.named || len(opt.only) > 0) {
 			continue
 		}
 		began := time.Now()

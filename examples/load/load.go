@@ -212,6 +212,13 @@ func (r *Run) Mark() Report {
 	return report
 }
 
+// Failed is how many requests failed since the start.
+func (r *Run) Failed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.whole.r.Failed
+}
+
 // Stop sends no more, waits for what is in flight, closes the connections and reports on everything since the start. It
 // may be called again.
 func (r *Run) Stop() Report {

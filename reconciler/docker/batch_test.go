@@ -22,7 +22,7 @@ func TestAListIsNeverOlderThanTheQuestion(t *testing.T) {
 			return make([]container.Summary, n), nil
 		})
 		ask := func(want int) {
-			out, err := b.get(t.Context())
+			out, err := b.get(t.Context(), gather)
 			if err != nil || len(out) != want {
 				t.Errorf("list %d, %v, want list %d", len(out), err, want)
 			}
@@ -50,13 +50,13 @@ func TestOneWhoGivesUpDoesNotSpoilTheList(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			if _, err := b.get(ctx); !errors.Is(err, context.Canceled) {
+			if _, err := b.get(ctx, gather); !errors.Is(err, context.Canceled) {
 				t.Errorf("who gave up got %v", err)
 			}
 		}()
 		synctest.Wait()
 		time.AfterFunc(10*time.Millisecond, cancel)
-		if _, err := b.get(t.Context()); err != nil {
+		if _, err := b.get(t.Context(), gather); err != nil {
 			t.Errorf("who waited got %v", err)
 		}
 		time.Sleep(time.Minute)

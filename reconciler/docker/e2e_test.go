@@ -110,6 +110,23 @@ func TestQuickObservationOfEverythingIsOneCall(t *testing.T) {
 	}
 }
 
+// TestSurveyCostsThreeCalls is what a deployment of one among many waits for.
+func TestSurveyCostsThreeCalls(t *testing.T) {
+	r := newRig(t, imagesOf(t, registry.Test(t)))
+	ref := r.images(drivertest.KindPlain, 1)
+	var services []desired.Service
+	for _, name := range []string{"a", "b", "c"} {
+		services = append(services, desired.Service{Name: name, Image: ref, NetworkMode: "none"})
+	}
+	r.deploy(r.target(services...))
+	r.wire.reset()
+	o, err := r.engine.Survey(t.Context(), r.instance)
+	r.check(err)
+	if n, calls := r.wire.count(); n != 3 || len(o.Containers) != 3 {
+		t.Errorf("%d calls for %d containers, want 3 for 3:\n%s", n, len(o.Containers), calls)
+	}
+}
+
 // TestReplacementCostsFewCalls bounds what one changed image costs.
 func TestReplacementCostsFewCalls(t *testing.T) {
 	images := imagesOf(t, registry.Test(t))

@@ -15,7 +15,9 @@ import (
 	"github.com/fairlead/fairlead/reconciler/docker/swap"
 )
 
-// gather is how long a list waits for others who want the same.
+// gather is how long the list of a quick observation waits for others who want
+// the same: a timer makes the passes of all instances at once. Who is about to
+// act does not wait; he shares a list only with those who come while one runs.
 const gather = 3 * time.Millisecond
 
 // batcher lets everyone who asks at the same time share one list. Who asks
@@ -38,13 +40,13 @@ type listing struct {
 	err  error
 }
 
-func (b *batcher) get(ctx context.Context) ([]container.Summary, error) {
+func (b *batcher) get(ctx context.Context, wait time.Duration) ([]container.Summary, error) {
 	b.mu.Lock()
 	l := b.next
 	if l == nil {
 		l = &listing{done: make(chan struct{})}
 		b.next = l
-		go b.run(l)
+		go b.run(l, wait)
 	}
 	b.mu.Unlock()
 	select {
@@ -55,10 +57,10 @@ func (b *batcher) get(ctx context.Context) ([]container.Summary, error) {
 	}
 }
 
-func (b *batcher) run(l *listing) {
+func (b *batcher) run(l *listing, wait time.Duration) {
 	b.busy <- struct{}{}
 	defer func() { <-b.busy }()
-	time.Sleep(gather)
+	time.Sleep(wait)
 	b.mu.Lock()
 	b.next = nil
 	b.mu.Unlock()
@@ -84,7 +86,7 @@ func (e *Engine) listOwned(ctx context.Context) ([]container.Summary, error) {
 // shareList lists the containers of an instance with whoever asks at the same
 // time: a plan of 100 would make 100 lists of 100 at once.
 func (e *Engine) shareList(ctx context.Context, instance string) ([]container.Summary, error) {
-	all, err := e.lists.get(ctx)
+	all, err := e.lists.get(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -110,9 +112,15 @@ func (e *Engine) Observe(ctx context.Context, instance string, deep bool) (recon
 		return reconciler.Observed{}, err
 	}
 	if deep {
-		return e.observeDeep(ctx, instance, notes)
+		ctx, cancel := context.WithTimeout(ctx, 2*readTimeout)
+		defer cancel()
+		o, err := e.survey(ctx, instance, notes)
+		if err != nil {
+			return o, err
+		}
+		return o, e.addSettings(ctx, o.Containers, notes)
 	}
-	list, err := e.lists.get(ctx)
+	list, err := e.lists.get(ctx, gather)
 	if err != nil {
 		return reconciler.Observed{}, err
 	}
@@ -124,6 +132,17 @@ func (e *Engine) Observe(ctx context.Context, instance string, deep bool) (recon
 	}
 	sortContainers(o.Containers)
 	return o, nil
+}
+
+// Survey implements reconciler.Driver.
+func (e *Engine) Survey(ctx context.Context, instance string) (reconciler.Observed, error) {
+	notes, err := e.notes.read(instance)
+	if err != nil {
+		return reconciler.Observed{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return e.survey(ctx, instance, notes)
 }
 
 func sortContainers(cs []reconciler.Container) {

@@ -14,43 +14,59 @@ import (
 	"github.com/fairlead/fairlead/reconciler"
 )
 
-// observeDeep looks at everything: whose names are taken, networks, volumes,
-// and what other hands set on our containers.
-func (e *Engine) observeDeep(ctx context.Context, instance string, notes page) (reconciler.Observed, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*readTimeout)
-	defer cancel()
+// whole is what the engine has, of everybody.
+type whole struct {
+	containers []container.Summary
+	networks   []network.Summary
+	volumes    volume.ListResponse
+}
+
+// listAll asks for all three at once: a deployment waits for the answers.
+func (e *Engine) listAll(ctx context.Context) (w whole, err error) {
 	cli := e.api()
-	list, err := cli.ContainerList(ctx, container.ListOptions{All: true})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		w.containers, err = cli.ContainerList(ctx, container.ListOptions{All: true})
+		return e.fail(err, "list containers")
+	})
+	g.Go(func() (err error) {
+		w.networks, err = cli.NetworkList(ctx, network.ListOptions{})
+		return e.fail(err, "list networks")
+	})
+	g.Go(func() (err error) {
+		w.volumes, err = cli.VolumeList(ctx, volume.ListOptions{})
+		return e.fail(err, "list volumes")
+	})
+	err = g.Wait()
+	return w, err
+}
+
+// survey looks at everything but the settings of containers: whose names are
+// taken, networks, volumes.
+func (e *Engine) survey(ctx context.Context, instance string, notes page) (reconciler.Observed, error) {
+	all, err := e.listAll(ctx)
 	if err != nil {
-		return reconciler.Observed{}, e.fail(err, "list containers")
+		return reconciler.Observed{}, err
 	}
-	e.noteOwners(list)
-	nets, err := cli.NetworkList(ctx, network.ListOptions{})
-	if err != nil {
-		return reconciler.Observed{}, e.fail(err, "list networks")
-	}
-	vols, err := cli.VolumeList(ctx, volume.ListOptions{})
-	if err != nil {
-		return reconciler.Observed{}, e.fail(err, "list volumes")
-	}
+	e.noteOwners(all.containers)
 	o := reconciler.Observed{
 		Containers: []reconciler.Container{}, Foreign: map[string]string{},
 		Networks: map[string]reconciler.NetworkState{}, Volumes: map[string]reconciler.VolumeState{},
 	}
-	for _, c := range list {
+	for _, c := range all.containers {
 		switch {
 		case e.owns(c.Labels, instance):
-			o.Containers = append(o.Containers, e.observedIn(c, list, notes))
+			o.Containers = append(o.Containers, e.observedIn(c, all.containers, notes))
 		case c.Labels[labelInstance] == instance && c.Labels[labelOwner] != "":
 			return reconciler.Observed{}, e.otherOwner(instance, nameOf(c), c.Labels)
 		default:
 			o.Foreign[nameOf(c)] = e.whoseIs(c.Labels)
 		}
 	}
-	if err := e.addNetworks(instance, nets, &o); err != nil {
+	if err := e.addNetworks(instance, all.networks, &o); err != nil {
 		return reconciler.Observed{}, err
 	}
-	for _, v := range vols.Volumes {
+	for _, v := range all.volumes.Volumes {
 		s := reconciler.VolumeState{Name: v.Name, Owned: e.owns(v.Labels, instance)}
 		if s.Owned {
 			s.Hash = v.Labels[labelHash]
@@ -58,7 +74,7 @@ func (e *Engine) observeDeep(ctx context.Context, instance string, notes page) (
 		o.Volumes[v.Name] = s
 	}
 	sortContainers(o.Containers)
-	return o, e.addSettings(ctx, o.Containers, notes)
+	return o, nil
 }
 
 func (e *Engine) addNetworks(instance string, nets []network.Summary, o *reconciler.Observed) error {

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"context"
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ func (b *bench) healInPlace() {
 				if len(c.Changed) == 0 {
 					h.Fatal("a deep observation does not show the change")
 				}
+				h.surveyed()
 			}
 			h.must(h.Driver.Ensure(h.Context(), t, h.container(reconciler.Update, "web", 1)), "heal")
 			if got := h.serves(t, "web"); got != id {
@@ -39,6 +41,27 @@ func (b *bench) healInPlace() {
 				h.Fatalf("after healing: %+v", c)
 			}
 		})
+	}
+}
+
+// surveyed fails the test unless a survey shows what a deep observation does
+// but for settings.
+func (b *bench) surveyed() {
+	deep := b.observe(true)
+	flat, err := b.Driver.Survey(b.Context(), b.Instance)
+	b.must(err, "survey")
+	for i := range deep.Containers {
+		deep.Containers[i].Changed = nil
+	}
+	for i := range flat.Containers {
+		if len(flat.Containers[i].Changed) != 0 {
+			b.Fatalf("a survey shows settings: %+v", flat.Containers[i].Changed)
+		}
+		flat.Containers[i].Changed = nil
+	}
+	if !reflect.DeepEqual(deep.Containers, flat.Containers) || !reflect.DeepEqual(deep.Networks[b.network()], flat.Networks[b.network()]) ||
+		flat.Volumes == nil || flat.Foreign == nil {
+		b.Fatalf("a survey shows\n%+v, a deep observation\n%+v", flat, deep)
 	}
 }
 

@@ -39,6 +39,15 @@ func (e *Engine) Observe(ctx context.Context, instance string, deep bool) (recon
 	return o, nil
 }
 
+// Survey implements reconciler.Driver.
+func (e *Engine) Survey(ctx context.Context, instance string) (reconciler.Observed, error) {
+	o, err := e.Observe(ctx, instance, true)
+	for i := range o.Containers {
+		o.Containers[i].Changed = slices.DeleteFunc(o.Containers[i].Changed, func(c reconciler.Change) bool { return c.Field != "container" })
+	}
+	return o, err
+}
+
 // changed tells that another container stands in place at once; what was set
 // differently only shows when looking deep.
 func changed(b *box, deep bool) []reconciler.Change {

@@ -14,10 +14,13 @@ import (
 	"github.com/fairlead/fairlead/reconciler"
 )
 
-// entry is one reference that is followed.
+// entry is one reference that is followed, or one repository whose deprecated
+// tags are.
 type entry struct {
 	tag name.Tag
 	key string
+	// retired says that it is about the deprecated tags of the repository.
+	retired bool
 
 	mu        sync.Mutex
 	rec       record

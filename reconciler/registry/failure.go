@@ -39,6 +39,8 @@ type failure struct {
 	kind  kind
 	text  string
 	until time.Time // not asked before; of kindLimited and kindUnreachable
+
+	status int // of the answer, where there was one
 }
 
 func (f *failure) Error() string { return f.text }
@@ -57,6 +59,15 @@ func kindOf(err error) (kind, bool) {
 		return 0, false
 	}
 	return f.kind, true
+}
+
+// statusOf is the status of the answer that a failure is about; 0: there was none.
+func statusOf(err error) int {
+	var f *failure
+	if !errors.As(err, &f) {
+		return 0
+	}
+	return f.status
 }
 
 func isMissing(err error) bool {
@@ -162,9 +173,9 @@ func answered(host string, status int, body []byte, hide []string) error {
 		}
 		return &failure{kind: kindRefused, text: fmt.Sprintf("%s refuses with status %d%s; %s, and check the name", host, status, said, hint)}
 	case status == http.StatusNotFound:
-		return &failure{kind: kindMissing, text: fmt.Sprintf("%s has no such image%s", host, said)}
+		return &failure{kind: kindMissing, status: status, text: fmt.Sprintf("%s has no such image%s", host, said)}
 	}
-	return &failure{kind: kindFailed, text: fmt.Sprintf("%s answers with status %d%s", host, status, said)}
+	return &failure{kind: kindFailed, status: status, text: fmt.Sprintf("%s answers with status %d%s", host, status, said)}
 }
 
 // registrySays is the first error of a registry's answer, in its own words.

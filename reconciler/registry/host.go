@@ -52,6 +52,10 @@ type host struct {
 	fails   int
 	used    time.Time
 
+	heads    bool      // HEAD of a manifest was answered once
+	noHeads  time.Time // until when GET is asked in its place
+	doubtful time.Time // until when a 404 to HEAD is not doubted again
+
 	transport http.RoundTripper
 	made      time.Time
 }
@@ -150,6 +154,44 @@ func (h *host) settle(err error) {
 	if errors.As(err, &f) && k == kindUnreachable {
 		f.until = h.away
 	}
+}
+
+const (
+	headlessFor = 24 * time.Hour // then HEAD is tried again
+	doubtEvery  = time.Hour
+)
+
+// headless reports whether HEAD is not worth a try.
+func (h *host) headless(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.noHeads.After(now)
+}
+
+// answersHead notes that HEAD works.
+func (h *host) answersHead() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heads, h.noHeads = true, time.Time{}
+}
+
+// lacksHead notes that it does not.
+func (h *host) lacksHead(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heads, h.noHeads = false, now.Add(headlessFor)
+}
+
+// mayLackHead reports whether a 404 to HEAD is to be looked at closely: once an
+// hour, and never of a host that answered HEAD before.
+func (h *host) mayLackHead(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.heads || h.doubtful.After(now) {
+		return false
+	}
+	h.doubtful = now.Add(doubtEvery)
+	return true
 }
 
 // gate is the way of every request: it keeps to what the host allows, and reads

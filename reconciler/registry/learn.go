@@ -43,13 +43,16 @@ func (c *Client) learn(ctx context.Context, tag name.Tag, rec *record, platform 
 		if err != nil {
 			return err
 		}
+		next := fact{Digest: rec.Head, Seen: rec.firstSeen(rec.Head, now)}
+		if refused == "" {
+			refused = c.describe(ctx, tag, &next, child, platform)
+		}
 		if refused != "" {
 			f.Refused, f.RefusedDigest, f.RefusedSince = refused, rec.Head, now
 			rec.Facts[platform] = f
 			return nil
 		}
-		f = fact{Digest: rec.Head, Seen: rec.firstSeen(rec.Head, now)}
-		c.describe(ctx, tag, &f, child)
+		f = next
 	} else {
 		f.Refused, f.RefusedDigest, f.RefusedSince = "", "", time.Time{}
 	}
@@ -77,57 +80,69 @@ func (r *record) firstSeen(digest string, now time.Time) time.Time {
 	return now
 }
 
+// chosen is the manifest of a platform. One that stands alone does not say for
+// which it is: the image's configuration does.
+type chosen struct {
+	*v1.Manifest
+	alone bool
+}
+
 // fitting is the manifest of a platform; refused says why there is none.
-func (c *Client) fitting(ctx context.Context, repo name.Repository, digest, platform string) (child *v1.Manifest, refused string, err error) {
+func (c *Client) fitting(ctx context.Context, repo name.Repository, digest, platform string) (child chosen, refused string, err error) {
 	b, err := c.content(ctx, repo, "manifests", digest)
 	if err != nil {
-		return nil, "", err
+		return chosen{}, "", err
 	}
 	kind := mediaType(b)
 	switch {
 	case slices.Contains([]types.MediaType{types.OCIImageIndex, types.DockerManifestList}, kind):
 		return c.fittingIn(ctx, repo, b, platform)
 	case kind == types.DockerManifestSchema1 || kind == types.DockerManifestSchema1Signed:
-		return nil, "it is an image of the oldest format (schema 1), which engines no longer take; push it again", nil
+		return chosen{}, "it is an image of the oldest format (schema 1), which engines no longer take; push it again", nil
 	}
-	child, err = v1.ParseManifest(bytes.NewReader(b))
-	if err != nil || child.Config.Digest.Hex == "" {
-		return nil, fmt.Sprintf("%s is neither an image nor an index of images", shortDigest(digest)), nil
+	m, err := v1.ParseManifest(bytes.NewReader(b))
+	if err != nil || m.Config.Digest.Hex == "" {
+		return chosen{}, fmt.Sprintf("%s is neither an image nor an index of images", shortDigest(digest)), nil
 	}
-	return child, "", nil
+	return chosen{m, true}, "", nil
 }
 
-func (c *Client) fittingIn(ctx context.Context, repo name.Repository, index []byte, platform string) (*v1.Manifest, string, error) {
+func (c *Client) fittingIn(ctx context.Context, repo name.Repository, index []byte, platform string) (chosen, string, error) {
 	idx, err := v1.ParseIndexManifest(bytes.NewReader(index))
 	if err != nil {
-		return nil, "its index of platforms cannot be read", nil
+		return chosen{}, "its index of platforms cannot be read", nil
 	}
 	desc, there := pick(idx.Manifests, platform)
 	if desc == nil {
-		return nil, fmt.Sprintf("there is no image for %s in it, only for %s; have it built for this machine or follow another tag",
+		return chosen{}, fmt.Sprintf("there is no image for %s in it, only for %s; have it built for this machine or follow another tag",
 			platform, strings.Join(there, ", ")), nil
 	}
 	b, err := c.content(ctx, repo, "manifests", desc.Digest.String())
 	if err != nil {
-		return nil, "", err
+		return chosen{}, "", err
 	}
 	m, err := v1.ParseManifest(bytes.NewReader(b))
 	if err != nil {
-		return nil, "the manifest for " + platform + " cannot be read", nil
+		return chosen{}, "the manifest for " + platform + " cannot be read", nil
 	}
-	return m, "", nil
+	return chosen{m, false}, "", nil
 }
 
-// describe reads the image's own configuration.
-func (c *Client) describe(ctx context.Context, tag name.Tag, f *fact, m *v1.Manifest) {
+// describe reads the image's own configuration. It returns why the image is not
+// for the platform, when it is not.
+func (c *Client) describe(ctx context.Context, tag name.Tag, f *fact, m chosen, platform string) (refused string) {
 	b, err := c.content(ctx, tag.Repository, "blobs", m.Config.Digest.String())
 	if err != nil {
-		return // it is read when the version is checked again
+		return "" // it is read when the version is checked again
 	}
 	f.Described = true
 	cfg, err := v1.ParseConfigFile(bytes.NewReader(b))
 	if err != nil {
-		return // an artifact that is no image tells nothing
+		return "" // an artifact that is no image tells nothing
+	}
+	if m.alone && !runsOn(cfg.OS, cfg.Architecture, cfg.Variant, platform) {
+		return fmt.Sprintf("it is an image for %s, and this is %s; have it built for this machine or follow another tag "+
+			"(where the engine emulates it, say platform: on the service)", clean(cfg.Platform().String(), nil), platform)
 	}
 	if created := cfg.Created.Time; created.Year() >= 2000 && !created.After(time.Now()) {
 		f.Created = created.UTC()
@@ -138,6 +153,7 @@ func (c *Client) describe(ctx context.Context, tag name.Tag, f *fact, m *v1.Mani
 	if t, err := release.ParseTag(tag.TagStr()); err == nil && !t.Version.IsZero() {
 		f.Version = t.Version.String()
 	}
+	return ""
 }
 
 // check looks up, now and then, which version a digest is and whether it was
@@ -153,7 +169,10 @@ func (c *Client) check(ctx context.Context, tag name.Tag, f *fact, platform stri
 	f.Tried = now
 	if !f.Described {
 		if m, refused, err := c.fitting(ctx, tag.Repository, f.Digest, platform); err == nil && refused == "" {
-			c.describe(ctx, tag, f, m)
+			if refused = c.describe(ctx, tag, f, m, platform); refused != "" { // it could not be read before
+				*f = fact{Refused: refused, RefusedDigest: f.Digest, RefusedSince: now}
+				return
+			}
 		}
 	}
 	tags, listErr := c.tags(ctx, tag.Repository)

@@ -122,6 +122,37 @@ func TestPick(t *testing.T) {
 	}
 }
 
+func TestRunsOn(t *testing.T) {
+	for _, tt := range []struct {
+		os, arch, variant, platform string
+		want                        bool
+	}{
+		{"linux", "amd64", "", "linux/amd64", true},
+		{"linux", "x86_64", "", "linux/amd64", true},
+		{"linux", "amd64", "v3", "linux/amd64", false},
+		{"linux", "amd64", "v2", "linux/amd64/v3", true},
+		{"linux", "arm64", "", "linux/amd64", false},
+		{"windows", "amd64", "", "linux/amd64", false},
+		{"linux", "arm64", "v8", "linux/arm64", true},
+		{"linux", "arm64", "", "linux/arm64/v8", true},
+		{"linux", "aarch64", "", "linux/arm64", true},
+		{"linux", "arm", "v6", "linux/arm/v7", true},
+		{"linux", "arm", "v5", "linux/arm/v7", true},
+		{"linux", "arm", "v7", "linux/arm/v6", false},
+		{"linux", "armhf", "", "linux/arm/v6", false},
+		{"linux", "arm", "", "linux/arm/v6", true},
+		{"linux", "arm", "v7", "linux/arm", true},
+		{"linux", "arm", "v7", "linux/arm64", false},
+		{"linux", "386", "", "linux/amd64", false},
+		{"", "", "", "linux/amd64", true},
+		{"linux", "", "", "linux/arm64", true},
+	} {
+		if got := runsOn(tt.os, tt.arch, tt.variant, tt.platform); got != tt.want {
+			t.Errorf("%s/%s/%s on %s: %t", tt.os, tt.arch, tt.variant, tt.platform, got)
+		}
+	}
+}
+
 func TestMirrored(t *testing.T) {
 	repo, err := name.NewRepository("nginx")
 	if err != nil {

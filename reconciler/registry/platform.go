@@ -41,6 +41,36 @@ func pick(list []v1.Descriptor, platform string) (best *v1.Descriptor, there []s
 	return best, there[:min(len(there), 20)]
 }
 
+// runsOn reports whether an image runs on a platform, by what its configuration
+// says of itself. What it does not say is not held against it.
+func runsOn(os, arch, variant, platform string) bool {
+	arch, variant = plainArch(arch, variant)
+	wantOS, wantArch, newest := split(platform)
+	switch {
+	case os != "" && os != wantOS, arch != "" && arch != wantArch:
+		return false
+	}
+	return arch == "" || variant == "" || newest == "" || variant <= newest
+}
+
+// plainArch is an architecture by the name that Go has for it. Builders write
+// the kernel's and the distributions' names too.
+func plainArch(arch, variant string) (string, string) {
+	switch arch {
+	case "x86_64", "x86-64":
+		return "amd64", variant
+	case "aarch64":
+		return "arm64", variant
+	case "i386", "i686":
+		return "386", variant
+	case "armhf":
+		return "arm", "v7"
+	case "armel":
+		return "arm", "v6"
+	}
+	return arch, variant
+}
+
 // split reads "os/arch[/variant]"; without a variant any will do on arm, and
 // the first on the others.
 func split(platform string) (os, arch, variant string) {

@@ -26,6 +26,10 @@ func backoff(fails int) time.Duration {
 // question asks once what a reference means and settles the answer. Only one
 // at a time is under way for an entry.
 func (c *Client) question(ctx context.Context, e *entry) {
+	if e.retired {
+		c.questionRetired(ctx, e)
+		return
+	}
 	e.mu.Lock()
 	old, platforms, before := e.rec.clone(), e.wanted(time.Now()), e.err
 	e.mu.Unlock()

@@ -98,7 +98,7 @@ func (c *Client) Release(ctx context.Context, ref string, ask reconciler.Ask) (r
 	}
 	tag, ok := parsed.(name.Tag)
 	if !ok {
-		return reconciler.Release{Ref: ref, Digest: writtenRepository(ref) + "@" + parsed.Identifier()}, nil
+		return c.pinned(ctx, ref, parsed, ask), nil
 	}
 	if ask.Platform == "" {
 		ask.Platform = c.opts.Platform
@@ -109,6 +109,10 @@ func (c *Client) Release(ctx context.Context, ref string, ask reconciler.Ask) (r
 	e, err := c.entry(tag)
 	if err != nil {
 		return reconciler.Release{}, err
+	}
+	if ask.Known {
+		r, _, _ := e.known(ref, ask.Platform, time.Now())
+		return r, nil
 	}
 	if e.want(ref, ask, time.Now()) {
 		c.nudge()
@@ -146,17 +150,18 @@ func (c *Client) answer(ctx context.Context, e *entry, ref string, ask reconcile
 var errNotAsked = errors.New("it was not asked")
 
 // entry finds or makes what is known of a tag.
-func (c *Client) entry(tag name.Tag) (*entry, error) {
+func (c *Client) entry(tag name.Tag) (*entry, error) { return c.entryOf(tag.Name(), tag) }
+
+func (c *Client) entryOf(key string, tag name.Tag) (*entry, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := tag.Name()
 	if e, ok := c.entries[key]; ok {
 		return e, nil
 	}
 	if len(c.entries) >= maxEntries {
 		return nil, fmt.Errorf("resolve %s: %d references are followed already", tag, maxEntries)
 	}
-	e := &entry{tag: tag, key: key, rec: c.notes.get(key), wants: map[time.Duration]time.Time{}, names: map[string]bool{}, platforms: map[string]time.Time{}}
+	e := &entry{tag: tag, key: key, retired: strings.HasSuffix(key, retiredMark), rec: c.notes.get(key), wants: map[time.Duration]time.Time{}, names: map[string]bool{}, platforms: map[string]time.Time{}}
 	c.entries[key] = e
 	return e, nil
 }

@@ -236,32 +236,52 @@ func (c *Client) headAt(ctx context.Context, end endpoint, tag, etag string) (he
 	h.mu.Lock()
 	h.status.Questions++
 	h.mu.Unlock()
+	if h.headless(time.Now()) {
+		return c.readTag(ctx, end, tag, etag)
+	}
 	r, err := c.ask(ctx, end, http.MethodHead, "manifests/"+tag, manifestTypes, etag)
 	if err != nil {
-		return headAnswer{}, err
+		return c.withoutHead(ctx, h, end, tag, etag, err)
 	}
+	h.answersHead()
 	if r.status == http.StatusNotModified {
 		return headAnswer{etag: etag}, nil
 	}
 	digest := r.header.Get("Docker-Content-Digest")
 	kind, _, _ := strings.Cut(r.header.Get("Content-Type"), ";")
 	if digest == "" || !isManifest(kind) {
-		return c.readTag(ctx, end, tag)
+		return c.readTag(ctx, end, tag, "")
 	}
 	if !isDigest(digest) {
 		return headAnswer{}, broken("%s answers with %.80q as the digest of %s, which is none", h.name, digest, tag)
 	}
-	if etag = r.header.Get("ETag"); len(etag) > 256 {
-		etag = ""
+	return headAnswer{digest: digest, etag: etagOf(r)}, nil
+}
+
+// withoutHead asks by GET where HEAD failed because the registry, or a proxy
+// before it, does not know HEAD. Some say so (405, 501), others that there is no
+// such thing; a registry that once answered HEAD means what it says.
+func (c *Client) withoutHead(ctx context.Context, h *host, end endpoint, tag, etag string, failed error) (headAnswer, error) {
+	status := statusOf(failed)
+	refuses := status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented
+	if !refuses && (status != http.StatusNotFound || !h.mayLackHead(time.Now())) {
+		return headAnswer{}, failed
 	}
-	return headAnswer{digest: digest, etag: etag}, nil
+	a, err := c.readTag(ctx, end, tag, etag)
+	if err == nil || refuses && isMissing(err) {
+		h.lacksHead(time.Now())
+	}
+	return a, err
 }
 
 // readTag hashes what a tag names, for a registry that does not say the digest.
-func (c *Client) readTag(ctx context.Context, end endpoint, tag string) (headAnswer, error) {
-	r, err := c.ask(ctx, end, http.MethodGet, "manifests/"+tag, manifestTypes, "")
+func (c *Client) readTag(ctx context.Context, end endpoint, tag, etag string) (headAnswer, error) {
+	r, err := c.ask(ctx, end, http.MethodGet, "manifests/"+tag, manifestTypes, etag)
 	if err != nil {
 		return headAnswer{}, err
+	}
+	if r.status == http.StatusNotModified {
+		return headAnswer{etag: etag}, nil
 	}
 	sum, said := digestOfBytes(r.body), r.header.Get("Docker-Content-Digest")
 	var m struct {
@@ -276,7 +296,15 @@ func (c *Client) readTag(ctx context.Context, end endpoint, tag string) (headAns
 	case said != "" && said != sum:
 		return headAnswer{}, broken("%s says that %s is %s, but its bytes are %s; they are not taken", end.repo.RegistryStr(), tag, clean(shortDigest(said), nil), shortDigest(sum))
 	}
-	return headAnswer{digest: sum}, nil
+	return headAnswer{digest: sum, etag: etagOf(r)}, nil
+}
+
+// etagOf is the tag of an answer, if it is one to remember.
+func etagOf(r reply) string {
+	if etag := r.header.Get("ETag"); len(etag) <= 256 {
+		return etag
+	}
+	return ""
 }
 
 func isManifest(contentType string) bool {

@@ -17,12 +17,12 @@ const (
 	hSTS             = "Strict-Transport-Security"
 )
 
-// exchange is one request on its way. It is the proxy's transport, so that it
-// can hold the request, and send it to another container, before anything has
-// been answered. Exchanges are used again.
+// exchange is one request on its way. It is the transport of whoever passes the
+// request on, so that it can hold it, and send it to another container, before
+// anything has been answered. Exchanges are used again.
 type exchange struct {
 	front   *Front
-	proxy   httputil.ReverseProxy
+	proxy   httputil.ReverseProxy // of requests that ask for another protocol; relay passes on the others
 	in      *http.Request
 	route   *route
 	state   *state
@@ -60,12 +60,19 @@ func (f *Front) serveTLS(w http.ResponseWriter, r *http.Request) {
 		// It fails only where there is nothing to enable.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
-	ex.proxy.ServeHTTP(w, r)
+	if r.Header["Upgrade"] != nil {
+		ex.proxy.ServeHTTP(w, r)
+		return
+	}
+	ex.relay(w)
 }
 
 // end runs also when the proxy panics to abort an answer.
 func (ex *exchange) end() {
 	ex.leave()
+	if ex.body != nil {
+		ex.body.over.Store(true)
+	}
 	took := time.Since(ex.arrived)
 	ex.route.stats.inflight.Add(-1)
 	ex.route.stats.count(ex.status, took)
@@ -148,14 +155,19 @@ func repeatable(r *http.Request) bool {
 
 // answer looks at an answer before it is passed on.
 func (ex *exchange) answer(res *http.Response) error {
+	ex.mark(res.Header)
+	return nil
+}
+
+// mark makes the headers of an answer those of the front.
+func (ex *exchange) mark(h http.Header) {
 	switch {
 	case !ex.route.live.Load():
-		delete(res.Header, hSTS) // it would lock people out of the stand-in
+		delete(h, hSTS) // it would lock people out of the stand-in
 	case ex.state.hsts != nil:
-		res.Header[hSTS] = ex.state.hsts
+		h[hSTS] = ex.state.hsts
 	}
-	delete(res.Header, "Alt-Svc") // it speaks of the container's own ports
-	return nil
+	delete(h, "Alt-Svc") // it speaks of the container's own ports
 }
 
 // fail answers a request that no container has answered.
@@ -183,13 +195,18 @@ func (ex *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 }
 
 // requestBody is a body that a failed attempt does not close, since nothing of
-// it has been sent, and that remembers whether the client broke it off.
+// it has been sent, and that remembers whether the client broke it off. The
+// transport may come back to it after the exchange.
 type requestBody struct {
 	from   io.Reader
 	broken atomic.Bool
+	over   atomic.Bool // the exchange has ended
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
+	if b.over.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := b.from.Read(p)
 	if err != nil && err != io.EOF {
 		b.broken.Store(true)

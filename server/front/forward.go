@@ -14,18 +14,23 @@ const (
 	hPort  = "X-Forwarded-Port"
 )
 
-// rewrite makes the request to the container of the one that came in. The host
-// and the query stay as they are; who sent it is said by us alone.
+// rewrite makes the request to the container of one that asks for another
+// protocol. The query stays as it is.
 func (ex *exchange) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL.Scheme, p.Out.URL.Host = "http", "container" // dial knows the address
 	p.Out.URL.RawQuery = p.In.URL.RawQuery
-	dropForwarding(p.Out.Header)
-	peer, host := peerOf(p.In.RemoteAddr), p.In.Host
+	ex.forwarding(p.Out.Header)
+}
+
+// forwarding says to the container who sent the request. Nobody but us does.
+func (ex *exchange) forwarding(h http.Header) {
+	dropForwarding(h)
+	in := ex.in
+	peer, host := peerOf(in.RemoteAddr), in.Host
 	v := []string{peer, "https", host, portOf(host, "443")}
 	if len(ex.front.opts.TrustedProxies) > 0 {
-		ex.front.believe(p.In.Header, peer, v)
+		ex.front.believe(in.Header, peer, v)
 	}
-	h := p.Out.Header
 	h[hXFF], h[hProto], h[hHost], h[hPort] = v[0:1:1], v[1:2:2], v[2:3:3], v[3:4:4]
 }
 

@@ -62,16 +62,19 @@ func FuzzForwarded(f *testing.F) {
 			opts.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 		}
 		front := New(opts)
-		ex := &exchange{front: front, route: &route{host: "app.test"}}
 		in := httptest.NewRequest(http.MethodGet, "/", nil)
 		in.Host, in.RemoteAddr = "app.test", "10.1.2.3:999"
 		in.Header = http.Header{hXFF: {chain}, hProto: {proto}, hHost: {host}, hPort: {port}, "Forwarded": {chain}}
 		if forwardingName(name) {
 			in.Header[name] = []string{chain}
 		}
+		ex := &exchange{front: front, in: in, route: &route{host: "app.test"}}
 		p := &httputil.ProxyRequest{In: in, Out: in.Clone(t.Context())}
 		ex.rewrite(p)
 		checkForwarded(t, p.Out.Header, trusted)
+		out := ex.outgoing(t.Context()).Header
+		delete(out, "User-Agent") // says that there is none
+		checkForwarded(t, out, trusted)
 	})
 }
 

@@ -1,0 +1,121 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Between two looks at a server that was told.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// tellAndAwait tells a server to reload and looks at it until it has the pair
+// or its time is over. It looks while the server still reloads: a Caddy answers
+// only when the last connection of before has ended, for which it may wait
+// without end, and serves the new pair long before.
+func (v *visit) tellAndAwait(ctx context.Context, at places, enough func(view) bool) (view, error) {
+	if !v.canTell() {
+		return v.await(ctx, at, enough, nil)
+	}
+	telling, cancel := context.WithTimeout(ctx, within(v.r))
+	said := make(chan error, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() { said <- v.tell(telling) })
+	defer wg.Wait()
+	defer cancel()
+	v.told = true
+	w, err := v.await(ctx, at, enough, said)
+	v.told = err == nil
+	return w, err
+}
+
+// tell has the containers of a service reload.
+func (v *visit) tell(ctx context.Context) error {
+	if v.r.Caddy != "" {
+		return v.tellCaddy(ctx)
+	}
+	n, err := v.opts.Servers.Signal(ctx, v.instance, v.r.Service, v.r.Signal)
+	if err == nil && n == 0 {
+		err = errors.New("no container of it is running any more")
+	}
+	return err
+}
+
+func (v *visit) tellCaddy(ctx context.Context) error {
+	a, err := parseAdmin(v.r.Caddy)
+	if err != nil {
+		return err
+	}
+	endpoints, err := a.endpoints(v.containers)
+	if err != nil {
+		return err
+	}
+	if len(endpoints) == 0 {
+		return errAdmin
+	}
+	errs := make([]error, len(endpoints))
+	var wg sync.WaitGroup
+	for i, endpoint := range endpoints {
+		wg.Go(func() { errs[i] = a.reload(ctx, v.opts.Dial, endpoint) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// await looks again and again, until it is enough, the server was told in
+// vain, or the time is over.
+func (v *visit) await(ctx context.Context, at places, enough func(view) bool, said <-chan error) (view, error) {
+	ctx, cancel := context.WithTimeout(ctx, within(v.r))
+	defer cancel()
+	var w view
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		next := v.look(ctx, at)
+		if enough(next) {
+			return next, nil
+		}
+		if w.seen == nil || ctx.Err() == nil {
+			w = next // else it was cut short, and the one before tells more
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case err := <-said:
+			if err != nil && ctx.Err() == nil {
+				timer.Stop()
+				return w, err
+			}
+			said, pause = nil, firstPause/2
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return w, nil
+		}
+		timer.Stop()
+	}
+}
+
+// where says at which server, for an error.
+func (v *visit) where() string {
+	if v.r.Service != "" {
+		return v.r.Service
+	}
+	return nameOf(v.r)
+}
+
+// how says what was done to have it reload.
+func (v *visit) how() string {
+	took := within(v.r)
+	switch {
+	case !v.tried:
+		return ""
+	case !v.told:
+		return fmt.Sprintf(" after %s", took)
+	case v.r.Caddy != "":
+		return fmt.Sprintf(" %s after it was told through its admin API", took)
+	}
+	return fmt.Sprintf(" %s after it was told by %s", took, v.r.Signal)
+}
