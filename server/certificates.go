@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ type Certificates interface {
 	Renew(ctx context.Context, instance, name string, force bool) error
 	// Request is the signing request for the key of this host.
 	Request(instance, name string) (CertificateRequest, error)
-	// Rollback makes an older pair the live one; 0 is the one before.
+	// Rollback makes an older pair the live one.
 	Rollback(ctx context.Context, instance, name string, generation int) error
 	// Test fetches and checks without publishing.
 	Test(ctx context.Context, instance string, t CertificateTest) (CertificateReport, error)
@@ -162,11 +163,21 @@ func (a *API) CertificateRequest(ctx context.Context, instance, name string) (Ce
 // RollbackCertificate makes an older pair the live one.
 func (a *API) RollbackCertificate(ctx context.Context, instance, name string, generation int) (reconciler.CertificateStatus, error) {
 	c, err := a.one(ctx, instance, name)
-	if err == nil {
-		err = c.Rollback(ctx, instance, name, generation)
-	}
 	if err != nil {
 		return reconciler.CertificateStatus{}, err
+	}
+	if generation == 0 {
+		now, err := a.Certificate(ctx, instance, name)
+		if err == nil && len(now.Kept) == 0 {
+			err = invalid(fmt.Errorf("roll back certificate %s: there is no pair before the live one", name))
+		}
+		if err != nil {
+			return now, err
+		}
+		generation = slices.Max(now.Kept)
+	}
+	if err := c.Rollback(ctx, instance, name, generation); err != nil {
+		return reconciler.CertificateStatus{}, invalid(err)
 	}
 	return a.Certificate(ctx, instance, name)
 }

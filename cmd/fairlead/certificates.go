@@ -12,7 +12,7 @@ import (
 
 	"github.com/fairlead/fairlead/certs"
 	"github.com/fairlead/fairlead/certs/pair"
-	"github.com/fairlead/fairlead/certs/source"
+	certsource "github.com/fairlead/fairlead/certs/source"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server"
 	"github.com/fairlead/fairlead/server/front"
@@ -28,7 +28,7 @@ func keepCertificates(s settings, d *dataDir, store *reconciler.Store, events *r
 	}
 	o := s.Fetch.options(d.path, log)
 	return certs.New(certs.Options{
-		Dir: filepath.Join(d.path, "certs"), Fetch: source.New(o), Memory: store.Memory(), Servers: servers,
+		Dir: filepath.Join(d.path, "certs"), Fetch: certsource.New(o), Memory: store.Memory(), Servers: servers,
 		CAFile: s.Fetch.CAFile, Seed: host, AllowHost: s.Fetch.allowHost, Proxy: s.Fetch.proxy(), Log: log,
 		Event: func(instance, reason, message string) {
 			if err := events.Report(instance, reason, message); err != nil {
