@@ -29,7 +29,7 @@ build: need-go ## build bin/fairlead
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fairlead ./cmd/fairlead
 
 .PHONY: test
-test: need-go need-gcc need-named engine oracle pebble check ## run every check and test; brings up an engine first
+test: need-go need-gcc need-named need-proxies engine oracle pebble caddy check ## run every check and test; brings up an engine first
 	$(TEST) -race -p 2 ./...
 
 .PHONY: test-short
@@ -37,7 +37,7 @@ test-short: need-go ## run the tests that need no engine, no network and no C co
 	CGO_ENABLED=0 $(TEST) $(CORE)
 
 .PHONY: race
-race: need-go need-gcc need-named engine oracle pebble ## run tests with the race detector; PKG=./reconciler/... for some
+race: need-go need-gcc need-named need-proxies engine oracle pebble caddy ## run tests with the race detector; PKG=./reconciler/... for some
 	$(TEST) -race -p 2 $(PKG)
 
 .PHONY: check
@@ -97,6 +97,10 @@ oracle: need-go # build docker compose from its own module once; the tests compa
 pebble: need-go # build the ACME server of the tests from its own module once
 	@scripts/pebble.sh
 
+.PHONY: caddy
+caddy: need-go # build the proxy of the tests from its own module once
+	@scripts/caddy.sh
+
 .PHONY: need-go
 need-go:
 	@command -v $(GO) >/dev/null || { echo "$(GO) is missing: install Go 1.26 or newer from https://go.dev/dl/" >&2; exit 1; }
@@ -109,3 +113,9 @@ need-gcc: # the race detector is linked by a C compiler
 need-named: # a name server that takes dynamic updates; the package's own service is not to run on port 53
 	@PATH="$$PATH:/usr/sbin"; command -v named >/dev/null || { scripts/need.sh named bind9; \
 		systemctl disable --now named >/dev/null 2>&1 || true; }
+
+.PHONY: need-proxies
+need-proxies: # servers that certificates are delivered to; the packages' own services are not to run on port 80
+	@PATH="$$PATH:/usr/sbin"; scripts/need.sh openssl openssl; for pair in nginx:nginx-light haproxy:haproxy; do \
+		command -v "$${pair%:*}" >/dev/null || { scripts/need.sh "$${pair%:*}" "$${pair#*:}"; \
+		systemctl disable --now "$${pair%:*}" >/dev/null 2>&1 || true; }; done

@@ -165,6 +165,7 @@ type host struct {
 	memory *memory
 	opts   certs.Options
 	off    time.Duration // of the wall clock
+	tell   func(true time.Time)
 
 	*certs.Manager
 	stop func()
@@ -192,6 +193,9 @@ func newHost(t testing.TB, change ...func(*host)) *host {
 func (h *host) now() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.tell != nil {
+		h.tell(time.Now())
+	}
 	return time.Now().Add(h.off)
 }
 

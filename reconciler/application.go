@@ -43,13 +43,16 @@ func (r *Instance) apply(ctx context.Context, a application) error {
 	switches := r.switches(a.target.Spec, a.planned)
 	r.setStatus(func(s *Status) { s.Pending, s.Switches = a.planned.Actions, switches })
 	log := r.cfg.Log.WithFields(logrus.Fields{"generation": a.generation.Number, "revision": a.generation.Revision.Short(), "kind": a.kind})
-	watched, stop := r.cancelWhenNewer(ctx, a.doing, a.digest)
-	err := r.executorOf(a, begin, log).run(watched)
+	guard := r.raiseShield(a.target.Spec)
+	watched, stop := r.cancelWhenNewer(ctx, a, guard)
+	x := r.executorOf(a, begin, log, guard)
+	err := x.run(watched)
 	if err != nil && errors.Is(context.Cause(watched), errSuperseded) {
 		err = errSuperseded
 	}
 	stop()
 	r.tookOver = errors.Is(err, errSuperseded)
+	r.countCut(ctx, x, r.tookOver)
 	if err != nil {
 		return r.applyFailed(ctx, a, begin, err)
 	}
@@ -59,13 +62,14 @@ func (r *Instance) apply(ctx context.Context, a application) error {
 // executorOf carries out an application. Only a deployment makes smoke steps:
 // they may leave traces in the application, a heal is not a release, and what
 // an operator goes back to was good before.
-func (r *Instance) executorOf(a application, begin Entry, log *logrus.Entry) *executor {
+func (r *Instance) executorOf(a application, begin Entry, log *logrus.Entry, guard *shield) *executor {
 	t := a.target
 	if a.kind != "deploy" {
 		t.Spec.Smoke = nil
 	}
 	x := r.newExecutor(log, t, a.planned.Actions, begin.Touched)
 	x.deploys = a.kind == "deploy"
+	x.served = func() { guard.lift(min(t.Spec.Bake, shieldServes)) }
 	if a.kind != "heal" {
 		x.baking = func() { r.setStatus(func(s *Status) { s.Phase = PhaseBaking }) }
 	}

@@ -38,6 +38,8 @@ type executor struct {
 	baking  func()      // called when everything is ready and has to stay so; may be nil
 	smoked  atomic.Bool // the smoke steps were made while switching
 	held    holds
+	risks   risks
+	served  func() // called when everything that was touched serves; may be nil
 }
 
 // parallelStarts bounds how many containers are started at a time. An engine
@@ -118,6 +120,7 @@ func (x *executor) act(ctx context.Context, a Action) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
+	x.noteRisk(a)
 	words := fmt.Sprintf("%s %s %s", a.Verb, a.Kind, a.Object)
 	if err := x.write(Entry{Step: StepAction, Generation: x.target.Generation, Action: words}); err != nil {
 		return err

@@ -26,6 +26,10 @@ func (x *executor) verify(ctx context.Context) error {
 	if err := x.probeAndAdmit(ctx); err != nil {
 		return err
 	}
+	x.risks.serves()
+	if x.served != nil {
+		x.served()
+	}
 	bake := max(x.target.Spec.Bake, leastStable)
 	if len(x.touched) == 0 {
 		return nil

@@ -95,6 +95,7 @@ type Instance struct {
 	try      attempt
 	picked   string // digest of the followed reference that this pass chose
 	tookOver bool   // what was begun last was given up for something newer
+	cuts     int    // applies in a row that were given up with a service down
 	routing  *routing
 	lastDeep time.Time
 	unseen   bool // the last apply left containers alone whose settings were not looked at

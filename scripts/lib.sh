@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What the scripts share: saying things, and installing Debian packages. Sourced, never run.
+# What the scripts share: saying things, installing Debian packages, and building a program from its own Go module.
+# Sourced, never run.
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
@@ -49,3 +50,29 @@ apt_install() {
 	say "installing $* with apt-get"
 	apt_get install "${gently[@]}" "$@"
 }
+
+# cached prints where a program that is built once is kept; the tests look there.
+cached() { printf '%s/fairlead/%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}" "$1"; }
+
+# build_module DEST MODULE@VERSION SUM PACKAGE [LDFLAGS] builds a program from its own Go module, so that nothing of it
+# reaches go.mod. SUM is the module's checksum as in go.sum. DEST appears whole or not at all.
+build_module() (
+	dest=$1 module=$2 sum=$3 package=$4 flags=${5:-} go=${GO:-go}
+	[ -x "$dest" ] && exit 0
+	mkdir -p "$(dirname "$dest")"
+	dest=$(cd "$(dirname "$dest")" && pwd)/$(basename "$dest") part=$dest.$BASHPID
+	work=$(mktemp -d)
+	trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work" "$part"' EXIT
+	trap 'exit 130' INT TERM
+	cd "$work" || exit
+	export GOWORK=off GOFLAGS=-mod=mod
+	info=$("$go" mod download -json "$module") || die "$module cannot be downloaded: $info"
+	got=$(sed -n 's/^[[:space:]]*"Sum": "\(.*\)",*$/\1/p' <<<"$info")
+	dir=$(sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p' <<<"$info")
+	[ "$got" = "$sum" ] || die "$module has checksum $got, want $sum: it is not built"
+	cp -R "$dir" src
+	chmod -R u+w src
+	cd src || exit
+	CGO_ENABLED=0 nice -n 10 "$go" build -trimpath -ldflags "-s -w $flags" -o "$part" "$package"
+	mv "$part" "$dest"
+)

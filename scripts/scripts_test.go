@@ -3,6 +3,8 @@
 package scripts
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -124,6 +126,70 @@ func TestNeedIsQuietForWhatIsThere(t *testing.T) {
 	if got := run(t, "", nil, script(t, "need.sh"), "bash", "no-such-package"); got != (result{}) {
 		t.Errorf("need.sh bash: %+v", got)
 	}
+}
+
+// TestBuildModule has a module proxy of its own, in a directory.
+func TestBuildModule(t *testing.T) {
+	proxy, dest := fileProxy(t, map[string]string{
+		"go.mod":  "module example.com/tool\n\ngo 1.26.0\n",
+		"main.go": "package main\n\nvar said string\n\nfunc main() { println(said) }\n",
+	}), filepath.Join(t.TempDir(), "new", "tool")
+	cache := filepath.Join(t.TempDir(), "mod")
+	t.Cleanup(func() { // the test's context is over by then
+		clean := exec.Command("go", "clean", "-modcache")
+		clean.Env = append(os.Environ(), "GOMODCACHE="+cache)
+		if out, err := clean.CombinedOutput(); err != nil {
+			t.Errorf("remove the module cache: %v: %s", err, out)
+		}
+	})
+	env := []string{"GOPROXY=file://" + proxy, "GONOSUMDB=*", "GOMODCACHE=" + cache}
+	build := func(sum string) result {
+		return run(t, "", env, "bash", "-euo", "pipefail", "-c", `. ./lib.sh; build_module "$@"`, "test",
+			dest, "example.com/tool@v1.0.0", sum, ".", "-X main.said=hello")
+	}
+	got := build("h1:another=")
+	if _, err := os.Stat(dest); got.code != 1 || !strings.Contains(got.errout, "want h1:another=") || err == nil {
+		t.Fatalf("another checksum: %+v, binary %v", got, err)
+	}
+	_, after, _ := strings.Cut(got.errout, "has checksum ")
+	sum, _, _ := strings.Cut(after, ",")
+	if got := build(sum); got.code != 0 {
+		t.Fatalf("build: %+v", got)
+	}
+	if got := run(t, "", nil, dest); got.code != 0 || got.errout != "hello\n" {
+		t.Errorf("what was built: %+v", got)
+	}
+	if left, err := os.ReadDir(filepath.Dir(dest)); err != nil || len(left) != 1 {
+		t.Errorf("beside it: %v, %v", left, err)
+	}
+	if got := build("h1:another="); got != (result{}) {
+		t.Errorf("once it is there: %+v", got)
+	}
+}
+
+// fileProxy lays example.com/tool v1.0.0 out as GOPROXY=file:// wants it.
+func fileProxy(t *testing.T, files map[string]string) string {
+	t.Helper()
+	var buf bytes.Buffer
+	w := zip.NewWriter(&buf)
+	for name, text := range files {
+		f, err := w.Create("example.com/tool@v1.0.0/" + name)
+		if err == nil {
+			_, err = f.Write([]byte(text))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	at := filepath.Join(dir, "example.com/tool/@v/v1.0.0")
+	write(t, at+".info", `{"Version":"v1.0.0"}`)
+	write(t, at+".mod", files["go.mod"])
+	write(t, at+".zip", buf.String())
+	return dir
 }
 
 func TestFuzzFindsEveryTargetAndFails(t *testing.T) {

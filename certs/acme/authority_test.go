@@ -125,25 +125,27 @@ func TestRenewedWhenTheAuthoritySaysSo(t *testing.T) {
 	}
 }
 
-// TestIssuersInTurn takes the second authority when the first refuses the name.
+// TestIssuersInTurn takes the third authority when the first is not trusted and
+// the second refuses the name.
 func TestIssuersInTurn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	conf := s.conf()
 	conf.Blocked = []string{siteHost}
-	first := newAuthority(t, conf)
-	second := newAuthority(t, s.conf())
+	strange := httptest.NewTLSServer(http.NotFoundHandler())
+	defer strange.Close()
+	refuses, issues := newAuthority(t, conf), newAuthority(t, s.conf())
 	k := keep(t, s, Options{Backoff: []time.Duration{time.Hour}})
-	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{first.issuer(), second.issuer()}})
-	if p := k.await(1); p.Issuer != second.url {
-		t.Errorf("issued by %s, want %s", p.Issuer, second.url)
+	k.ensure(Request{Domains: []string{siteHost}, Issuers: []Issuer{{Directory: strange.URL}, refuses.issuer(), issues.issuer()}})
+	if p := k.await(1); p.Issuer != issues.url {
+		t.Errorf("issued by %s, want %s", p.Issuer, issues.url)
 	}
-	eventually(t, "the refusal is in the status", func() bool {
+	eventually(t, "the failures are in the status", func() bool {
 		f := k.one().Failures
-		return len(f) == 1 && f[0].Issuer == first.url && strings.Contains(f[0].Error, "rejectedIdentifier")
+		return len(f) == 2 && strings.Contains(f[0].Error, "unknown authority") && f[1].Issuer == refuses.url && strings.Contains(f[1].Error, "rejectedIdentifier")
 	})
-	if n := first.log.count("POST /order-plz"); n != 1 {
-		t.Errorf("the first was asked %d times, want once", n)
+	if n := refuses.log.count("POST /order-plz"); n != 1 {
+		t.Errorf("it was asked %d times, want once", n)
 	}
 }
 

@@ -20,6 +20,7 @@ const bindZone = `$TTL 60
 @   IN SOA ns.zone.test. ops.zone.test. ( 1 60 60 3600 1 )
     IN NS  ns.zone.test.
 ns  IN A   127.0.0.1
+_acme-challenge.alias IN CNAME _acme-challenge.data
 `
 
 const bindConf = `options {
@@ -100,6 +101,25 @@ func TestDNS01ByUpdate(t *testing.T) {
 	}
 	if text := k.log.String(); bytes.Contains([]byte(text), []byte(secret)) {
 		t.Error("the key of the updates is in the log")
+	}
+}
+
+// TestDNS01Delegated proves a name whose record is an alias of one that the key
+// may change.
+func TestDNS01Delegated(t *testing.T) {
+	t.Parallel()
+	addr, secret := bind(t)
+	ca := newAuthority(t, pebbleConf{Resolver: addr})
+	provider, err := dns01.New("rfc2136", map[string]string{"server": addr, "key_name": "updates", "key": secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := keep(t, nil, Options{})
+	k.ensure(Request{Domains: []string{"alias.zone.test"}, Issuers: []Issuer{ca.issuer()},
+		DNS: &DNS{Provider: provider, Resolvers: []string{addr}, Delegate: "_acme-challenge.data.zone.test"}})
+	k.await(1)
+	if n := k.log.count("certificate was not issued"); n != 0 {
+		t.Errorf("%d tries failed", n)
 	}
 }
 

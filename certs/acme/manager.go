@@ -72,7 +72,7 @@ func (m *Manager) Ensure(req Request) error {
 }
 
 // Forget stops keeping a certificate, and gives up the order that is under way.
-// Its files stay.
+// It does not wait for a call of Issued that has begun. The files stay.
 func (m *Manager) Forget(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

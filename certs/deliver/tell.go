@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,9 +16,9 @@ const (
 )
 
 // tellAndAwait tells a server to reload and looks at it until it has the pair
-// or its time is over. It looks while the server still reloads: a Caddy answers
-// only when the last connection of before has ended, for which it may wait
-// without end, and serves the new pair long before.
+// or its time is over. It looks while the server is still at it: a Caddy with a
+// shutdown_delay, or a plugin that is slow to end, serves the new pair long
+// before it answers.
 func (v *visit) tellAndAwait(ctx context.Context, at places, enough func(view) bool) (view, error) {
 	if !v.canTell() {
 		return v.await(ctx, at, enough, nil)
@@ -64,6 +65,9 @@ func (v *visit) tellCaddy(ctx context.Context) error {
 		wg.Go(func() { errs[i] = a.reload(ctx, v.opts.Dial, endpoint) })
 	}
 	wg.Wait()
+	if errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil }); len(errs) > 1 {
+		return fmt.Errorf("%w, and %d more", errs[0], len(errs)-1)
+	}
 	return errors.Join(errs...)
 }
 

@@ -129,7 +129,9 @@ func (v *visit) hint(w view, why error) string {
 		return "admin must be on and listen where this host reaches it"
 	case why != nil:
 		return ""
-	case other && !stale:
+	case !stale && !other:
+		return "is it TLS that is spoken there, at once and without a PROXY header?"
+	case !stale:
 		return fmt.Sprintf("what it serves is not for %s: does it have this certificate in its configuration?", v.domain)
 	case !v.canTell():
 		return "a server that does not watch its files wants signal or caddy; " + hintMount

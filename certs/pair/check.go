@@ -101,7 +101,7 @@ func Check(cand Candidate, rules Rules) Verdict {
 	c.arranged(certs, chain)
 	c.against(chain[0])
 	if key != nil && own {
-		c.Pair = Pair{chain, hold(key)}
+		c.Pair = Pair{chain, hold(key), IsSelfSigned(chain[0])}
 	}
 	return c.Verdict
 }

@@ -20,6 +20,7 @@ import (
 type Pair struct {
 	chain []*x509.Certificate // leaf first, without the root
 	key   held
+	own   bool // it is self-signed; finding that out costs a signature
 }
 
 // held has a key in a function: what prints a struct with a pair in a field of
@@ -43,7 +44,7 @@ func New(chain []*x509.Certificate, key crypto.Signer) (Pair, error) {
 			return Pair{}, fmt.Errorf("make pair: certificate %d of the chain is not the issuer of the one before it", i+2)
 		}
 	}
-	return Pair{slices.Clone(chain), hold(key)}, nil
+	return Pair{slices.Clone(chain), hold(key), IsSelfSigned(chain[0])}, nil
 }
 
 // Load reads a pair as Fullchain and PrivateKey write it.
@@ -82,7 +83,7 @@ func (p Pair) Key() crypto.Signer {
 }
 
 // SelfSigned reports whether it is a stand-in of our own.
-func (p Pair) SelfSigned() bool { return !p.IsZero() && IsSelfSigned(p.chain[0]) }
+func (p Pair) SelfSigned() bool { return p.own }
 
 // Equal reports whether both have the same chain and key.
 func (p Pair) Equal(o Pair) bool {

@@ -23,7 +23,7 @@ const (
 )
 
 // laterKeys are read by later versions: using one is an error, never silence.
-var laterKeys = []string{"server.host", "server.certificate", "fetch"}
+var laterKeys = []string{"server.host", "server.certificate"}
 
 // agentReader reads agent.yaml and collects everything that is wrong with it.
 type agentReader struct {
@@ -115,7 +115,7 @@ func (r *agentReader) near(field string) string {
 		known = append(known, o.key)
 	}
 	for _, name := range append(known, laterKeys...) {
-		if d := distance(strings.ToLower(field), strings.ToLower(name)); d <= least {
+		if d := desired.Distance(strings.ToLower(field), strings.ToLower(name)); d <= least {
 			best, least = name, d-1
 		}
 	}
@@ -182,26 +182,6 @@ func (r *agentReader) set(o option, n *yaml.Node, values []string) {
 		problem, hint, _ := strings.Cut(err.Error(), "; ")
 		r.add(n, o.key, problem, hint)
 	}
-}
-
-// distance counts the letters to insert, delete or exchange between two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := corner
-			if a[i] != b[j] {
-				cost = 1 + min(corner, row[j], row[j+1])
-			}
-			corner, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
 
 // readBounded reads at most limit bytes of a regular file.

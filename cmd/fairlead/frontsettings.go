@@ -12,6 +12,9 @@ import (
 type frontSettings struct {
 	HTTP, HTTPS string
 	AccessLog   int // one request of so many; 0: none
+
+	Connections          int // open at a time, of each port
+	ConnectionsPerClient int // of one address; 0: as many as there may be in all
 }
 
 // registrySettings say how registries are asked for what a channel means.
@@ -27,6 +30,12 @@ const (
 	off          = "off"
 
 	maxAccessLog = 1_000_000
+
+	// Six connections of each browser of an office behind one address, several
+	// times over, and a tenth of all.
+	defaultConnections          = 10_000
+	defaultConnectionsPerClient = 1_000
+	maxConnections              = 1_000_000
 )
 
 // address reads where to listen. A name instead of an IP address would be
@@ -56,6 +65,32 @@ func setAccessLog(s *settings, v string) error {
 	}
 	s.Front.AccessLog = n
 	return nil
+}
+
+func setConnections(s *settings, v string) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > maxConnections {
+		return errors.New("is not a number from 1 to 1000000")
+	}
+	s.Front.Connections = n
+	return nil
+}
+
+func setConnectionsPerClient(s *settings, v string) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 0 || n > maxConnections {
+		return errors.New("is not a number from 0 to 1000000; 0 is as many as front.connections")
+	}
+	s.Front.ConnectionsPerClient = n
+	return nil
+}
+
+// perClient is for front.Options.
+func (f frontSettings) perClient() int {
+	if f.ConnectionsPerClient == 0 {
+		return f.Connections
+	}
+	return f.ConnectionsPerClient
 }
 
 func setInsecure(s *settings, values []string) error {

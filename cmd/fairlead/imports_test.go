@@ -89,7 +89,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"certs/store":   {[]string{"certs/pair"}, nil},
 		"certs/source":  {[]string{"reconciler"}, []string{"filippo.io/age", "github.com/sirupsen/logrus"}}, // the classes of errors
 		"certs/acme": {nil, []string{"github.com/caddyserver/certmagic", "github.com/mholt/acmez", "github.com/libdns/libdns", "github.com/miekg/dns",
-			"github.com/sirupsen/logrus"}},
+			"github.com/sirupsen/logrus", "golang.org/x/sys"}},
 		"certs/acme/dns01": {nil, []string{"github.com/libdns/libdns", "github.com/miekg/dns"}},
 		"reconciler/registry": {[]string{"desired", "reconciler", "release"}, []string{"github.com/google/go-containerregistry",
 			"github.com/sirupsen/logrus", "golang.org/x/time"}},

@@ -39,6 +39,7 @@ func newLead(s settings, passed sockets, log *logrus.Entry) *lead {
 	}
 	l.certs = &bound{}
 	l.Front = front.New(front.Options{Log: log, AccessEvery: s.Front.AccessLog, HTTPSPort: l.port(),
+		MaxConns: s.Front.Connections, MaxConnsPerClient: s.Front.perClient(),
 		Certificates: l.certs, ACME: l.certs, ACMECertificate: l.certs.challenge})
 	return l
 }

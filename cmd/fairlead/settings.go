@@ -28,6 +28,7 @@ type settings struct {
 	LogFormat  string
 	Front      frontSettings
 	Registry   registrySettings
+	Fetch      fetchSettings
 
 	repoGiven bool // by a flag or a variable, not by a file
 }
@@ -40,7 +41,7 @@ const (
 
 func defaultSettings() settings {
 	return settings{Data: defaultData, Poll: defaultPoll, DockerHost: docker.DefaultHost, LogFormat: "text",
-		Front: frontSettings{HTTP: defaultHTTP, HTTPS: defaultHTTPS}}
+		Front: frontSettings{HTTP: defaultHTTP, HTTPS: defaultHTTPS, Connections: defaultConnections, ConnectionsPerClient: defaultConnectionsPerClient}}
 }
 
 // option is one setting, under each of its three names.
@@ -77,9 +78,9 @@ func file(field func(*settings) *string) func(*settings, []string) error {
 	})
 }
 
-// options lists the settings in the order in which the help shows them.
+// options lists the settings.
 func options() []option {
-	return []option{
+	return append(fetchOptions(), []option{
 		{flag: "repo", env: "FAIRLEAD_REPO", key: "repo", kind: "URL", help: "repository of the desired state: https://, ssh://, file:// or a path (default: a new one under --data)", set: one(setRepo)},
 		{flag: "ref", env: "FAIRLEAD_REF", key: "ref", kind: "REF", help: "branch, tag or commit to follow (default: the repository's default branch)", set: text(func(s *settings) *string { return &s.Ref })},
 		{flag: "path", env: "FAIRLEAD_PATH", key: "paths", kind: "GLOB", list: true, help: "directories of the instances in the repository; may be repeated (default: the root, else those below it and below instances/)", set: setPaths},
@@ -96,11 +97,13 @@ func options() []option {
 		{flag: "front-http", env: "FAIRLEAD_FRONT_HTTP", key: "front.http", kind: "ADDRESS", help: "where the front takes plain HTTP, once an instance has a front: HOST:PORT, or off (default " + defaultHTTP + ")", set: address(func(s *settings) *string { return &s.Front.HTTP })},
 		{flag: "front-https", env: "FAIRLEAD_FRONT_HTTPS", key: "front.https", kind: "ADDRESS", help: "where the front takes HTTPS, once an instance has a front: HOST:PORT, or off (default " + defaultHTTPS + ")", set: address(func(s *settings) *string { return &s.Front.HTTPS })},
 		{flag: "front-access-log", env: "FAIRLEAD_FRONT_ACCESS_LOG", key: "front.accessLog", kind: "NUMBER", help: "log one of so many requests; 0: none (default 0)", set: one(setAccessLog)},
+		{flag: "front-connections", env: "FAIRLEAD_FRONT_CONNECTIONS", key: "front.connections", kind: "NUMBER", help: "connections of clients that each port has open at a time (default 10000)", set: one(setConnections)},
+		{flag: "front-connections-per-client", env: "FAIRLEAD_FRONT_CONNECTIONS_PER_CLIENT", key: "front.connectionsPerClient", kind: "NUMBER", help: "of one IPv4 address or IPv6 /64; 0: as many as in all (default 1000)", set: one(setConnectionsPerClient)},
 		{flag: "registry-ca-file", env: "FAIRLEAD_REGISTRY_CA_FILE", key: "registry.caFile", kind: "FILE", help: "certificates of a private authority that registries may use, beside the system's", set: file(func(s *settings) *string { return &s.Registry.CAFile })},
 		{flag: "registry-insecure", env: "FAIRLEAD_REGISTRY_INSECURE", key: "registry.insecure", kind: "HOST", list: true, help: "registry, HOST:PORT, that may be asked by plain HTTP; may be repeated", set: setInsecure},
 		{flag: "registry-mirror", env: "FAIRLEAD_REGISTRY_MIRROR", key: "registry.mirrors", kind: "HOST=URL", list: true, help: "mirror of a registry, as docker.io=https://mirror.acme.com; may be repeated", set: setMirrors},
 		{flag: "listen", env: "FAIRLEAD_LISTEN", key: "server.listen", kind: "ADDRESS", help: "TCP address of the API (not supported by this version)", set: one(refuseListen)},
-	}
+	}...)
 }
 
 func setRepo(s *settings, v string) error {
@@ -230,6 +233,9 @@ func (c *cli) settings() (settings, error) {
 				return s, fmt.Errorf("--%s: %w", o.flag, err)
 			}
 		}
+	}
+	if err := s.Fetch.check(); err != nil {
+		return s, err
 	}
 	s.repoGiven = s.Repo != fromFile
 	if s.Repo == "" {

@@ -3,10 +3,13 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	certsource "github.com/fairlead/fairlead/certs/source"
 )
 
 // settingsOf reads settings from the three sources.
@@ -56,10 +59,12 @@ func TestStrongerSourceWins(t *testing.T) {
 		{"last flag counts", "", nil, []string{"--ref", "one", "--ref", "two"}, func(s settings) bool { return s.Ref == "two" }},
 		{"push can be taken back", "push: true\n", nil, []string{"--push=false"}, func(s settings) bool { return !s.Push }},
 		{"data moves the repository", "", nil, []string{"--data", "/srv/x"}, func(s settings) bool { return s.Repo == "/srv/x/repo" }},
-		{"ports of the front", "", nil, nil, func(s settings) bool { return s.Front == frontSettings{HTTP: ":80", HTTPS: ":443"} }},
-		{"front and registries", "front: {http: off, https: \"127.0.0.1:0\", accessLog: 100}\nregistry: {caFile: /ca.pem, insecure: [\"r:5000\"], mirrors: [\"docker.io=https://m/x\", \"docker.io=https://n\"]}\n",
+		{"ports of the front", "", nil, nil, func(s settings) bool {
+			return s.Front == frontSettings{HTTP: ":80", HTTPS: ":443", Connections: 10_000, ConnectionsPerClient: 1_000} && s.Front.perClient() == 1_000
+		}},
+		{"front and registries", "front: {http: off, https: \"127.0.0.1:0\", accessLog: 100, connections: 500, connectionsPerClient: 0}\nregistry: {caFile: /ca.pem, insecure: [\"r:5000\"], mirrors: [\"docker.io=https://m/x\", \"docker.io=https://n\"]}\n",
 			map[string]string{"FAIRLEAD_FRONT_HTTPS": "[::1]:8443"}, []string{"--registry-insecure", "a:1", "--registry-insecure", "b:2"}, func(s settings) bool {
-				return s.Front == frontSettings{HTTP: "off", HTTPS: "[::1]:8443", AccessLog: 100} && s.Registry.CAFile == "/ca.pem" &&
+				return s.Front == frontSettings{HTTP: "off", HTTPS: "[::1]:8443", AccessLog: 100, Connections: 500} && s.Front.perClient() == 500 && s.Registry.CAFile == "/ca.pem" &&
 					slices.Equal(s.Registry.Insecure, []string{"a:1", "b:2"}) && slices.Equal(s.Registry.Mirrors["docker.io"], []string{"https://m/x", "https://n"})
 			}},
 		{"ssh is no path", "", nil, []string{"--repo", "git@host:fleet.git"}, func(s settings) bool { return s.Repo == "git@host:fleet.git" && !s.local() }},
@@ -109,11 +114,28 @@ func TestAgentFileProblems(t *testing.T) {
 		{"front: {https: \"example.com:443\"}\n", `:1: front.https: is not an address (for example`},
 		{"front: {https: \":99999\"}\n", `:1: front.https: is not an address (a port is a number from 0 to 65535)`},
 		{"front: {accessLog: often}\n", `:1: front.accessLog: is not a number`},
+		{"front: {connections: 0}\n", `:1: front.connections: is not a number from 1 to 1000000`},
+		{"front: {connectionsPerClient: -1}\n", `:1: front.connectionsPerClient: is not a number from 0 to 1000000 (0 is as many as front.connections)`},
 		{"front: {accessLog: -1}\n", `:1: front.accessLog: is not a number from 0 to 1000000`},
 		{"registry: {insecure: [\"http://x\"]}\n", `:1: registry.insecure: is not a registry's host (for example registry.acme.com:5000)`},
 		{"registry: {mirrors: [mirror.acme.com]}\n", `:1: registry.mirrors: is not HOST=URL (for example docker.io=https://mirror.acme.com)`},
 		{"registry: {mirrors: [\"docker.io=https://user:pw@mirror.acme.com\"]}\n", `:1: registry.mirrors: is not HOST=URL`},
-		{"fetch: {caFile: x}\n", `:1: fetch: not supported by this version (remove it)`},
+		{"fetch: {cafile: x}\n", `:1: fetch.cafile: unknown key (did you mean fetch.caFile?)`},
+		{"fetch: true\n", `:1: fetch: is not a map`},
+		{"fetch: {vault: x}\n", `:1: fetch.vault: is not a map`},
+		{"fetch: {allowedHosts: [\"https://x\"]}\n", `:1: fetch.allowedHosts: "https://x" is not a host (for example pki.acme.com, *.acme.com or pki.acme.com:8443)`},
+		{"fetch: {allowedHosts: [a, \"b:0\"]}\n", `:1: fetch.allowedHosts: "b:0" is not a host`},
+		{"fetch: {allowedHosts: [\"a.*.b\"]}\n", `:1: fetch.allowedHosts: "a.*.b" is not a host`},
+		{"fetch: {allowedHosts: pki.acme.com}\n", `:1: fetch.allowedHosts: is not a list of 1 to 100`},
+		{"fetch: {fileRoots: [ssl]}\n", `:1: fetch.fileRoots: "ssl" is not an absolute path (for example /etc/ssl)`},
+		{"fetch: {fileRoots: [/etc/../x]}\n", `:1: fetch.fileRoots: "/etc/../x" is not written plainly (write /x)`},
+		{"fetch: {fileRoots: [/]}\n", `:1: fetch.fileRoots: is the whole host (name the directories that hold certificates)`},
+		{"fetch: {proxy: \"http://u:hunter2@proxy:3128\"}\n", `:1: fetch.proxy: is not the URL of a proxy without a login (for example http://proxy.acme.com:3128)`},
+		{"fetch: {google: {project: Acme}}\n", `:1: fetch.google.project: is not the ID of a project (for example acme-production)`},
+		{"fetch: {azure: {clientID: x}}\n", `:1: fetch.azure.clientID: is not a client ID`},
+		{"fetch: {vault: {address: \"http://vault.acme.com\"}}\n", `:1: fetch.vault.address: is not an https URL (http is for this machine only`},
+		{"fetch: {vault: {address: \"https://vault.acme.com/v1\"}}\n", `:1: fetch.vault.address: is not scheme, host and port`},
+		{"fetch: {vault: {appRolePath: a//b}}\n", `:1: fetch.vault.appRolePath: is not the path of a mount`},
 		{"auth: token\n", `:1: auth: is not a map (write it as KEY: VALUE lines, indented)`},
 		{"auth: {tokenfile: x}\n", `:1: auth.tokenfile: unknown key (did you mean auth.tokenFile?)`},
 		{"- a\n", `:1: is not a map`},
@@ -129,8 +151,63 @@ func TestAgentFileProblems(t *testing.T) {
 	}
 }
 
+func TestFetchSettings(t *testing.T) {
+	const agent = `fetch:
+  allowedHosts: [pki.acme.com, "*.Acme.net", "10.0.0.1:8443", "2001:db8::1"]
+  caFile: /etc/ssl/acme-root.pem
+  fileRoots: [/srv/tls]
+  proxy: http://proxy.acme.com:3128
+  ageIdentities: /etc/fairlead/age.key
+  google: {credentialsFile: /etc/fairlead/google.json, project: acme-production}
+  azure: {clientID: 01234567-89ab-cdef-0123-456789abcdef}
+  vault: {address: "https://vault.acme.com:8200", namespace: team/data, roleIDFile: /r, secretIDFile: /s, appRolePath: auth/fleet}
+`
+	s, err := settingsOf(t, agent, map[string]string{"FAIRLEAD_FETCH_FILE_ROOTS": "/a,/b"}, "--fetch-google-project", "other-project")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := s.Fetch.options("/data", nil)
+	want := certsource.Options{AllowedHosts: []string{"pki.acme.com", "*.acme.net", "10.0.0.1:8443", "2001:db8::1"}, CAFile: "/etc/ssl/acme-root.pem",
+		FileRoots: []string{"/a", "/b"}, DataDir: "/data", Proxy: "http://proxy.acme.com:3128", AgeIdentities: "/etc/fairlead/age.key",
+		Google: certsource.Google{CredentialsFile: "/etc/fairlead/google.json", Project: "other-project"},
+		Azure:  certsource.Azure{ClientID: "01234567-89ab-cdef-0123-456789abcdef"},
+		Vault:  certsource.Vault{Address: "https://vault.acme.com:8200", Namespace: "team/data", RoleIDFile: "/r", SecretIDFile: "/s", AppRolePath: "auth/fleet"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	for host, allowed := range map[string]bool{"pki.acme.com": true, "acme.com": false, "x.acme.net": true, "10.0.0.1": true, "10.0.0.2": false, "2001:db8::1": true, "2001:db8::2": false} {
+		if err := s.Fetch.allowHost(host); (err == nil) != allowed {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if u, err := s.Fetch.proxy()(nil); err != nil || u.Host != "proxy.acme.com:3128" {
+		t.Errorf("proxy %v, %v", u, err)
+	}
+	if s, err = settingsOf(t, "", nil); err != nil || !slices.Equal(s.Fetch.options("/data", nil).FileRoots, certsource.DefaultFileRoots()) ||
+		s.Fetch.proxy() != nil || s.Fetch.allowHost("127.0.0.1") != nil {
+		t.Errorf("by default %+v, %v", s.Fetch, err)
+	}
+}
+
+// Each of these would only fail when the first certificate is fetched.
+func TestFetchSettingsThatDoNotGoTogether(t *testing.T) {
+	for args, want := range map[string]string{
+		"--fetch-proxy http://proxy:3128":                                                              "fetch.proxy needs fetch.allowedHosts",
+		"--fetch-vault-address https://vault":                                                          "fetch.vault has no login",
+		"--fetch-vault-token-file /x":                                                                  "fetch.vault needs an address",
+		"--fetch-vault-address https://vault --fetch-vault-role-id-file /x":                            "go together",
+		"--fetch-vault-address https://vault --fetch-vault-token-file /x --fetch-vault-approle-path x": "needs fetch.vault.roleIDFile",
+		"--fetch-vault-token-file /x --fetch-vault-role-id-file /x --fetch-vault-secret-id-file /x":    "stands beside an AppRole",
+		"--fetch-vault-address http://vault.acme.com":                                                  "--fetch-vault-address: is not an https URL",
+	} {
+		if _, err := settingsOf(t, "", nil, strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", args, err)
+		}
+	}
+}
+
 func TestAgentFileReportsEverythingAtOnce(t *testing.T) {
-	_, err := settingsOf(t, "poll: x\nfetch: {}\nnope: 1\n", nil)
+	_, err := settingsOf(t, "poll: x\nserver: {host: x}\nnope: 1\n", nil)
 	if err == nil || strings.Count(err.Error(), "\n") != 2 {
 		t.Errorf("got %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -83,16 +84,11 @@ func (f *Front) believe(in http.Header, peer string, v []string) {
 
 func (f *Front) trusts(peer string) bool {
 	a, err := netip.ParseAddr(peer)
-	if err != nil {
-		return false
-	}
-	a = a.Unmap().WithZone("")
-	for _, p := range f.opts.TrustedProxies {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return err == nil && trusted(f.opts.TrustedProxies, a.Unmap().WithZone(""))
+}
+
+func trusted(proxies []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // maxChain is how many addresses of an X-Forwarded-For are passed on.

@@ -26,7 +26,8 @@ type Options struct {
 	// ACMECertificate answers clients that offer acme-tls/1 alone (RFC 8737):
 	// its second result says whether a client is one of them. nil: there are none.
 	ACMECertificate func(*tls.ClientHelloInfo) (*tls.Certificate, bool)
-	// TrustedProxies are the peers whose X-Forwarded-* headers are believed.
+	// TrustedProxies are the peers whose X-Forwarded-* headers are believed, and
+	// who may open as many connections as there may be: they speak for many clients.
 	TrustedProxies []netip.Prefix
 	// AccessEvery logs one in so many requests, and every answer from 500 on;
 	// 0 logs none.
@@ -34,7 +35,14 @@ type Options struct {
 	// HTTPSPort is where plain HTTP is redirected to; 443.
 	HTTPSPort int
 
-	MaxConns       int   // open connections of one listener; 10,000
+	// MaxConns is how many connections one listener has open at a time; 10,000.
+	// Those beyond it are closed as soon as they come.
+	MaxConns int
+	// MaxConnsPerClient is how many of them one client may have, which is an IPv4
+	// address or the first 64 bits of an IPv6 address; 1,000. A whole office may
+	// stand behind one address, with six connections of each browser.
+	MaxConnsPerClient int
+
 	MaxHeld        int   // requests held at a time; 10,000
 	MaxHeldRoute   int   // of one host; 4,000, which is 20 s of 200 requests a second
 	MaxHeldBytes   int64 // what the held requests may take, with what comes in of their bodies; 256 MiB
@@ -75,6 +83,7 @@ func (o *Options) fill() {
 	}
 	or(&o.HTTPSPort, 443)
 	or(&o.MaxConns, 10_000)
+	or(&o.MaxConnsPerClient, 1_000)
 	or(&o.MaxHeld, 10_000)
 	or(&o.MaxHeldRoute, 4_000)
 	or(&o.MaxHeldBytes, 256<<20)
@@ -90,18 +99,19 @@ func (o *Options) fill() {
 // Front is the proxy. Its methods may be called from several goroutines, also
 // before and after Run.
 type Front struct {
-	opts      Options
-	log       *logrus.Entry
-	table     atomic.Pointer[table]
-	ready     chan struct{}
-	readyOnce sync.Once
-	ctx       context.Context // of what endpoints do in the background
-	stop      context.CancelFunc
-	exchanges sync.Pool
-	buffers   buffers
-	total     totals
-	served    atomic.Uint64 // requests, for the sampling of the access log
-	leaving   atomic.Bool   // Run's context has ended
+	opts       Options
+	log        *logrus.Entry
+	table      atomic.Pointer[table]
+	ready      chan struct{}
+	readyOnce  sync.Once
+	ctx        context.Context // of what endpoints do in the background
+	stop       context.CancelFunc
+	exchanges  sync.Pool
+	buffers    buffers
+	total      totals
+	served     atomic.Uint64 // requests, for the sampling of the access log
+	leaving    atomic.Bool   // Run's context has ended
+	complained atomic.Int64  // when the log said last that there are too many connections, in ns
 
 	mu        sync.Mutex // guards what follows, and the queues of the routes
 	instances map[string]*instance

@@ -18,7 +18,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 // scrape, and leaves no package state.
 type metricDescs struct {
 	requests, duration, inflight, heldNow, held, refused, hold, gaps, gapSeconds *prometheus.Desc
-	cut, misdirected, handshakes, open, endpoints                                *prometheus.Desc
+	cut, misdirected, handshakes, open, overLimit, endpoints                     *prometheus.Desc
 }
 
 func newDescs() metricDescs {
@@ -37,6 +37,7 @@ func newDescs() metricDescs {
 		misdirected: describe("requests_misdirected_total", "Requests over TLS for a host that is not served, or not by their connection."),
 		handshakes:  describe("tls_handshake_errors_total", "TLS handshakes that failed."),
 		open:        describe("open_connections", "Connections of clients."),
+		overLimit:   describe("connections_refused_total", "Connections closed as soon as they came, since too many were open in all, or of one client.", "limit"),
 	}
 }
 
@@ -44,7 +45,7 @@ func newDescs() metricDescs {
 func (f *Front) Describe(ch chan<- *prometheus.Desc) {
 	d := newDescs()
 	for _, desc := range []*prometheus.Desc{d.requests, d.duration, d.inflight, d.heldNow, d.held, d.refused, d.hold, d.endpoints, d.gaps,
-		d.gapSeconds, d.cut, d.misdirected, d.handshakes, d.open} {
+		d.gapSeconds, d.cut, d.misdirected, d.handshakes, d.open, d.overLimit} {
 		ch <- desc
 	}
 }
@@ -56,6 +57,8 @@ func (f *Front) Collect(ch chan<- prometheus.Metric) {
 	send.counter(d.misdirected, f.total.misdirected.Load())
 	send.counter(d.handshakes, f.total.handshakes.Load())
 	send.gauge(d.open, float64(f.total.open.Load()))
+	send.counter(d.overLimit, f.total.overAll.Load(), "all")
+	send.counter(d.overLimit, f.total.overClient.Load(), "client")
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()

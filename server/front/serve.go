@@ -2,7 +2,6 @@ package front
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -164,99 +162,4 @@ func (l *serverLog) Write(p []byte) (int, error) {
 	}
 	l.front.log.Log(level, line)
 	return len(p), nil
-}
-
-// limit accepts only as many connections as may be open. The rest wait in the
-// listener's backlog.
-func (f *Front) limit(l net.Listener) *limited {
-	return &limited{Listener: l, front: f, slots: make(chan struct{}, f.opts.MaxConns), closed: make(chan struct{})}
-}
-
-type limited struct {
-	net.Listener
-	front  *Front
-	slots  chan struct{}
-	once   sync.Once
-	closed chan struct{}
-	fresh  atomic.Int64 // connections that have asked nothing yet
-}
-
-const (
-	lingerIdle  = time.Second     // of a connection between two requests
-	lingerFresh = 3 * time.Second // of one before its first
-)
-
-// settle waits until every connection that was accepted has begun its first
-// request, and most of the others had time for another one.
-func (l *limited) settle(ctx context.Context, limit time.Duration) {
-	began, tick := time.Now(), time.NewTicker(5*time.Millisecond)
-	defer tick.Stop()
-	idle, fresh := min(lingerIdle, limit/5), min(lingerFresh, limit/2)
-	for {
-		past := time.Since(began)
-		if past > fresh || l.fresh.Load() == 0 && (past > idle || len(l.slots) == 0) {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	l.front.total.open.Add(1)
-	l.fresh.Add(1)
-	return &clientConn{Conn: c, limit: l}, nil
-}
-
-func (l *limited) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-type clientConn struct {
-	net.Conn
-	limit *limited
-	freed atomic.Bool
-	asked atomic.Bool
-}
-
-// begun is the ConnState of the servers.
-func begun(c net.Conn, state http.ConnState) {
-	if state != http.StateActive {
-		return
-	}
-	if over, ok := c.(*tls.Conn); ok {
-		c = over.NetConn()
-	}
-	if own, ok := c.(*clientConn); ok {
-		own.begin()
-	}
-}
-
-func (c *clientConn) begin() {
-	if !c.asked.Load() && c.asked.CompareAndSwap(false, true) {
-		c.limit.fresh.Add(-1)
-	}
-}
-
-func (c *clientConn) Close() error {
-	c.begin()
-	if c.freed.CompareAndSwap(false, true) {
-		c.limit.front.total.open.Add(-1)
-		<-c.limit.slots
-	}
-	return c.Conn.Close()
 }

@@ -53,4 +53,6 @@ type totals struct {
 	misdirected atomic.Uint64
 	handshakes  atomic.Uint64 // that failed
 	open        atomic.Int64  // connections
+	overAll     atomic.Uint64 // connections refused, since too many were open
+	overClient  atomic.Uint64 // connections refused, since their client had too many
 }
