@@ -208,7 +208,7 @@ func (d detail) report(r server.CertificateReport) {
 		d.field("valid", day(r.NotBefore)+" to "+day(r.NotAfter))
 	}
 	d.field("chain", strings.Join(r.Chain, " > "))
-	if !r.KeyKnown {
+	if !r.KeyKnown && len(r.Chain) > 0 {
 		d.field("key", "there was none to hold it against; see --certificate and --privkey")
 	}
 	for _, line := range r.Warnings {
