@@ -38,8 +38,20 @@ func (l *loader) certificates(p Project, read map[string]certificateFiles) map[s
 		}
 		specs[name] = s
 	}
+	l.noteUnanswered()
 	l.noteHostSecrets("certificates", f.wanted)
 	return specs
+}
+
+// noteUnanswered tells of orders whose challenges nobody may answer: the front
+// opens its ports only where a route wants it to.
+func (l *loader) noteUnanswered() {
+	for _, name := range sortedKeys(l.file.Certificates) {
+		if a := l.file.Certificates[name].ACME; a != nil && a.DNS == nil && len(l.file.Front) == 0 {
+			l.note("certificates."+name+".acme", "an authority asks ports 80 and 443, where the front answers, and this instance has no front",
+				"add a route under front, or prove the names by dns")
+		}
+	}
 }
 
 // keyOf is the kind of key that is made here; empty when it is fetched.

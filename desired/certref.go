@@ -40,7 +40,7 @@ var (
 	refAWS       = pat(`^[A-Za-z0-9/_+=.@:-]{1,512}$`)
 	refAzBlob    = pat(`^[a-z0-9]{3,24}/(\$web|\$root|[a-z0-9](-?[a-z0-9]){2,62})/.+$`)
 	refAzKV      = pat(`^[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]/[A-Za-z0-9-]{1,127}(/[A-Za-z0-9]{1,64})?$`)
-	refVault     = pat(`^[A-Za-z0-9_.@+=-]+(/[A-Za-z0-9_.@+= -]+)+$`)
+	refVault     = pat(`^[A-Za-z0-9_.@+=-]+(/[A-Za-z0-9_.@+= -]+)*$`)
 )
 
 // refSchemes are all of them, the usual ones first.
@@ -66,7 +66,7 @@ func refSchemes() []refScheme {
 			return refAWS.MatchString(joinRef(place, rest)) && !strings.HasSuffix(rest, "/")
 		}},
 		{"vault", "vault://MOUNT/PATH[?field=FIELD]", []string{"field", "version"}, func(_, place, rest string) bool {
-			return refVault.MatchString(place+"/"+rest) && !strings.Contains(place, " ")
+			return refVault.MatchString(place) && refVault.MatchString(rest)
 		}},
 		{"env", "env://NAME", nil, func(whole, place, rest string) bool {
 			return refEnv.MatchString(place) && !strings.Contains(whole, "/")

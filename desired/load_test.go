@@ -439,7 +439,9 @@ func TestLoadLocal(t *testing.T) {
 // absent, wrong or empty because it could not be read (law 3).
 func TestEveryFailedReadIsReported(t *testing.T) {
 	repo := tree(map[string]string{
-		"a/instance.yaml": "apiVersion: fairlead/v1\nname: a\ncompose: {files: [compose.yaml, other.yml]}\n", "a/compose.yaml": twoServices, "a/x.yaml": "",
+		"a/instance.yaml": "apiVersion: fairlead/v1\nname: a\ncompose: {files: [compose.yaml, other.yml]}\n" +
+			"certificates: {c: {domains: [a], fullchain: 'age://c.age', ca: ca.pem}, d: {domains: [a], fullchain: 'sm://x', ca: none.pem}}\n",
+		"a/compose.yaml": twoServices, "a/x.yaml": "", "a/ca.pem": onePEM, "c.age": "age-encryption.org/v1\n",
 		"a/connectors/x/y": "", "instances/b/compose.yaml": twoServices, "instances/c/connectors/k.yaml": "", "instances/c/compose.yml": twoServices,
 	})
 	local := tree(map[string]string{"instance.yaml": "apiVersion: fairlead/v1\nname: a\n", "sub/.env": "A=b"})

@@ -83,7 +83,7 @@ func TestSchemaAccepts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, glob := range []string{"../examples/multi/instances/*/instance.yaml", "../examples/demo/*/instance.yaml"} {
+	for _, glob := range []string{"../examples/multi/instances/*/instance.yaml", "../examples/demo/*/instance.yaml", "../examples/certificates/*/instance.yaml"} {
 		more, err := filepath.Glob(glob)
 		if err != nil || len(more) == 0 {
 			t.Errorf("%s: %v, %v", glob, more, err)

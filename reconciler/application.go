@@ -127,6 +127,7 @@ func (r *Instance) commit(ctx context.Context, a application, log *logrus.Entry)
 	if err := r.retain(ctx, a.target.Spec.RetainGenerations); err != nil {
 		return err
 	}
+	r.untidy = r.untidy || a.kind != "heal"
 	have, err := r.cfg.Driver.Observe(ctx, r.cfg.Name, false)
 	if err != nil {
 		return err
@@ -254,6 +255,7 @@ func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in i
 		}
 		return fmt.Errorf("roll back to generation %d: %w", r.good.Number, err)
 	}
+	r.untidy = true
 	rec.Outcome, rec.Duration, rec.Gaps = RolledBack, time.Since(rec.Started), r.routing.gaps(a.started)
 	r.record(rec)
 	r.event("RolledBack", fmt.Sprintf("generation %d failed and generation %d is back: %s", rec.Generation, r.good.Number, rec.Reason),

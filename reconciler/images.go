@@ -1,8 +1,11 @@
 package reconciler
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -49,6 +52,82 @@ func (s *Store) keepImages(instance string, keep map[string]bool) error {
 		}
 	}
 	return nil
+}
+
+// ImagesKept returns the images that the regular clean-up leaves, by ID and
+// digest: for every instance those of all generations that it can go back to, of
+// the applied one, of one that is held, and of the newest one.
+func (s *Store) ImagesKept() (map[string]bool, error) {
+	keep := map[string]bool{}
+	names, err := s.instances()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if err := s.keepRetained(name, keep); err != nil {
+			return nil, fmt.Errorf("list images that are kept: %w", err)
+		}
+	}
+	delete(keep, "")
+	return keep, nil
+}
+
+func (s *Store) keepRetained(instance string, keep map[string]bool) error {
+	m, err := s.memo(instance)
+	if err != nil {
+		return err
+	}
+	list, err := s.Generations(instance)
+	if err != nil {
+		return err
+	}
+	for i, g := range list {
+		newest, held := i == len(list)-1, m.Hold != nil && m.Hold.Generation == g.Number
+		if !g.Good && !newest && !held && g.Number != m.LastGood {
+			continue // it failed, and another one was tried since
+		}
+		for ref, img := range g.Images {
+			keep[img.ID], keep[img.Digest] = true, true
+			if img.ID == "" { // a reference alone may mean something else by now
+				keep[ref] = true
+			}
+		}
+	}
+	return nil
+}
+
+// Pruner is a Driver that removes images that nothing needs any more: those that
+// it fetched itself, that no container of anybody uses, and that keep names
+// neither by ID, by digest nor by reference. It returns what went.
+type Pruner interface {
+	Prune(ctx context.Context, keep map[string]bool) ([]string, error)
+}
+
+// pruneLimit bounds a clean-up. What is left over goes after the next apply.
+const pruneLimit = time.Minute
+
+// clearImages removes the images that the last apply left without a generation.
+// It says what went, and fails nothing.
+func (r *Instance) clearImages(ctx context.Context) {
+	pruner, able := r.cfg.Driver.(Pruner)
+	if !r.untidy || !able || ctx.Err() != nil {
+		return
+	}
+	r.untidy = false
+	ctx, cancel := context.WithTimeout(ctx, pruneLimit)
+	defer cancel()
+	keep, err := r.cfg.Store.ImagesKept()
+	if err != nil {
+		r.cfg.Log.WithError(err).Warn("Leave images that no generation needs")
+		return
+	}
+	gone, err := pruner.Prune(ctx, keep)
+	if len(gone) > 0 {
+		r.cfg.Log.WithField("images", strings.Join(gone, " ")).Info("Remove images that no generation needs")
+	}
+	if err != nil && ctx.Err() == nil {
+		r.cfg.Log.WithError(err).Warn("Leave images that no generation needs")
+	}
 }
 
 // instances lists the names that the store knows anything of.

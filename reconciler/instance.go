@@ -97,6 +97,7 @@ type Instance struct {
 	tookOver bool   // what was begun last was given up for something newer
 	cuts     int    // applies in a row that were given up with a service down
 	routing  *routing
+	untidy   bool // an apply ended since images were cleared
 	lastDeep time.Time
 	unseen   bool // the last apply left containers alone whose settings were not looked at
 	flaps    flapGuard
@@ -174,6 +175,7 @@ func (r *Instance) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		timer.Reset(r.pass(ctx))
+		r.clearImages(ctx) // after the pass: nobody waits for it
 	}
 }
 
@@ -211,6 +213,7 @@ func (r *Instance) Once(ctx context.Context) Status {
 	if r.unseen && r.broken == nil && r.try.err == nil && ctx.Err() == nil {
 		r.pass(ctx)
 	}
+	r.clearImages(ctx)
 	return r.Status()
 }
 

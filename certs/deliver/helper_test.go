@@ -143,11 +143,15 @@ func (s *server) shake(c net.Conn) {
 	defer func() { _ = c.Close() }()
 	s.shakes.Add(1)
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second)) // else it fails below
-	tc := tls.Server(c, s.serves.Load())
+	conf := s.serves.Load().Clone()
+	conf.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		s.names.Store(hello.ServerName, true)
+		return nil, nil
+	}
+	tc := tls.Server(c, conf)
 	if err := tc.Handshake(); err == nil {
 		_, _ = tc.Read(make([]byte, 1)) // until the other side goes
 	}
-	s.names.Store(tc.ConnectionState().ServerName, true)
 }
 
 func (s *server) asked() (names []string) {

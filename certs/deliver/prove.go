@@ -19,7 +19,7 @@ import (
 
 const (
 	// shakeLimit bounds one handshake.
-	shakeLimit = 3 * time.Second
+	shakeLimit = 5 * time.Second
 	// atOnce is how many servers are asked at the same time.
 	atOnce = 8
 )

@@ -129,7 +129,7 @@ func (v *visit) bring(ctx context.Context) Outcome {
 	w := v.look(ctx, at)
 	if v.canTell() && !w.answered() && !v.resting() {
 		// It may be starting: before it listens for signals, one can end it.
-		w, _ = v.await(ctx, at, view.answered, nil)
+		w, _ = v.await(ctx, at, w, within(v.r), view.answered, nil)
 	}
 	switch {
 	case enough(w):
@@ -140,7 +140,7 @@ func (v *visit) bring(ctx context.Context) Outcome {
 		return v.unproved(w, errors.New("it was not told to reload, since the certificate could not be written"))
 	}
 	v.tried = true
-	w, err = v.tellAndAwait(ctx, at, enough)
+	w, err = v.tellAndAwait(ctx, at, w, enough)
 	if w.proved() {
 		return v.proved(w)
 	}

@@ -16,22 +16,36 @@ const (
 )
 
 // tellAndAwait tells a server to reload and looks at it until it has the pair
-// or its time is over. It looks while the server is still at it: a Caddy with a
+// or its time is over. Half-way a signal is sent once more: one that comes while
+// a server starts or reloads can be lost, and the master of HAProxy 2.6 was seen
+// to sleep on one until the next.
+func (v *visit) tellAndAwait(ctx context.Context, at places, w view, enough func(view) bool) (view, error) {
+	limit := within(v.r)
+	if !v.canTell() {
+		return v.await(ctx, at, w, limit, enough, nil)
+	}
+	if v.r.Signal == "" || v.r.Caddy != "" {
+		return v.tellOnce(ctx, at, w, limit, enough)
+	}
+	w, err := v.tellOnce(ctx, at, w, limit/2, enough)
+	if err != nil || enough(w) || ctx.Err() != nil {
+		return w, err
+	}
+	return v.tellOnce(ctx, at, w, limit-limit/2, enough)
+}
+
+// tellOnce looks while the server is still at it: a Caddy with a
 // shutdown_delay, or a plugin that is slow to end, serves the new pair long
 // before it answers.
-func (v *visit) tellAndAwait(ctx context.Context, at places, enough func(view) bool) (view, error) {
-	if !v.canTell() {
-		return v.await(ctx, at, enough, nil)
-	}
-	telling, cancel := context.WithTimeout(ctx, within(v.r))
+func (v *visit) tellOnce(ctx context.Context, at places, w view, limit time.Duration, enough func(view) bool) (view, error) {
+	telling, cancel := context.WithTimeout(ctx, limit)
 	said := make(chan error, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() { said <- v.tell(telling) })
 	defer wg.Wait()
 	defer cancel()
-	v.told = true
-	w, err := v.await(ctx, at, enough, said)
-	v.told = err == nil
+	w, err := v.await(ctx, at, w, limit, enough, said)
+	v.told = v.told || err == nil
 	return w, err
 }
 
@@ -72,17 +86,16 @@ func (v *visit) tellCaddy(ctx context.Context) error {
 }
 
 // await looks again and again, until it is enough, the server was told in
-// vain, or the time is over.
-func (v *visit) await(ctx context.Context, at places, enough func(view) bool, said <-chan error) (view, error) {
-	ctx, cancel := context.WithTimeout(ctx, within(v.r))
+// vain, or the time is over. w is what was seen before.
+func (v *visit) await(ctx context.Context, at places, w view, limit time.Duration, enough func(view) bool, said <-chan error) (view, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var w view
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		next := v.look(ctx, at)
 		if enough(next) {
 			return next, nil
 		}
-		if w.seen == nil || ctx.Err() == nil {
+		if ctx.Err() == nil {
 			w = next // else it was cut short, and the one before tells more
 		}
 		timer := time.NewTimer(pause)

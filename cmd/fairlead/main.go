@@ -19,5 +19,5 @@ func main() {
 }
 
 func newDocker(o engineOptions) (engine, error) {
-	return docker.New(docker.Options{Host: o.host, Owner: o.owner, Log: o.log, Memory: o.memory, Keep: o.keep})
+	return docker.New(docker.Options{Host: o.host, CertDir: o.certs, Owner: o.owner, Log: o.log, Memory: o.memory, Keep: o.keep})
 }

@@ -25,6 +25,7 @@ type settings struct {
 	Poll       time.Duration
 	Data       string
 	DockerHost string
+	DockerTLS  string // directory of certificates; empty: none
 	LogFormat  string
 	Front      frontSettings
 	Registry   registrySettings
@@ -86,6 +87,7 @@ func options() []option {
 		{flag: "path", env: "FAIRLEAD_PATH", key: "paths", kind: "GLOB", list: true, help: "directories of the instances in the repository; may be repeated (default: the root, else those below it and below instances/)", set: setPaths},
 		{flag: "data", env: "FAIRLEAD_DATA", key: "data", kind: "DIR", help: "data directory (default " + defaultData + ")", set: file(func(s *settings) *string { return &s.Data })},
 		{flag: "docker-host", env: "FAIRLEAD_DOCKER_HOST", key: "dockerHost", kind: "URL", help: "container engine (default " + docker.DefaultHost + ")", set: one(setDockerHost)},
+		dockerTLSOption(),
 		{flag: "poll", env: "FAIRLEAD_POLL", key: "poll", kind: "DURATION", help: "how often the repository is asked for something new (default 60s)", set: one(setPoll)},
 		{flag: "token-file", env: "FAIRLEAD_TOKEN_FILE", key: "auth.tokenFile", kind: "FILE", help: "file with the token for an https repository", set: file(func(s *settings) *string { return &s.Auth.TokenFile })},
 		{flag: "username", env: "FAIRLEAD_USERNAME", key: "auth.username", kind: "NAME", help: "user name for an https repository", set: text(func(s *settings) *string { return &s.Auth.Username })},
@@ -146,6 +148,9 @@ func setPaths(s *settings, values []string) error {
 
 func setDockerHost(s *settings, v string) error {
 	if scheme, _, found := strings.Cut(v, "://"); !found || (scheme != "unix" && scheme != "tcp") {
+		if scheme == "ssh" {
+			return errors.New(sshEngine)
+		}
 		return errors.New("is not an engine's address; for example unix:///var/run/docker.sock")
 	}
 	s.DockerHost = v
@@ -234,7 +239,7 @@ func (c *cli) settings() (settings, error) {
 			}
 		}
 	}
-	if err := s.Fetch.check(); err != nil {
+	if err := errors.Join(s.Fetch.check(), c.checkDockerTLS(&s)); err != nil {
 		return s, err
 	}
 	s.repoGiven = s.Repo != fromFile

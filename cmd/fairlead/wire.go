@@ -35,6 +35,7 @@ type engine interface {
 // engineOptions say which engine, and for whom.
 type engineOptions struct {
 	host, owner string
+	certs       string // directory of certificates for host; empty: none
 	log         *logrus.Entry
 	memory      reconciler.DriverMemory
 	keep        func(context.Context) (map[string]bool, error)
@@ -65,7 +66,7 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	if err != nil {
 		return nil, err
 	}
-	eng, err := c.newEngine(engineOptions{host: s.DockerHost, owner: d.path, log: log, memory: store.Memory(),
+	eng, err := c.newEngine(engineOptions{host: s.DockerHost, certs: s.DockerTLS, owner: d.path, log: log, memory: store.Memory(),
 		keep: func(context.Context) (map[string]bool, error) { return store.ImagesInUse() }})
 	if err != nil {
 		return nil, err

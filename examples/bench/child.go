@@ -33,8 +33,9 @@ import (
 // What this program is when it starts itself once more: the parts of a comparison of proxies are processes of their own.
 const (
 	childBackend = "backend"
-	childBare    = "bare"  // httputil.ReverseProxy, tuned, with nothing around it
-	childFront   = "front" // ours
+	childBare    = "bare"   // httputil.ReverseProxy, tuned, with nothing around it
+	childPolite  = "polite" // the same with what nobody leaves out before the Internet
+	childFront   = "front"  // ours
 	childLoad    = "load"
 )
 
@@ -50,7 +51,9 @@ func runChild(args []string, in io.Reader, out, errs io.Writer) int {
 	case len(args) == 1 && args[0] == childBackend:
 		err = serveBackend(ctx, out)
 	case len(args) > 0 && args[0] == childBare:
-		err = serveBare(ctx, args[1:], out)
+		err = serveBare(ctx, args[1:], out, false)
+	case len(args) > 0 && args[0] == childPolite:
+		err = serveBare(ctx, args[1:], out, true)
 	case len(args) > 0 && args[0] == childFront:
 		err = serveFront(ctx, args[1:], out)
 	case len(args) > 0 && args[0] == childLoad:
@@ -138,8 +141,9 @@ type copyBuffers struct{ pool sync.Pool }
 func (b *copyBuffers) Get() []byte  { return *b.pool.Get().(*[]byte) }
 func (b *copyBuffers) Put(p []byte) { b.pool.Put(&p) }
 
-// serveBare is as fast as net/http lets a proxy be: no routes, no metrics, no headers of its own, no log.
-func serveBare(ctx context.Context, args []string, out io.Writer) error {
+// serveBare is as fast as httputil lets a proxy be: no routes, no metrics, no log; and neither headers of its own nor an
+// end of idle connections, unless it is polite.
+func serveBare(ctx context.Context, args []string, out io.Writer, polite bool) error {
 	backend, p, err := proxied(args)
 	if err != nil {
 		return err
@@ -149,9 +153,10 @@ func serveBare(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	target := &url.URL{Scheme: "http", Host: backend}
+	transport := &http.Transport{MaxIdleConnsPerHost: 512, DisableCompression: true}
 	proxy := &httputil.ReverseProxy{
 		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport:  &http.Transport{MaxIdleConnsPerHost: 512, DisableCompression: true},
+		Transport:  transport,
 		BufferPool: &copyBuffers{sync.Pool{New: func() any { p := make([]byte, 32<<10); return &p }}},
 		ErrorLog:   log.New(io.Discard, "", 0),
 	}
@@ -161,6 +166,14 @@ func serveBare(ctx context.Context, args []string, out io.Writer) error {
 	}
 	srv := &http.Server{Handler: proxy, ReadHeaderTimeout: 10 * time.Second, ErrorLog: proxy.ErrorLog,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}}
+	if polite {
+		srv.IdleTimeout, transport.IdleConnTimeout = 2*time.Minute, 90*time.Second
+		proxy.Rewrite = func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.SetXForwarded()
+			r.Out.Host = r.In.Host
+		}
+	}
 	return serveUntil(ctx, srv, func() error { return srv.ServeTLS(l, "", "") })
 }
 

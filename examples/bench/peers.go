@@ -62,3 +62,63 @@ func (p peer) find(ctx context.Context, b *bench) (string, error) {
 	}
 	return dest, os.Rename(filepath.Join(work, p.name), dest)
 }
+
+func (p *proxies) caddy(bin, addr, more string) (*process, error) {
+	dir, err := os.MkdirTemp(p.dir, "caddy")
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := strings.Cut(addr, ":")
+	file := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n\tlog {\n\t\toutput discard\n\t}\n\tstorage file_system %s\n}\n"+
+		"https://%s:%s {\n\tbind 127.0.0.1\n\ttls %s %s\n\treverse_proxy %s %s\n}\n", dir, proxyHost, port, p.pair.chain, p.pair.key, p.backend, more)
+	name := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(name, []byte(file), 0o600); err != nil {
+		return nil, err
+	}
+	return p.foreign(addr, dir, bin, "run", "--config", name, "--adapter", "caddyfile")
+}
+
+func (p *proxies) kamal(ctx context.Context, bin, addr string) (*process, error) {
+	dir, err := os.MkdirTemp(p.dir, "kamal")
+	if err != nil {
+		return nil, err
+	}
+	plain, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := strings.Cut(addr, ":")
+	_, plainPort, _ := strings.Cut(plain, ":")
+	proc, err := p.foreign("", dir, bin, "run", "--https-port", port, "--http-port", plainPort)
+	if err != nil {
+		return nil, err
+	}
+	deploy := []string{bin, "deploy", "bench", "--target", p.backend, "--host", proxyHost, "--health-check-path", "/", "--forward-headers",
+		"--tls", "--tls-certificate-path", p.pair.chain, "--tls-private-key-path", p.pair.key}
+	err = until(ctx, upLimit, func() (bool, error) {
+		_, err := os.Stat(filepath.Join(dir, "kamal-proxy.sock"))
+		return err == nil, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start kamal-proxy: %w", err)
+	}
+	if _, err := output(ctx, dir, []string{"XDG_RUNTIME_DIR=" + dir, "HOME=" + dir}, deploy...); err != nil {
+		return nil, err
+	}
+	return proc, answers(ctx, addr)
+}
+
+// foreign starts somebody else's program with a home of its own.
+func (p *proxies) foreign(addr, dir, bin string, args ...string) (*process, error) {
+	proc := &process{cmd: exec.Command(bin, args...)}
+	proc.cmd.Dir, proc.cmd.Stderr = dir, nil
+	proc.cmd.Env = append(cleanEnvironment(), "XDG_RUNTIME_DIR="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "HOME="+dir)
+	if err := proc.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", filepath.Base(bin), err)
+	}
+	p.started = append(p.started, proc)
+	if addr == "" {
+		return proc, nil
+	}
+	return proc, answers(context.Background(), addr)
+}

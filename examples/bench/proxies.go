@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -92,6 +93,7 @@ type proxies struct {
 const (
 	ours       = "our front"
 	bareProxy  = "tuned httputil.ReverseProxy"
+	polite     = "the same with X-Forwarded-*"
 	clients    = 64
 	shareOfRaw = 0.9 // of the bare proxy's requests per CPU second, at least
 )
@@ -102,16 +104,38 @@ func measureFront(ctx context.Context, b *bench) error {
 	if err := p.setUp(ctx); err != nil {
 		return err
 	}
-	rounds := b.rounds(7, 1)
+	rounds := b.rounds(21, 1)
 	for round := range rounds {
-		for i := range p.list {
-			if err := p.measure(ctx, p.list[(i+round)%len(p.list)]); err != nil {
-				return err
-			}
+		if err := p.round(ctx, round%2 == 1); err != nil {
+			return err
 		}
 		b.tell("proxies: round %d of %d", round+1, rounds)
 	}
 	p.tell()
+	return nil
+}
+
+// round reads each of them once in each way of asking, there or back. It is short, and neighbours in the list follow each
+// other: what the machine does beside it changes from one second to the next.
+func (p *proxies) round(ctx context.Context, back bool) error {
+	order := slices.Clone(p.list)
+	if back {
+		slices.Reverse(order)
+	}
+	for _, kind := range []string{keepAlive, overHTTP2, anew} {
+		for _, c := range order {
+			if err := p.measure(ctx, c, kind); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range order {
+		now, _, err := memory(c.proc.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		c.rss = append(c.rss, now)
+	}
 	return nil
 }
 
@@ -132,7 +156,7 @@ func (p *proxies) setUp(ctx context.Context) (err error) {
 		return err
 	}
 	for _, own := range []struct{ part, name, what string }{
-		{childFront, ours, "as in the daemon"}, {childBare, bareProxy, "nothing around it"},
+		{childPolite, polite, "and with time-outs of idle connections"}, {childFront, ours, "as in the daemon"}, {childBare, bareProxy, "nothing around it"},
 	} {
 		proc, addr, err := p.start(own.part, "-backend", p.backend, "-chain", p.pair.chain, "-key", p.pair.key)
 		if err != nil {
@@ -208,66 +232,6 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func (p *proxies) caddy(bin, addr, more string) (*process, error) {
-	dir, err := os.MkdirTemp(p.dir, "caddy")
-	if err != nil {
-		return nil, err
-	}
-	_, port, _ := strings.Cut(addr, ":")
-	file := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n\tlog {\n\t\toutput discard\n\t}\n\tstorage file_system %s\n}\n"+
-		"https://%s:%s {\n\tbind 127.0.0.1\n\ttls %s %s\n\treverse_proxy %s %s\n}\n", dir, proxyHost, port, p.pair.chain, p.pair.key, p.backend, more)
-	name := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(name, []byte(file), 0o600); err != nil {
-		return nil, err
-	}
-	return p.foreign(addr, dir, bin, "run", "--config", name, "--adapter", "caddyfile")
-}
-
-func (p *proxies) kamal(ctx context.Context, bin, addr string) (*process, error) {
-	dir, err := os.MkdirTemp(p.dir, "kamal")
-	if err != nil {
-		return nil, err
-	}
-	plain, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	_, port, _ := strings.Cut(addr, ":")
-	_, plainPort, _ := strings.Cut(plain, ":")
-	proc, err := p.foreign("", dir, bin, "run", "--https-port", port, "--http-port", plainPort)
-	if err != nil {
-		return nil, err
-	}
-	deploy := []string{bin, "deploy", "bench", "--target", p.backend, "--host", proxyHost, "--health-check-path", "/", "--forward-headers",
-		"--tls", "--tls-certificate-path", p.pair.chain, "--tls-private-key-path", p.pair.key}
-	err = until(ctx, upLimit, func() (bool, error) {
-		_, err := os.Stat(filepath.Join(dir, "kamal-proxy.sock"))
-		return err == nil, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("start kamal-proxy: %w", err)
-	}
-	if _, err := output(ctx, dir, []string{"XDG_RUNTIME_DIR=" + dir, "HOME=" + dir}, deploy...); err != nil {
-		return nil, err
-	}
-	return proc, answers(ctx, addr)
-}
-
-// foreign starts somebody else's program with a home of its own.
-func (p *proxies) foreign(addr, dir, bin string, args ...string) (*process, error) {
-	proc := &process{cmd: exec.Command(bin, args...)}
-	proc.cmd.Dir, proc.cmd.Stderr = dir, nil
-	proc.cmd.Env = append(cleanEnvironment(), "XDG_RUNTIME_DIR="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "HOME="+dir)
-	if err := proc.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", filepath.Base(bin), err)
-	}
-	p.started = append(p.started, proc)
-	if addr == "" {
-		return proc, nil
-	}
-	return proc, answers(context.Background(), addr)
-}
-
 // answers waits until a proxy shows a certificate.
 func answers(ctx context.Context, addr string) error {
 	return until(ctx, upLimit, func() (bool, error) {
@@ -279,35 +243,26 @@ func answers(ctx context.Context, addr string) error {
 	})
 }
 
-// measure reads each way of asking once.
-func (p *proxies) measure(ctx context.Context, c *contender) error {
-	for _, kind := range []string{keepAlive, overHTTP2, anew} {
-		warm, long := time.Second, 4*time.Second
-		if kind != keepAlive {
-			warm, long = time.Second/2, 2*time.Second
-		}
-		if p.b.opt.quick {
-			long /= 2
-		}
-		v, used, err := p.volley(ctx, c, kind, warm, long)
-		if err != nil {
-			return fmt.Errorf("ask %s over %s: %w", c.name, kind, err)
-		}
-		if v.Requests == 0 || v.Failed > v.Requests/1000 {
-			return fmt.Errorf("ask %s over %s: %d requests, %d failed: %s", c.name, kind, v.Requests, v.Failed, v.Why)
-		}
-		r := c.readings[kind]
-		r.perCPU = append(r.perCPU, float64(v.Requests)/used.Seconds())
-		r.perSecond = append(r.perSecond, float64(v.Requests)/v.Seconds)
-		r.p50, r.p99 = append(r.p50, v.P50), append(r.p99, v.P99)
-	}
-	now, _, err := memory(c.proc.cmd.Process.Pid)
+// measure reads one way of asking once.
+func (p *proxies) measure(ctx context.Context, c *contender, kind string) error {
+	v, used, err := p.volley(ctx, c, kind, volleyWarm, volleyLong)
 	if err != nil {
-		return err
+		return fmt.Errorf("ask %s over %s: %w", c.name, kind, err)
 	}
-	c.rss = append(c.rss, now)
+	if v.Requests == 0 || v.Failed > v.Requests/1000 {
+		return fmt.Errorf("ask %s over %s: %d requests, %d failed: %s", c.name, kind, v.Requests, v.Failed, v.Why)
+	}
+	r := c.readings[kind]
+	r.perCPU = append(r.perCPU, float64(v.Requests)/used.Seconds())
+	r.perSecond = append(r.perSecond, float64(v.Requests)/v.Seconds)
+	r.p50, r.p99 = append(r.p50, v.P50), append(r.p99, v.P99)
 	return nil
 }
+
+const (
+	volleyWarm = 300 * time.Millisecond
+	volleyLong = time.Second
+)
 
 // volley makes requests, and reads what processor time the proxy took for those that are counted.
 func (p *proxies) volley(ctx context.Context, c *contender, kind string, warm, long time.Duration) (v volley, used time.Duration, err error) {
@@ -342,8 +297,11 @@ func (p *proxies) volley(ctx context.Context, c *contender, kind string, warm, l
 
 // tell compares the front with each of the others, and shows all of them.
 func (p *proxies) tell() {
-	front := p.list[0]
-	for _, c := range p.list[1:] {
+	front := p.ours()
+	for _, c := range p.list {
+		if c == front {
+			continue
+		}
 		for _, kind := range []string{keepAlive, overHTTP2, anew} {
 			f := figure{name: "front, " + kind + ": requests per CPU second", ours: front.readings[kind].perCPU, against: c.name,
 				theirs: c.readings[kind].perCPU, unit: "1/s", pairs: true}
@@ -351,6 +309,10 @@ func (p *proxies) tell() {
 				f.least, f.limit = true, shareOfRaw
 			}
 			p.b.figure(f)
+			if c.name == bareProxy || c.name == polite {
+				low, high := f.spread()
+				p.b.note("Our front and %s, %s: half of the %d rounds are between %s× and %s×.", c.name, kind, len(f.ours), number(low), number(high))
+			}
 			p.untold(kind, "requests a second", "1/s", c, func(r *reading) series { return r.perSecond })
 			p.untold(kind, "p50", "ms", c, func(r *reading) series { return r.p50 })
 			p.untold(kind, "p99", "ms", c, func(r *reading) series { return r.p99 })
@@ -362,8 +324,12 @@ func (p *proxies) tell() {
 		"proxy, application and clients are processes of their own and share the processors.", clients)
 }
 
+func (p *proxies) ours() *contender {
+	return p.list[slices.IndexFunc(p.list, func(c *contender) bool { return c.name == ours })]
+}
+
 func (p *proxies) untold(kind, what, unit string, c *contender, of func(*reading) series) {
-	p.b.figure(figure{name: "front, " + kind + ": " + what, ours: of(p.list[0].readings[kind]), against: c.name,
+	p.b.figure(figure{name: "front, " + kind + ": " + what, ours: of(p.ours().readings[kind]), against: c.name,
 		theirs: of(c.readings[kind]), unit: unit, pairs: true, untold: true})
 }
 

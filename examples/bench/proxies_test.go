@@ -42,7 +42,7 @@ func TestProxiesAreAskedEachWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	backend := inside(t, childBackend)
-	for _, part := range []string{childBare, childFront} {
+	for _, part := range []string{childBare, childPolite, childFront} {
 		addr := inside(t, part, "-backend", backend, "-chain", pair.chain, "-key", pair.key)
 		for _, kind := range []string{keepAlive, overHTTP2, anew} {
 			var out bytes.Buffer
@@ -112,6 +112,16 @@ func TestPeerThatCannotBeBuilt(t *testing.T) {
 	t.Setenv(other.env, "/elsewhere")
 	if got, err := other.find(t.Context(), b); err != nil || got != "/elsewhere" {
 		t.Errorf("found %s, %v", got, err)
+	}
+}
+
+func TestSpreadOfRounds(t *testing.T) {
+	f := figure{ours: series{1, 2, 3, 4, 50}, theirs: series{1, 1, 1, 1, 1}}
+	if low, high := f.spread(); low != 2 || high != 4 {
+		t.Errorf("between %v and %v", low, high)
+	}
+	if low, high := (figure{}).spread(); low != 0 || high != 0 {
+		t.Errorf("of nothing: %v, %v", low, high)
 	}
 }
 

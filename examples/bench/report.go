@@ -68,13 +68,27 @@ func (f figure) ratio() float64 {
 		return 0
 	}
 	if f.pairs && len(f.ours) == len(f.theirs) {
-		ratios := make(series, len(f.ours))
-		for i := range ratios {
-			ratios[i] = f.ours[i] / f.theirs[i]
-		}
-		return ratios.median()
+		return f.ratios().median()
 	}
 	return f.ours.median() / f.theirs.median()
+}
+
+// ratios are those of each round.
+func (f figure) ratios() series {
+	list := make(series, len(f.ours))
+	for i := range list {
+		list[i] = f.ours[i] / f.theirs[i]
+	}
+	return list
+}
+
+// spread is what the middle half of the rounds lies between.
+func (f figure) spread() (low, high float64) {
+	sorted := slices.Sorted(slices.Values(f.ratios()))
+	if len(sorted) == 0 {
+		return 0, 0
+	}
+	return sorted[len(sorted)/4], sorted[len(sorted)-1-len(sorted)/4]
 }
 
 // verdict compares with the figure that the project set itself.

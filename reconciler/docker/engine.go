@@ -8,6 +8,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -34,6 +35,9 @@ const (
 type Options struct {
 	// Host is the engine's address, unix:// or tcp://; empty is DefaultHost.
 	Host string
+	// CertDir holds ca.pem, and cert.pem with key.pem where the engine asks for
+	// them: a tcp:// engine is then reached by TLS. Empty: without.
+	CertDir string
 	// Owner is written on everything that is made and must be on everything
 	// that is touched: the data directory's path.
 	Owner string
@@ -126,12 +130,20 @@ func dial(opts Options) (*client.Client, error) {
 	if err := sockets.ConfigureTransport(tr, u.Scheme, addr); err != nil {
 		return nil, fmt.Errorf("set up docker driver: %s: %w", opts.Host, err)
 	}
+	scheme := "http"
+	if opts.CertDir != "" {
+		if u.Scheme != "tcp" {
+			return nil, fmt.Errorf("set up docker driver: %s: certificates are for tcp:// only", opts.Host)
+		}
+		scheme, tr.Proxy = "https", nil // a proxy would be spoken to before the engine is known
+		tr.DialTLSContext = func(ctx context.Context, _, addr string) (net.Conn, error) { return dialTLS(ctx, opts.CertDir, addr) }
+	}
 	var rt http.RoundTripper = tr
 	if opts.Wrap != nil {
 		rt = opts.Wrap(tr)
 	}
 	hc := &http.Client{Transport: rt, CheckRedirect: client.CheckRedirect}
-	cli, err := client.NewClientWithOpts(client.WithHost(opts.Host), client.WithHTTPClient(hc), client.WithAPIVersionNegotiation())
+	cli, err := client.NewClientWithOpts(client.WithHost(opts.Host), client.WithHTTPClient(hc), client.WithScheme(scheme), client.WithAPIVersionNegotiation())
 	if err != nil {
 		return nil, fmt.Errorf("set up docker driver: %w", err)
 	}

@@ -65,6 +65,9 @@ func (e *Engine) removeImage(ctx context.Context, id string, pulled []string, ke
 			return nil, nil // somebody else's name for it
 		}
 	}
+	if len(refs) == 0 { // its tag was moved, and it had no digest
+		refs = []string{id}
+	}
 	var gone []string
 	for _, r := range refs {
 		err := call(ctx, writeTimeout, func(ctx context.Context) error {

@@ -86,6 +86,9 @@ func (e *Engine) Prepare(ctx context.Context, t reconciler.Target, p reconciler.
 	if err := checkLocks(t.Spec); err != nil {
 		return nil, err
 	}
+	e.mu.Lock()
+	e.prepared[t.Spec.Name] = map[string]bool{}
+	e.mu.Unlock()
 	out := map[string]reconciler.Image{}
 	for _, name := range t.Spec.ServiceNames() {
 		s := t.Spec.Services[name]
@@ -96,6 +99,10 @@ func (e *Engine) Prepare(ctx context.Context, t reconciler.Target, p reconciler.
 		if err != nil {
 			return nil, err
 		}
+		e.mu.Lock()
+		e.prepared[t.Spec.Name][img.ID] = true
+		delete(e.prepared[justPulled], img.ID)
+		e.mu.Unlock()
 		out[s.Image] = img
 	}
 	return out, nil
@@ -228,11 +235,38 @@ func (e *Engine) pull(ctx context.Context, ref string, p reconciler.Progress) (r
 	if !ok {
 		return img, fmt.Errorf("pull %s: not found", ref)
 	}
-	e.local[ref], e.images[img.ID] = img.ID, img
+	e.local[ref], e.images[img.ID], e.pulled[img.ID] = img.ID, img, true
+	e.prepared[justPulled][img.ID] = true
 	if p != nil {
 		p(ref, 1, 1)
 	}
 	return img, nil
+}
+
+// Prune implements reconciler.Pruner.
+func (e *Engine) Prune(_ context.Context, keep map[string]bool) (gone []string, err error) {
+	if err := e.look("prune"); err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(e.pulled)) {
+		used := keep[id] || keep[e.images[id].Digest] || slices.ContainsFunc(e.containers, func(b *box) bool { return b.image == id })
+		for _, images := range e.prepared {
+			used = used || images[id]
+		}
+		for ref, of := range e.local {
+			used = used || of == id && keep[ref]
+		}
+		if used {
+			continue
+		}
+		delete(e.images, id)
+		delete(e.pulled, id)
+		maps.DeleteFunc(e.local, func(_, of string) bool { return of == id })
+		gone = append(gone, id)
+	}
+	return gone, nil
 }
 
 // Ensure implements reconciler.Driver.

@@ -44,10 +44,15 @@ type Engine struct {
 	images     map[string]reconciler.Image // by ID: what is on the engine
 	behaviours map[string]Behaviour        // by image ID
 	pullErrs   map[string]error
-	locked     map[string]int // files by how many hold a lock on them
+	locked     map[string]int             // files by how many hold a lock on them
+	pulled     map[string]bool            // images that were fetched for instances, by ID
+	prepared   map[string]map[string]bool // by instance, the images of its last Prepare
 	noRegistry bool
 	down       error
 }
+
+// justPulled stands for the instance of images that Prepare is about to note.
+const justPulled = ""
 
 // box is one container.
 type box struct {
@@ -92,6 +97,8 @@ func New() *Engine {
 		images:     map[string]reconciler.Image{},
 		behaviours: map[string]Behaviour{},
 		pullErrs:   map[string]error{},
+		pulled:     map[string]bool{},
+		prepared:   map[string]map[string]bool{justPulled: {}},
 		locked:     map[string]int{},
 	}
 }

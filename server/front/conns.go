@@ -16,7 +16,7 @@ import (
 // be filled by whoever opens connections and says nothing, and everybody else
 // would stand behind.
 func (f *Front) limit(l net.Listener) *limited {
-	return &limited{Listener: l, front: f, clients: map[netip.Addr]int{}}
+	return &limited{Listener: l, front: f, clients: map[netip.Addr]*client{}}
 }
 
 type limited struct {
@@ -24,12 +24,22 @@ type limited struct {
 	front *Front
 	fresh atomic.Int64 // connections that have asked nothing yet
 
-	mu      sync.Mutex         // guards what follows
-	open    int                // connections
-	clients map[netip.Addr]int // connections of each; none is 0
+	mu      sync.Mutex // guards what follows
+	open    int        // connections
+	clients map[netip.Addr]*client
+}
+
+// client is who has connections; the mutex of limited guards what it counts.
+type client struct {
+	address     netip.Addr
+	open, fresh int // fresh ones have asked nothing yet
 }
 
 const (
+	// One in so many connections of a client may be fresh: held requests take a
+	// connection each, and are to be had by the thousand; silent ones are not.
+	freshShare = 5
+
 	lingerIdle  = time.Second     // of a connection between two requests
 	lingerFresh = 3 * time.Second // of one before its first
 )
@@ -67,11 +77,11 @@ func (l *limited) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		peer := peerAddr(c.RemoteAddr())
-		client := clientOf(peer)
-		if refused := l.enter(peer, client); refused != nil {
+		client, refused := l.enter(peer)
+		if refused != nil {
 			reset(c)
 			refused.Add(1)
-			l.front.tooMany(client, refused)
+			l.front.tooMany(peer, refused)
 			continue
 		}
 		l.front.total.open.Add(1)
@@ -82,27 +92,47 @@ func (l *limited) Accept() (net.Conn, error) {
 
 // enter counts a connection in. It returns the counter of refusals when there
 // are too many of them.
-func (l *limited) enter(peer, client netip.Addr) (refused *atomic.Uint64) {
+func (l *limited) enter(peer netip.Addr) (c *client, refused *atomic.Uint64) {
 	o := &l.front.opts
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.open >= o.MaxConns:
-		return &l.front.total.overAll
-	case l.clients[client] >= o.MaxConnsPerClient && !trusted(o.TrustedProxies, peer):
-		return &l.front.total.overClient
+	if l.open >= o.MaxConns {
+		return nil, &l.front.total.overAll
+	}
+	address := clientOf(peer)
+	if c = l.clients[address]; c == nil {
+		c = &client{address: address}
+		l.clients[address] = c
+	} else if c.full(o) && !trusted(o.TrustedProxies, peer) {
+		return nil, &l.front.total.overClient
 	}
 	l.open++
-	l.clients[client]++
-	return nil
+	c.open++
+	c.fresh++
+	return c, nil
 }
 
-func (l *limited) leave(client netip.Addr) {
+// full reports whether a client has as many connections as it may. One that may
+// have all of them speaks for many, and is asked nothing.
+func (c *client) full(o *Options) bool {
+	n := o.MaxConnsPerClient
+	return n < o.MaxConns && (c.open >= n || c.fresh >= max(1, n/freshShare))
+}
+
+// asked says that a connection is not fresh any more.
+func (l *limited) asked(c *client) {
+	l.fresh.Add(-1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.fresh--
+}
+
+func (l *limited) leave(c *client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open--
-	if l.clients[client]--; l.clients[client] == 0 {
-		delete(l.clients, client)
+	if c.open--; c.open == 0 {
+		delete(l.clients, c.address)
 	}
 }
 
@@ -138,7 +168,7 @@ const tooManyEvery = time.Minute
 
 // tooMany says that connections are refused, once in a while: whoever stands
 // behind a load balancer has to learn why users are turned away.
-func (f *Front) tooMany(client netip.Addr, refused *atomic.Uint64) {
+func (f *Front) tooMany(peer netip.Addr, refused *atomic.Uint64) {
 	now := time.Now().UnixNano()
 	last := f.complained.Load()
 	if last != 0 && now-last < int64(tooManyEvery) || !f.complained.CompareAndSwap(last, now) {
@@ -148,13 +178,13 @@ func (f *Front) tooMany(client netip.Addr, refused *atomic.Uint64) {
 	if refused == &f.total.overAll {
 		text = "too many connections are open; more of them are closed at once (front.connections in agent.yaml)"
 	}
-	f.log.WithFields(logFields{"client": client.String(), "refused": refused.Load()}).Warn(text)
+	f.log.WithFields(logFields{"client": peer.String(), "refused": refused.Load()}).Warn(text)
 }
 
 type clientConn struct {
 	net.Conn
 	limit  *limited
-	client netip.Addr
+	client *client
 	freed  atomic.Bool
 	asked  atomic.Bool
 }
@@ -174,7 +204,7 @@ func begun(c net.Conn, state http.ConnState) {
 
 func (c *clientConn) begin() {
 	if !c.asked.Load() && c.asked.CompareAndSwap(false, true) {
-		c.limit.fresh.Add(-1)
+		c.limit.asked(c.client)
 	}
 }
 

@@ -112,7 +112,7 @@ func TestIdleConnectionsOfOneClientHurtNobodyElse(t *testing.T) {
 // TestPlaceIsFreeAgain: a connection that ends makes room for another one of its client.
 func TestPlaceIsFreeAgain(t *testing.T) {
 	log, hook := test.NewNullLogger()
-	h := start(t, Options{MaxConnsPerClient: 2, Log: logrus.NewEntry(log)})
+	h := start(t, Options{MaxConnsPerClient: 10, Log: logrus.NewEntry(log)})
 	h.set(routeTo(newBackend(t, "one", hello("one"))))
 	h.front.Ready()
 	held := h.hoard("127.0.0.2", h.https, 2)
@@ -135,6 +135,30 @@ func TestPlaceIsFreeAgain(t *testing.T) {
 	}
 	eventually(t, "none is open", func() bool { return h.front.total.open.Load() == 0 })
 	mustGet(t, h.clientFrom("127.0.0.2"), "https://app.test/", http.StatusOK, "one")
+}
+
+// TestHeldRequestsAreNotSilent: a client may have as many connections as it may
+// have in all once it has asked for something on them, and no more.
+func TestHeldRequestsAreNotSilent(t *testing.T) {
+	h := start(t, Options{MaxConnsPerClient: 20})
+	h.set(routeTo())
+	h.front.Ready()
+	var all []chan error
+	for i := range 20 {
+		all = append(all, background(func() error {
+			s, body, err := get(h.clientFrom("127.0.0.2"), "https://app.test/")
+			return want(http.StatusOK, "one", s, body, err)
+		}))
+		eventually(t, "it is held", func() bool { return h.held() == i+1 })
+	}
+	if _, _, err := get(h.clientFrom("127.0.0.2"), "https://app.test/"); err == nil || h.front.total.overClient.Load() == 0 {
+		t.Errorf("one more than it may have: %v", err)
+	}
+	h.set(routeTo(newBackend(t, "one", hello("one"))))
+	for _, c := range all {
+		await(t, "held request", c)
+	}
+	eventually(t, "none is open", func() bool { return h.front.total.open.Load() == 0 })
 }
 
 // TestAllPlacesTaken: beyond the limit of all, connections are closed at once,

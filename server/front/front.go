@@ -39,8 +39,10 @@ type Options struct {
 	// Those beyond it are closed as soon as they come.
 	MaxConns int
 	// MaxConnsPerClient is how many of them one client may have, which is an IPv4
-	// address or the first 64 bits of an IPv6 address; 1,000. A whole office may
-	// stand behind one address, with six connections of each browser.
+	// address or the first 64 bits of an IPv6 address; 5,000. A fifth of them may
+	// be such as have asked nothing yet. A whole office may stand behind one
+	// address, and each request that is held takes a connection of HTTP/1.1. As
+	// many as MaxConns, or more: nothing is counted by client.
 	MaxConnsPerClient int
 
 	MaxHeld        int   // requests held at a time; 10,000
@@ -83,7 +85,7 @@ func (o *Options) fill() {
 	}
 	or(&o.HTTPSPort, 443)
 	or(&o.MaxConns, 10_000)
-	or(&o.MaxConnsPerClient, 1_000)
+	or(&o.MaxConnsPerClient, 5_000)
 	or(&o.MaxHeld, 10_000)
 	or(&o.MaxHeldRoute, 4_000)
 	or(&o.MaxHeldBytes, 256<<20)
