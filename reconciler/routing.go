@@ -35,7 +35,7 @@ func (g *routing) follow(spec desired.Spec, have Observed, admit func(Container)
 	defer g.mu.Unlock()
 	g.routes = g.routes[:0:0]
 	for _, f := range spec.Front {
-		g.routes = append(g.routes, Route{FrontRoute: f, Pair: pairOf(spec, f), Endpoints: endpointsOf(have, f.Service, f.Port, admit)})
+		g.routes = append(g.routes, Route{FrontRoute: f, Endpoints: endpointsOf(have, f.Service, f.Port, admit)})
 	}
 	g.setLocked()
 }
@@ -80,7 +80,7 @@ func (g *routing) change(spec desired.Spec, service string, endpoints func(desir
 			g.routes = append(g.routes, Route{})
 			i = len(g.routes) - 1
 		}
-		g.routes[i] = Route{FrontRoute: f, Pair: pairOf(spec, f), Endpoints: endpoints(f, g.routes[i].Endpoints)}
+		g.routes[i] = Route{FrontRoute: f, Endpoints: endpoints(f, g.routes[i].Endpoints)}
 	}
 	g.setLocked()
 }
@@ -121,13 +121,6 @@ func (g *routing) gaps(since time.Time) []Gap {
 }
 
 func (g *routing) setLocked() { g.traffic.Set(g.instance, slices.Clone(g.routes)) }
-
-func pairOf(spec desired.Spec, f desired.FrontRoute) desired.CertificateSpec {
-	if c, known := spec.Certificates[f.Certificate]; known {
-		return c
-	}
-	return desired.CertificateSpec{Domains: []string{f.Host}}
-}
 
 // endpointsOf are the containers of a service that take requests on a port.
 // One that says it is unhealthy takes them only when none is better: a service

@@ -2,8 +2,14 @@ package reconciler_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"runtime"
@@ -71,7 +77,7 @@ func newStreet(t *testing.T, spec desired.Spec, first *build) *street {
 	s := &street{house: h, c: &channels{engine: h.engine, known: map[string]reconciler.Release{}}}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	s.front = front.New(front.Options{Log: logrus.NewEntry(log)})
+	s.front = front.New(front.Options{Log: logrus.NewEntry(log), Certificates: selfSigned(t)})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +102,26 @@ func newStreet(t *testing.T, spec desired.Spec, first *build) *street {
 		}
 	})
 	return s
+}
+
+// single is one certificate for every host.
+type single struct{ pair *tls.Certificate }
+
+func (s single) Certificate(string, string, string) (front.Certificate, error) {
+	return front.Certificate{Certificate: s.pair}, nil
+}
+
+func selfSigned(t *testing.T) single {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{host}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return single{&tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}
 }
 
 func (h *house) push(b *build) {

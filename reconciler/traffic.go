@@ -38,8 +38,6 @@ type Traffic interface {
 // Route is a host with where its requests go now.
 type Route struct {
 	desired.FrontRoute
-	// Pair is where the host's certificate comes from.
-	Pair desired.CertificateSpec
 	// Endpoints may be empty: requests are held then, for at most Hold.
 	Endpoints []Endpoint
 }

@@ -106,6 +106,8 @@ type Config struct {
 	Front func() []Listener
 	// Metrics are served beside those of the API itself.
 	Metrics []prometheus.Collector
+	// Certificates are steered; nil: there are none.
+	Certificates Certificates
 	// Alone says that no loop runs: passes are made by the API itself, and a
 	// status is read afresh each time.
 	Alone bool

@@ -255,6 +255,47 @@ func (c *Client) Reconcile(ctx context.Context, name string, req ReconcileReques
 	return result, err
 }
 
+func certificateOf(instance, name, what string) string {
+	path := of(instance, "certificates", nil)
+	if name != "" {
+		path += "/" + url.PathEscape(name)
+	}
+	if what != "" {
+		path += "/" + what
+	}
+	return path
+}
+
+// Certificates is API.Certificates.
+func (c *Client) Certificates(ctx context.Context, instance string) ([]reconciler.CertificateStatus, error) {
+	return call[[]reconciler.CertificateStatus](ctx, c, http.MethodGet, certificateOf(instance, "", ""), nil)
+}
+
+// Certificate is API.Certificate.
+func (c *Client) Certificate(ctx context.Context, instance, name string) (reconciler.CertificateStatus, error) {
+	return call[reconciler.CertificateStatus](ctx, c, http.MethodGet, certificateOf(instance, name, ""), nil)
+}
+
+// RenewCertificate is API.RenewCertificate.
+func (c *Client) RenewCertificate(ctx context.Context, instance, name string, force bool) (reconciler.CertificateStatus, error) {
+	return call[reconciler.CertificateStatus](ctx, c, http.MethodPost, certificateOf(instance, name, "renew"), RenewRequest{force})
+}
+
+// CertificateRequest is API.CertificateRequest.
+func (c *Client) CertificateRequest(ctx context.Context, instance, name string) (CertificateRequest, error) {
+	return call[CertificateRequest](ctx, c, http.MethodGet, certificateOf(instance, name, "request"), nil)
+}
+
+// RollbackCertificate is API.RollbackCertificate.
+func (c *Client) RollbackCertificate(ctx context.Context, instance, name string, generation int) (reconciler.CertificateStatus, error) {
+	return call[reconciler.CertificateStatus](ctx, c, http.MethodPost, certificateOf(instance, name, "rollback"), CertificateRollback{generation})
+}
+
+// TestCertificate is API.TestCertificate.
+func (c *Client) TestCertificate(ctx context.Context, instance string, t CertificateTest) (CertificateReport, error) {
+	return call[CertificateReport](ctx, c, http.MethodPost, of(instance, "certificate-test", nil), t)
+}
+
 // Rollback is API.Rollback; the daemon knows itself who asks.
 func (c *Client) Rollback(ctx context.Context, name string, req RollbackRequest) (RolledBack, error) {
 	return call[RolledBack](ctx, c, http.MethodPost, of(name, "rollback", nil), req)

@@ -54,6 +54,7 @@ func (a *API) Handler() http.Handler {
 		return a.Resume(r.Context(), r.PathValue("name"), operator(r))
 	})
 	mux.HandleFunc("POST /api/instances/{name}/reconcile", a.postReconcile)
+	a.serveCertificates(mux)
 	if metrics, err := a.metricsHandler(); err == nil {
 		mux.Handle("GET /metrics", metrics)
 	} else { // a collector that tells the same as another one
@@ -65,6 +66,31 @@ func (a *API) Handler() http.Handler {
 			Hint: "docs/cli.md lists the calls"})
 	})
 	return mux
+}
+
+func (a *API) serveCertificates(mux *http.ServeMux) {
+	const all, one = "/api/instances/{name}/certificates", "/api/instances/{name}/certificates/{certificate}"
+	names := func(r *http.Request) (string, string) { return r.PathValue("name"), r.PathValue("certificate") }
+	get(mux, all, func(r *http.Request) (any, error) { return a.Certificates(r.Context(), r.PathValue("name")) })
+	get(mux, one, func(r *http.Request) (any, error) {
+		instance, name := names(r)
+		return a.Certificate(r.Context(), instance, name)
+	})
+	get(mux, one+"/request", func(r *http.Request) (any, error) {
+		instance, name := names(r)
+		return a.CertificateRequest(r.Context(), instance, name)
+	})
+	post(mux, one+"/renew", func(r *http.Request, req *RenewRequest) (any, error) {
+		instance, name := names(r)
+		return a.RenewCertificate(r.Context(), instance, name, req.Force)
+	})
+	post(mux, one+"/rollback", func(r *http.Request, req *CertificateRollback) (any, error) {
+		instance, name := names(r)
+		return a.RollbackCertificate(r.Context(), instance, name, req.Generation)
+	})
+	post(mux, "/api/instances/{name}/certificate-test", func(r *http.Request, req *CertificateTest) (any, error) {
+		return a.TestCertificate(r.Context(), r.PathValue("name"), *req)
+	})
 }
 
 // get serves a call that only reads.

@@ -360,7 +360,7 @@ func newSite(t *testing.T) *site {
 }
 
 // Certificate is what the front serves its host with.
-func (s *site) Certificate(string, desired.CertificateSpec) (front.Certificate, error) {
+func (s *site) Certificate(string, string, string) (front.Certificate, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pair == nil {

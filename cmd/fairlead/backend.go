@@ -32,6 +32,12 @@ type backend interface {
 	Rollback(ctx context.Context, name string, req server.RollbackRequest) (server.RolledBack, error)
 	Suspend(ctx context.Context, name string, req server.SuspendRequest) (reconciler.Status, error)
 	Resume(ctx context.Context, name, by string) (reconciler.Status, error)
+	Certificates(ctx context.Context, instance string) ([]reconciler.CertificateStatus, error)
+	Certificate(ctx context.Context, instance, name string) (reconciler.CertificateStatus, error)
+	RenewCertificate(ctx context.Context, instance, name string, force bool) (reconciler.CertificateStatus, error)
+	CertificateRequest(ctx context.Context, instance, name string) (server.CertificateRequest, error)
+	RollbackCertificate(ctx context.Context, instance, name string, generation int) (reconciler.CertificateStatus, error)
+	TestCertificate(ctx context.Context, instance string, t server.CertificateTest) (server.CertificateReport, error)
 }
 
 // access is what a command needs when it works alone.

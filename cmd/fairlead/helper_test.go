@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,6 +64,22 @@ func (memoryEngine) Logs(ctx context.Context, instance, service string, follow b
 	}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+func (memoryEngine) Signal(_ context.Context, instance, service, signal string) (int, error) {
+	return 0, fmt.Errorf("signal %s of %s: there is no process in memory", service, instance)
+}
+
+func (m memoryEngine) Addresses(ctx context.Context, instance, service string) (list []netip.Addr, err error) {
+	have, err := m.Observe(ctx, instance, false)
+	for _, c := range have.Containers {
+		for _, a := range c.Addresses {
+			if c.Service == service {
+				list = append(list, a)
+			}
+		}
+	}
+	return list, err
 }
 
 // limit bounds everything that a test waits for.

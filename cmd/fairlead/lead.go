@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net"
-	"path/filepath"
 	"strconv"
 	"sync"
 
@@ -15,10 +14,12 @@ import (
 )
 
 // lead is the front with its doors. It opens them once an instance has a route,
-// and shuts them when none has.
+// and shuts them when none has and no authority has to come in.
 type lead struct {
 	*front.Front
 	https, plain *door // nil: off
+	// certs are what it serves, once the system is put together.
+	certs *bound
 	// onRoutes is told whether any instance has routes; it may be nil.
 	onRoutes func(some bool)
 
@@ -36,9 +37,10 @@ func newLead(s settings, passed sockets, log *logrus.Entry) *lead {
 	if l.https == nil && l.plain == nil {
 		return nil
 	}
+	l.certs = &bound{}
 	l.Front = front.New(front.Options{Log: log, AccessEvery: s.Front.AccessLog, HTTPSPort: l.port(),
 		MaxConns: s.Front.Connections, MaxConnsPerClient: s.Front.perClient(),
-		Certificates: front.NewFiles(front.FilesOptions{Dir: filepath.Join(s.Data, "certs"), Log: log})})
+		Certificates: l.certs, ACME: l.certs, ACMECertificate: l.certs.challenge})
 	return l
 }
 
@@ -76,8 +78,10 @@ func (l *lead) Set(instance string, routes []reconciler.Route) {
 	} else {
 		delete(l.routed, instance)
 	}
+	// An authority comes to the doors of a host that has no route yet.
+	wanted := len(l.routed) > 0 || l.certs.Manager != nil && l.certs.NeedsChallenges()
 	for _, d := range l.doors() {
-		d.want(len(l.routed) > 0)
+		d.want(wanted)
 	}
 	if now := len(l.routed) > 0; l.onRoutes != nil && now != before {
 		l.onRoutes(now)

@@ -43,7 +43,7 @@ over its socket where one runs, and work alone where none does.
 	}
 	flags.StringVar(&c.config, "config", "", "configuration of this host (default "+defaultConfig+")")
 	cmd.AddCommand(c.runCommand(), c.validateCommand(), c.planCommand(), c.applyCommand(), c.statusCommand(), c.historyCommand(),
-		c.rollbackCommand(), c.whyCommand(), c.suspendCommand(), c.resumeCommand(), c.eventsCommand(), c.logsCommand(),
+		c.rollbackCommand(), c.whyCommand(), c.suspendCommand(), c.resumeCommand(), c.eventsCommand(), c.logsCommand(), c.certCommand(),
 		c.initCommand(), c.smokeCommand(), c.schemaCommand(), c.versionCommand())
 	return cmd
 }

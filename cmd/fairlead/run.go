@@ -118,6 +118,7 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	group.Go(func() error { return s.repo.Run(ctx) })
 	group.Go(func() error { return unlessDone(ctx, s.releases.Run(ctx)) })
 	group.Go(func() error { return s.manager.Run(ctx) })
+	group.Go(func() error { return unlessDone(ctx, s.certs.Run(ctx)) })
 	group.Go(func() error { freeMemory(ctx, s.events, s.repo.Changed()); return nil })
 	notify("READY=1")
 	<-ctx.Done()
@@ -246,7 +247,12 @@ func (c *cli) onceOne(ctx context.Context, sys *system, name string) int {
 		c.complain(fmt.Errorf("%s: %w", name, err))
 		return codeOfError(err)
 	}
-	return codeOfResult(result, lastRecord(ctx, sys.api, name))
+	code := codeOfResult(result, lastRecord(ctx, sys.api, name))
+	if err := sys.certs.Sync(ctx, name); err != nil {
+		c.complain(fmt.Errorf("%s: %w", name, err))
+		code = worse(code, codeOfError(err))
+	}
+	return code
 }
 
 func lastRecord(ctx context.Context, b interface {

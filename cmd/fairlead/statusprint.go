@@ -242,6 +242,7 @@ func (d detail) print(s reconciler.Status, source server.SourceInfo) {
 	}
 	d.conditions(s)
 	d.containers(s)
+	d.certificates(s.Certificates)
 	if d.section("Pending", len(s.Pending)) {
 		printActions(d.w, d.p, s.Pending)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/fairlead/fairlead/certs"
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/desired/compose"
 	"github.com/fairlead/fairlead/desired/git"
@@ -27,6 +28,7 @@ import (
 type engine interface {
 	reconciler.Driver
 	server.Logs
+	certs.Servers
 	Events(ctx context.Context) <-chan string
 }
 
@@ -52,7 +54,8 @@ type system struct {
 	events   *reconciler.Events
 	manager  *reconciler.Manager
 	releases *registry.Client
-	lead     *lead // nil: nothing is led
+	lead     *lead          // nil: nothing is led
+	certs    *certs.Manager // nil: the data directory is only read
 	api      *server.API
 }
 
@@ -86,7 +89,13 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	}
 	api := server.Config{Source: source{sys.repo, s}, Events: sys.events, Logs: eng, Progress: progress, Alone: alone,
 		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
+	if d.lock != nil {
+		sys.certs = keepCertificates(s, d, store, sys.events, eng, log)
+		cfg.Certificates, api.Certificates = sys.certs, certificates{sys.certs}
+		api.Metrics = append(api.Metrics, sys.certs)
+	}
 	if l != nil {
+		l.certs.Manager = sys.certs
 		cfg.Traffic, cfg.Routed, api.Front = l, l.Ready, l.listeners
 		api.Metrics = append(api.Metrics, l.Front)
 	}

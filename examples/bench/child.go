@@ -177,6 +177,13 @@ func serveBare(ctx context.Context, args []string, out io.Writer, polite bool) e
 	return serveUntil(ctx, srv, func() error { return srv.ServeTLS(l, "", "") })
 }
 
+// single is the certificate of every host.
+type single struct{ pair *tls.Certificate }
+
+func (s single) Certificate(string, string, string) (front.Certificate, error) {
+	return front.Certificate{Certificate: s.pair, Live: true}, nil
+}
+
 // serveFront is the daemon's front with the settings that people get.
 func serveFront(ctx context.Context, args []string, out io.Writer) error {
 	backend, p, err := proxied(args)
@@ -187,11 +194,14 @@ func serveFront(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	f := front.New(front.Options{})
+	pair, err := tls.LoadX509KeyPair(p.chain, p.key)
+	if err != nil {
+		return err
+	}
+	f := front.New(front.Options{Certificates: single{&pair}})
 	f.Set("bench", []reconciler.Route{{
 		FrontRoute: desired.FrontRoute{Host: proxyHost, Service: "app", Port: int(address.Port()), HSTS: 31536000, RedirectHTTP: true,
 			Drain: 30 * time.Second, Hold: 30 * time.Second},
-		Pair:      desired.CertificateSpec{Domains: []string{proxyHost}, Fullchain: p.chain, Privkey: p.key},
 		Endpoints: []reconciler.Endpoint{{Container: "app", Address: address}},
 	}})
 	f.Ready()

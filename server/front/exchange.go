@@ -162,7 +162,7 @@ func (ex *exchange) answer(res *http.Response) error {
 // mark makes the headers of an answer those of the front.
 func (ex *exchange) mark(h http.Header) {
 	switch {
-	case ex.route.own.Load():
+	case !ex.route.live.Load():
 		delete(h, hSTS) // it would lock people out of the stand-in
 	case ex.state.hsts != nil:
 		h[hSTS] = ex.state.hsts
@@ -188,7 +188,7 @@ func (ex *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 		ex.status = http.StatusBadGateway
 		ex.front.log.WithError(err).WithFields(logFields{"host": ex.route.host, "instance": ex.route.instance}).Debug("request failed at the container")
 	}
-	if s := ex.route.state.Load(); s.hsts != nil && !ex.route.own.Load() {
+	if s := ex.route.state.Load(); s.hsts != nil && ex.route.live.Load() {
 		w.Header()[hSTS] = s.hsts
 	}
 	refuse(w, ex.in, ex.status)

@@ -18,8 +18,8 @@ import (
 // Options are the settings of a Front. The zero value of each is its default.
 type Options struct {
 	Log *logrus.Entry // nil: nothing is logged
-	// Certificates says which certificate a host is served with; nil is
-	// NewFiles without a directory.
+	// Certificates says which certificate a host is served with; nil: no host
+	// has one.
 	Certificates Certificates
 	// ACME answers /.well-known/acme-challenge/ on the plain listener.
 	ACME http.Handler
@@ -81,7 +81,7 @@ func (o *Options) fill() {
 		o.Log = logrus.NewEntry(l)
 	}
 	if o.Certificates == nil {
-		o.Certificates = NewFiles(FilesOptions{Log: o.Log})
+		o.Certificates = none{}
 	}
 	or(&o.HTTPSPort, 443)
 	or(&o.MaxConns, 10_000)

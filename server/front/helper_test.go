@@ -2,14 +2,20 @@ package front
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,8 +44,42 @@ func listen(t testing.TB) net.Listener {
 	return l
 }
 
+// pairs are certificates that no authority has signed, made when they are asked
+// for.
+type pairs struct {
+	t    testing.TB
+	live atomic.Bool
+	made sync.Map // by host
+}
+
+func (p *pairs) Certificate(instance, name, host string) (Certificate, error) {
+	c, known := p.made.Load(host)
+	if !known {
+		c, _ = p.made.LoadOrStore(host, makePair(p.t, host))
+	}
+	return Certificate{c.(*tls.Certificate), p.live.Load()}, nil
+}
+
+func makePair(t testing.TB, host string) *tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{host}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, key.Public(), key)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
 func start(t *testing.T, opts Options) *harness {
 	t.Helper()
+	if opts.Certificates == nil {
+		opts.Certificates = &pairs{t: t}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	https, plain := listen(t), listen(t)
 	h := &harness{t: t, front: New(opts), https: https.Addr().String(), plain: plain.Addr().String(), cancel: cancel, ended: make(chan error, 1)}

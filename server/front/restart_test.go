@@ -30,7 +30,7 @@ func inherited(t *testing.T, l net.Listener) net.Listener {
 // take runs a front on a socket that outlives it.
 func take(t *testing.T, l net.Listener, routes *backend) *harness {
 	ctx, cancel := context.WithCancel(context.Background())
-	h := &harness{t: t, front: New(Options{ShutdownTimeout: limit}), https: l.Addr().String(), cancel: cancel, ended: make(chan error, 1)}
+	h := &harness{t: t, front: New(Options{ShutdownTimeout: limit, Certificates: &pairs{t: t}}), https: l.Addr().String(), cancel: cancel, ended: make(chan error, 1)}
 	h.set(routeTo(routes))
 	go func() { h.ended <- h.front.Run(ctx, inherited(t, l), nil) }()
 	return h

@@ -15,10 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// certificatesEvery is how often the certificates of all routes are looked at,
-// so that a broken one is reported before a client meets it.
-const certificatesEvery = 10 * time.Second
-
 // Run serves until ctx ends; either listener may be nil. Then it accepts no
 // more, lets what is in flight end, and cuts off what has not after the
 // shutdown time. It closes the listeners. It may be called once.
@@ -147,21 +143,6 @@ func (f *Front) killAll() {
 	f.mu.Unlock()
 	for _, ep := range all {
 		ep.kill()
-	}
-}
-
-func (f *Front) watchCertificates(ctx context.Context) {
-	tick := time.NewTicker(certificatesEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		for host, rt := range f.table.Load().hosts {
-			_, _ = f.opts.Certificates.Certificate(host, rt.state.Load().pair) // it reports by itself
-		}
 	}
 }
 

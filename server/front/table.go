@@ -41,7 +41,7 @@ type route struct {
 	host     string
 	state    atomic.Pointer[state]
 	turn     atomic.Uint32
-	own      atomic.Bool // served with a certificate of ours at the last handshake
+	live     atomic.Bool // clients trust its certificate
 	stats    routeStats
 
 	queue     list.List // of *waiter, by arrival; guarded by Front.mu
@@ -51,7 +51,6 @@ type route struct {
 // state is what a route is now. It is never changed, only replaced.
 type state struct {
 	desired.FrontRoute
-	pair      desired.CertificateSpec
 	service   *service
 	endpoints []*endpoint
 	hsts      []string // header values; nil: none
@@ -114,7 +113,7 @@ func (f *Front) assign(inst *instance, routes []reconciler.Route) {
 			rt = &route{front: f, instance: inst.name, host: host}
 		}
 		inst.routes[host] = rt
-		s := &state{FrontRoute: r.FrontRoute, pair: r.Pair, service: inst.service(r.Service)}
+		s := &state{FrontRoute: r.FrontRoute, service: inst.service(r.Service)}
 		if r.HSTS > 0 {
 			s.hsts = []string{"max-age=" + strconv.Itoa(r.HSTS)}
 		}

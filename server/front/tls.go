@@ -42,11 +42,10 @@ func (f *Front) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 	if rt == nil {
 		return nil, nil
 	}
-	c, err := f.opts.Certificates.Certificate(rt.host, rt.state.Load().pair)
+	c, err := f.ask(rt)
 	if err != nil {
 		return nil, fmt.Errorf("certificate of %s: %w", rt.host, err)
 	}
-	rt.own.Store(c.SelfSigned)
 	return c.Certificate, nil
 }
 

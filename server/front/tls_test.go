@@ -1,18 +1,11 @@
 package front
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/fairlead/fairlead/desired"
 )
 
 // shake makes a handshake and returns what was agreed on.
@@ -111,17 +104,21 @@ func TestMisdirected(t *testing.T) {
 	}
 }
 
-func TestHSTSOnlyWithATrustedCertificate(t *testing.T) {
-	h := start(t, Options{})
-	chain, key := makePair(t, "app.test", time.Now())
+func TestHSTSOnlyWithALiveCertificate(t *testing.T) {
+	certificates := &pairs{t: t}
+	h := start(t, Options{Certificates: certificates})
 	backend := newBackend(t, "b", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Strict-Transport-Security", "max-age=1")
 		w.Header().Set("Alt-Svc", `h3=":8000"`)
 	})
-	hsts := func(change func(*desired.FrontRoute, *desired.CertificateSpec)) string {
+	for _, tt := range []struct {
+		live bool
+		hsts int
+		want string
+	}{{false, 31536000, ""}, {true, 31536000, "max-age=31536000"}, {true, 0, "max-age=1"}, {false, 0, ""}} {
+		certificates.live.Store(tt.live)
 		r := routeTo(backend)
-		r.HSTS = 31536000
-		change(&r.FrontRoute, &r.Pair)
+		r.HSTS = tt.hsts
 		h.set(r)
 		res, err := h.client(true).Get("https://app.test/")
 		if err != nil {
@@ -131,18 +128,31 @@ func TestHSTSOnlyWithATrustedCertificate(t *testing.T) {
 		if res.Header.Get("Alt-Svc") != "" || res.Header.Get("Server") != "" {
 			t.Errorf("headers: %v", res.Header)
 		}
-		return strings.Join(res.Header["Strict-Transport-Security"], "|")
+		if got := strings.Join(res.Header["Strict-Transport-Security"], "|"); got != tt.want {
+			t.Errorf("%+v: %q", tt, got)
+		}
 	}
-	files := desired.CertificateSpec{Domains: []string{"app.test"}, Fullchain: chain, Privkey: key}
-	if got := hsts(func(_ *desired.FrontRoute, p *desired.CertificateSpec) { *p = files }); got != "max-age=31536000" {
-		t.Errorf("own certificate: %q", got)
-	}
-	if got := hsts(func(r *desired.FrontRoute, p *desired.CertificateSpec) { *p, r.HSTS = files, 0 }); got != "max-age=1" {
-		t.Errorf("not asked for, the application's own stays: %q", got)
-	}
-	if got := hsts(func(*desired.FrontRoute, *desired.CertificateSpec) {}); got != "" {
-		t.Errorf("self-signed: %q", got)
-	}
+}
+
+// TestACertificateThatIsOverTakesHSTSAway also on connections that stay open.
+func TestACertificateThatIsOverTakesHSTSAway(t *testing.T) {
+	certificates := &pairs{t: t}
+	certificates.live.Store(true)
+	h := start(t, Options{Certificates: certificates})
+	r := routeTo(newBackend(t, "b", hello("b")))
+	r.HSTS = 60
+	h.set(r)
+	c := h.client(true)
+	mustGet(t, c, "https://app.test/", 200, "b")
+	certificates.live.Store(false)
+	eventually(t, "the header is gone", func() bool {
+		res, err := c.Get("https://app.test/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		return res.Header.Get("Strict-Transport-Security") == ""
+	})
 }
 
 func TestPlainHTTP(t *testing.T) {
@@ -181,45 +191,10 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
-func TestSelfSignedIsMadeForItsHosts(t *testing.T) {
-	now := time.Now()
-	f := NewFiles(FilesOptions{Now: func() time.Time { return now }})
-	spec := desired.CertificateSpec{Domains: []string{"b.test", "a.test", "10.0.0.1"}}
-	c, err := f.Certificate("a.test", spec)
-	if err != nil || !c.SelfSigned {
-		t.Fatalf("%+v %v", c, err)
-	}
-	leaf := c.Leaf
-	for _, name := range []string{"a.test", "b.test", "10.0.0.1"} {
-		if err := leaf.VerifyHostname(name); err != nil {
-			t.Error(err)
-		}
-	}
-	if leaf.IsCA || !leaf.BasicConstraintsValid || leaf.NotBefore.After(now.Add(-59*time.Minute)) || leaf.PublicKeyAlgorithm != x509.ECDSA {
-		t.Errorf("leaf: %+v", leaf)
-	}
-	again, _ := f.Certificate("b.test", spec)
-	if again.Leaf.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
-		t.Error("made twice for one set of hosts")
-	}
-	now = now.Add(selfSignedLife / 3 * 2) // and the hour that it was dated back
-	renewed, err := f.Certificate("a.test", spec)
-	if err != nil || !renewed.Leaf.NotAfter.After(leaf.NotAfter) || !leaf.PublicKey.(*ecdsa.PublicKey).Equal(renewed.Leaf.PublicKey) {
-		t.Errorf("not renewed on the same key: until %s, %v", renewed.Leaf.NotAfter, err)
-	}
-}
-
 // TestAuthorityIsShownItsCertificate answers acme-tls/1 for a name that has no
 // route, and nobody else with it.
 func TestAuthorityIsShownItsCertificate(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proof, _, err := makeSelfSigned([]string{"proof.test"}, key, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	proof := makePair(t, "proof.test")
 	h := start(t, Options{ACMECertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, bool) {
 		if !slices.Equal(hello.SupportedProtos, []string{"acme-tls/1"}) {
 			return nil, false
