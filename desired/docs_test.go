@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,28 @@ func TestConfigurationDocIsCurrent(t *testing.T) {
 		t.Fatalf("%s has no place for the keys", configurationDoc)
 	}
 	golden(t, configurationDoc, head+begin+keyTable()+end+tail)
+}
+
+var yamlBlock = regexp.MustCompile("(?s)```yaml\n(certificates:\n.*?)```")
+
+// What the documents show of certificates is read without a problem.
+func TestCertificatesInDocsAreRight(t *testing.T) {
+	blocks := 0
+	for _, file := range []string{configurationDoc, "../docs/acme.md", "../docs/certificate-sources.md", "../docs/certificates.md", "../docs/operations.md"} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range yamlBlock.FindAllSubmatch(data, -1) {
+			blocks++
+			if _, err := ParseInstance(file, append([]byte("apiVersion: fairlead/v1\nname: a\n"), m[1]...)); err != nil {
+				t.Errorf("%v\n%s", err, m[1])
+			}
+		}
+	}
+	if blocks < 6 {
+		t.Errorf("found %d blocks", blocks)
+	}
 }
 
 func keyTable() string {
