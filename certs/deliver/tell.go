@@ -39,12 +39,23 @@ func (v *visit) tellAndAwait(ctx context.Context, at places, w view, enough func
 // before it answers.
 func (v *visit) tellOnce(ctx context.Context, at places, w view, limit time.Duration, enough func(view) bool) (view, error) {
 	telling, cancel := context.WithTimeout(ctx, limit)
-	said := make(chan error, 1)
-	var wg sync.WaitGroup
-	wg.Go(func() { said <- v.tell(telling) })
-	defer wg.Wait()
 	defer cancel()
+	said, done := make(chan error, 1), make(chan struct{})
+	var told error
+	go func() {
+		defer close(done)
+		told = v.tell(telling)
+		said <- told
+	}()
 	w, err := v.await(ctx, at, w, limit, enough, said)
+	cancel()
+	<-done
+	if err == nil && !enough(w) && told != nil { // it came with the end of the time
+		err = told
+		if errors.Is(err, context.Canceled) {
+			err = errors.New("it did not say in time whether it reloaded")
+		}
+	}
 	v.told = v.told || err == nil
 	return w, err
 }
@@ -101,7 +112,7 @@ func (v *visit) await(ctx context.Context, at places, w view, limit time.Duratio
 		timer := time.NewTimer(pause)
 		select {
 		case err := <-said:
-			if err != nil && ctx.Err() == nil {
+			if err != nil {
 				timer.Stop()
 				return w, err
 			}
