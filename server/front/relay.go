@@ -14,9 +14,9 @@ import (
 var errSwitched = errors.New("the container switched protocols without being asked")
 
 // relay passes a request on and its answer back, as httputil.ReverseProxy does
-// for requests that ask for no other protocol, with a third of the allocations:
-// headers are copied once, in the pass that leaves out what ends here (RFC 9110
-// section 7.6.1), and their values are shared.
+// for requests that ask for no other protocol, but for less: headers are copied
+// once, in the pass that leaves out what ends here (RFC 9110 section 7.6.1), and
+// their values are shared.
 func (ex *exchange) relay(w http.ResponseWriter) {
 	e := &early{w: w}
 	res, err := ex.RoundTrip(ex.outgoing(e.watch(ex.in.Context())))
