@@ -142,8 +142,8 @@ func (p *parsed) checkReload(at string, r Reload) {
 	switch {
 	case signal && caddy:
 		p.add(at+".caddy", "stands beside signal", "a server is told in one way; make it two entries if there are two")
-	case !signal && !caddy:
-		p.add(at, "has no way to tell the server", "add service and signal: SIGHUP, or caddy: http://127.0.0.1:2019")
+	case !signal && !caddy && !p.has(at+".prove"): // one that watches its files is only asked
+		p.add(at, "has no way to tell the server", "add service and signal: SIGHUP, or caddy: http://127.0.0.1:2019; one that watches its files needs only prove")
 	case signal && !service:
 		p.add(at+".service", "is required", "add service: the one that gets the signal")
 	}
