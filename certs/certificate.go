@@ -166,9 +166,8 @@ func (c *certificate) open() error {
 	if err := c.id.check(); err != nil {
 		return err
 	}
-	// Nobody but the daemon has to get through: a mount needs no way to it.
-	if err := os.MkdirAll(filepath.Dir(c.dir), 0o700); err != nil {
-		return fmt.Errorf("make directory of certificates: %w", err)
+	if err := c.makeWay(); err != nil {
+		return err
 	}
 	spec, _ := c.wanted()
 	s, repairs, err := store.Open(c.dir, store.Options{Keep: spec.Keep, Now: c.m.opts.Now, Step: c.m.opts.step})
@@ -181,6 +180,15 @@ func (c *certificate) open() error {
 	}
 	c.opened.Store(true)
 	c.drifted("", repairs)
+	return nil
+}
+
+// makeWay makes the directories above. Nobody but the daemon has to get through:
+// what is mounted into a container needs no way to it.
+func (c *certificate) makeWay() error {
+	if err := os.MkdirAll(filepath.Dir(c.dir), 0o700); err != nil {
+		return fmt.Errorf("make directory of certificates: %w", err)
+	}
 	return nil
 }
 

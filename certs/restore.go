@@ -8,6 +8,9 @@ import (
 
 // restore puts back what was changed on disk, and says so.
 func (l *look) restore() error {
+	if err := l.makeWay(); err != nil {
+		return err
+	}
 	list, err := l.store.Restore()
 	l.drifted("", list)
 	if err == nil {
