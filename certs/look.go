@@ -249,7 +249,7 @@ func (c *certificate) leave() error {
 // uses are how the source is asked.
 func (l *look) use(field source.Field) source.Use {
 	return source.Use{
-		Field: field, CA: []byte(l.spec.CA), Pins: l.spec.Pins, Bearer: l.spec.Bearer,
+		Field: field, CA: []byte(l.spec.CA), Pins: l.spec.Pins, Bearer: l.spec.Bearer, Token: l.spec.BearerToken,
 		KeyOverHTTPS: l.spec.KeyOverHTTPS && field == source.Key, Tree: tree(l.spec.Encrypted),
 	}
 }

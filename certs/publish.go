@@ -15,11 +15,13 @@ import (
 	"github.com/fairlead/fairlead/reconciler"
 )
 
-// errRefused is why a candidate was not taken; it is in the memo.
-var errRefused = errors.New("the certificate was refused")
+// ErrRefused says that the source has a candidate that was not taken; the status
+// has why.
+var ErrRefused = errors.New("the certificate was refused")
 
-// errStaged says that a candidate is not valid yet.
-var errStaged = errors.New("the certificate is not valid yet")
+// ErrStaged says that the source has one that is not valid yet; it is served from
+// then on.
+var ErrStaged = errors.New("the certificate is not valid yet")
 
 // rules are what a candidate is held against.
 func (l *look) rules() (pair.Rules, error) {
@@ -102,7 +104,7 @@ func (l *look) dealtWith(cand *candidate) {
 
 // refuse quarantines a candidate. It is reported once, and what is live stays.
 func (l *look) refuse(hash, source string, ps pair.Problems) {
-	l.outcome = fmt.Errorf("%w: %w", errRefused, ps)
+	l.outcome = fmt.Errorf("%w: %w", ErrRefused, ps)
 	r := &refusal{Hash: hash, Context: l.judgement(), Problems: flat(ps), Source: source, At: l.now}
 	if was := l.memo.Refusal; was != nil && was.Hash == hash && slices.Equal(was.Problems, r.Problems) {
 		r.At = was.At
@@ -126,7 +128,7 @@ func (l *look) stage(cand *candidate, v pair.Verdict) error {
 	cand.from = v.Staged
 	l.staged, l.memo.Staged = cand, v.Staged
 	l.memo.Refusal, l.memo.Refused = nil, 0
-	l.outcome = fmt.Errorf("%w: it is from %s on", errStaged, stamp(v.Staged))
+	l.outcome = fmt.Errorf("%w: it is from %s on", ErrStaged, stamp(v.Staged))
 	l.tellOnce(kindStaged, ReasonStaged, cand.Hash(), fmt.Sprintf("the certificate %s is valid from %s on, and is served from then on", pair.Fingerprint(v.Pair.Leaf()), stamp(v.Staged)))
 	return nil
 }

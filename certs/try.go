@@ -148,8 +148,10 @@ func (l *look) testRules(certs []*x509.Certificate) (pair.Rules, error) {
 			r.Live = g.Pair
 		}
 	}
-	if len(r.Domains) == 0 && len(certs) > 0 {
-		r.Domains = foundOf(certs[0]).Names
+	for _, x := range certs {
+		if len(r.Domains) == 0 && !x.IsCA {
+			r.Domains = foundOf(x).Names
+		}
 	}
 	return r, err
 }
