@@ -146,7 +146,10 @@ func (c *cli) certRenewCommand() *cobra.Command {
 		Long: `Asks for a successor now, whatever the time and earlier failures: the source is
 fetched again, or a new one is ordered. What is served stays until a better one has
 passed every check. With --force a candidate also counts that is older than the live
-one or was refused before; it has to pass the other checks all the same.
+one or was refused before; it has to pass the other checks all the same. An order by
+ACME is begun and not waited for.
+
+Ends with 6 when the source has a candidate that is refused.
 
 ` + certNameHelp,
 		Args: cobra.ExactArgs(1),
@@ -156,11 +159,12 @@ one or was refused before; it has to pass the other checks all the same.
 				if err != nil {
 					return err
 				}
+				code := codeOfRenewal(o.CertificateStatus, now)
 				if done, err := c.structured(now); done || err != nil {
-					return err
+					return errors.Join(err, exitWith(code))
 				}
 				c.sayRenewed(o.CertificateStatus, now)
-				return nil
+				return exitWith(code)
 			})
 		},
 	}
@@ -169,18 +173,34 @@ one or was refused before; it has to pass the other checks all the same.
 	return cmd
 }
 
+func codeOfRenewal(was, now reconciler.CertificateStatus) int {
+	if now.Generation == was.Generation && len(now.Refused) > 0 {
+		return exitRefused
+	}
+	return exitDone
+}
+
 func (c *cli) sayRenewed(was, now reconciler.CertificateStatus) {
 	switch {
 	case now.Generation != was.Generation:
 		fmt.Fprintf(c.out, "%s: generation %d is live, until %s\n", now.Name, now.Generation, day(now.NotAfter))
 	case len(now.Refused) > 0:
-		fmt.Fprintf(c.out, "%s: the candidate is refused; generation %d stays\n", now.Name, now.Generation)
+		fmt.Fprintf(c.out, "%s: the candidate is refused; %s\n", now.Name, stays(now))
 		printCertificateProblems(c.out, now.Refused)
+	case !now.Staged.IsZero():
+		fmt.Fprintf(c.out, "%s: a successor is there, and served from %s on\n", now.Name, day(now.Staged))
 	case now.Phase == reconciler.CertificateLive || now.Phase == reconciler.CertificateSelfSigned:
 		fmt.Fprintf(c.out, "%s: asked; there is nothing newer than generation %d yet\n", now.Name, now.Generation)
 	default:
 		fmt.Fprintf(c.out, "%s: asked; it is %s: %s\n", now.Name, now.Phase, oneLine(now.Message))
 	}
+}
+
+func stays(c reconciler.CertificateStatus) string {
+	if c.Generation == 0 {
+		return "nothing is served"
+	}
+	return fmt.Sprintf("generation %d stays", c.Generation)
 }
 
 func (c *cli) certCSRCommand() *cobra.Command {

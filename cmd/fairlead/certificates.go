@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -55,6 +56,16 @@ func (c certificates) Certificate(instance, name, host string) (front.Certificat
 // Look implements server.Certificates. What is on disk is read when it is
 // served, so looking is all it takes.
 func (c certificates) Look(ctx context.Context, instance string) error { return c.Sync(ctx, instance) }
+
+// Renew implements server.Certificates. What came of asking is in the status,
+// so that a candidate which is refused, or for later, is no error here.
+func (c certificates) Renew(ctx context.Context, instance, name string, force bool) error {
+	err := c.Manager.Renew(ctx, instance, name, force)
+	if errors.Is(err, certs.ErrRefused) || errors.Is(err, certs.ErrStaged) {
+		return nil
+	}
+	return err
+}
 
 // Request implements server.Certificates.
 func (c certificates) Request(instance, name string) (server.CertificateRequest, error) {
