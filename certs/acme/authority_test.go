@@ -101,7 +101,10 @@ func TestRenewalIsKeptInMind(t *testing.T) {
 	})
 	ca.start()
 	k.await(2)
-	eventually(t, "nothing is due any more", func() bool { return k.one().Phase == Valid })
+	eventually(t, "nothing is due any more", func() bool { return k.one().Phase == Valid && k.one().Window != nil })
+	if n := k.log.count("acme: certificate issued"); n != 2 {
+		t.Errorf("%d certificates were issued, want one for the one wish", n-1)
+	}
 }
 
 // TestRenewedWhenTheAuthoritySaysSo takes a window in the past for what it is: a

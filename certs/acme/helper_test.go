@@ -3,12 +3,24 @@ package acme
 import (
 	"context"
 	"crypto/tls"
+	"flag"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sirupsen/logrus"
 )
+
+// TestMain lets more tests run at once than there are processors: they mostly wait
+// for an authority, and one of them for a minute.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // kept is a Manager that runs, with what it handed over.
 type kept struct {

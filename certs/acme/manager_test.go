@@ -297,6 +297,32 @@ func TestForgottenIsGivenUp(t *testing.T) {
 	k.await(1)
 }
 
+// TestForgottenIsNotHandedOver gives nobody what its worker has read or obtained
+// just before nobody wanted it any more.
+func TestForgottenIsNotHandedOver(t *testing.T) {
+	dir := t.TempDir()
+	req := given(t, dir, time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour))
+	req.Name = "data"
+	var calls atomic.Int32
+	m := New(Options{Dir: dir, Issued: func(context.Context, Pair) error { calls.Add(1); return nil }})
+	for i := range 2 {
+		if err := m.Ensure(req); err != nil {
+			t.Fatal(err)
+		}
+		j := &job{Manager: m, entry: m.entries["data"], req: m.entries["data"].req, now: wall()}
+		if err := j.read(t.Context()); err != nil || j.rec == nil {
+			t.Fatalf("%v: read %v", err, j.rec)
+		}
+		if i == 0 {
+			m.Forget("data")
+		}
+		j.hand(t.Context())
+	}
+	if calls.Load() != 1 {
+		t.Errorf("handed over %d times, want once: when it was wanted again", calls.Load())
+	}
+}
+
 // TestLocks lets one in at a time, whoever else waits, and ends a wait with its
 // context.
 func TestLocks(t *testing.T) {
