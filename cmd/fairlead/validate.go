@@ -20,7 +20,11 @@ func (c *cli) validateCommand() *cobra.Command {
 		Short: "Check directories before they are committed",
 		Long: `Checks the instances in directories as they are now: each DIR is an instance, or
 the root of a repository with instances below. It asks neither git nor a
-container engine. Every problem is printed as file:line: field: problem (hint).`,
+container engine. Every problem is printed as file:line: field: problem (hint).
+
+What is checked together is taken to be for one host: no two instances may claim
+the same front host, container name or network name. For a fleet, check the
+directories of each host by themselves.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return c.validate(args) },
 	}
@@ -41,13 +45,19 @@ type validated struct {
 }
 
 func (c *cli) validate(dirs []string) error {
-	var all []validated
+	var found []*validated
+	var claimers []claimer
 	for _, dir := range dirs {
-		found, err := c.validateDir(dir)
+		list, claims, err := c.validateDir(dir)
 		if err != nil {
 			return fmt.Errorf("validate %s: %w", dir, err)
 		}
-		all = append(all, found...)
+		found, claimers = append(found, list...), append(claimers, claims...)
+	}
+	checkClaims(claimers)
+	var all []validated
+	for _, v := range found {
+		all = append(all, *v)
 	}
 	ok := true
 	for _, v := range all {
@@ -69,34 +79,40 @@ func (c *cli) validate(dirs []string) error {
 // validateDir checks the instances of one directory. Compose files may refer to
 // what lies above their instance, so the tree is the repository's root when the
 // directory is in one.
-func (c *cli) validateDir(dir string) ([]validated, error) {
+func (c *cli) validateDir(dir string) (all []*validated, claims []claimer, err error) {
 	top, below, err := repositoryOf(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	root, err := os.OpenRoot(top)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer root.Close()
 	tree := root.FS()
 	found, problems, err := instancesIn(tree, below, filepath.Base(top))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []validated
 	if len(problems) > 0 {
-		all = append(all, validated{Dir: dir, Problems: relocate(problems, below, dir)})
+		all = append(all, &validated{Dir: dir, Problems: relocate(problems, below, dir)})
 	}
 	for _, at := range found {
-		v, err := validateOne(tree, at, filepath.Base(top))
+		v, claim, err := validateOne(tree, at, filepath.Base(top))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		v.Dir, v.Problems = shownAs(at, below, dir), relocate(v.Problems, below, dir)
 		all = append(all, v)
+		if v.OK {
+			for i := range claim.claims { // while the tree is open
+				claim.claims[i].file = shownAs(claim.claims[i].file, below, dir)
+			}
+			claim.found = v
+			claims = append(claims, claim)
+		}
 	}
-	return all, nil
+	return all, claims, nil
 }
 
 // repositoryOf returns the root of the repository around a directory, and the
@@ -153,21 +169,21 @@ func instancesIn(tree fs.FS, dir, rootName string) ([]string, desired.Problems, 
 	return found, nil, err
 }
 
-func validateOne(tree fs.FS, dir, rootName string) (validated, error) {
+func validateOne(tree fs.FS, dir, rootName string) (*validated, claimer, error) {
 	spec, err := desired.Load(desired.Input{Tree: tree, Dir: dir, RootName: rootName, Compose: compose.Load, AnyHost: true})
-	v := validated{OK: err == nil}
+	v := &validated{OK: err == nil}
 	var problems desired.Problems
 	if errors.As(err, &problems) {
 		v.Name, _ = desired.NameOf(tree, dir, rootName)
 		v.Problems = problems
-		return v, nil
+		return v, claimer{}, nil
 	}
 	if err != nil {
-		return v, err
+		return v, claimer{}, err
 	}
 	v.Name, v.Services, v.Notes = spec.Name, spec.ServiceNames(), spec.Notes
 	v.Networks, v.Volumes = len(spec.Networks), len(spec.Volumes)
-	return v, nil
+	return v, claimer{name: spec.Name, claims: claimsOf(spec, tree, dir)}, nil
 }
 
 // shownAs is a path of the tree as the person named it.
