@@ -97,6 +97,9 @@ func (e *Engine) ensureNetwork(ctx context.Context, t reconciler.Target, a recon
 	case len(have) == 1 && have[0].Labels[labelHash] == n.Hash():
 		return nil
 	case len(have) > 0:
+		if err := e.tryNetwork(ctx, t, n, have[0]); err != nil {
+			return err
+		}
 		if err := e.removeNetwork(ctx, t, n.Name); err != nil {
 			return err
 		}

@@ -13,8 +13,10 @@ import (
 	"github.com/docker/docker/api/types/versions"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/examples/registry"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/reconciler/docker"
+	"github.com/fairlead/fairlead/reconciler/drivertest"
 )
 
 // A request that was on its way when the daemon was killed may make a network
@@ -42,6 +44,54 @@ func TestNetworkMadeTwiceBecomesOne(t *testing.T) {
 	r.check(err)
 	if len(list) != 1 {
 		t.Errorf("%d networks", len(list))
+	}
+}
+
+// A network that cannot be made leaves the old one, and the containers on it,
+// as they are; one that can takes its place, also with the old one's addresses.
+func TestNetworkIsTriedBeforeTheOldOneGoes(t *testing.T) {
+	r := newRig(t, imagesOf(t, registry.Test(t)))
+	name := r.instance + "_front"
+	web := desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 1), Networks: []desired.ServiceNetwork{{Network: "front"}}}
+	tgt := r.target(web)
+	replace := reconciler.Action{Kind: reconciler.KindNetwork, Verb: reconciler.Replace, Name: "front", Object: name}
+	state := func() network.Inspect {
+		list, err := r.raw.NetworkList(t.Context(), network.ListOptions{Filters: filters.NewArgs(filters.Arg("name", name))})
+		r.check(err)
+		if len(list) != 1 {
+			t.Fatalf("networks: %+v", list)
+		}
+		in, err := r.raw.NetworkInspect(t.Context(), name, network.InspectOptions{})
+		r.check(err)
+		return in
+	}
+	with := func(n desired.Network) reconciler.Target {
+		n.Key, n.Name = "front", name
+		tgt.Spec.Networks = map[string]desired.Network{"front": n}
+		return tgt
+	}
+	r.check(r.engine.Ensure(t.Context(), with(desired.Network{}), reconciler.Action{Kind: reconciler.KindNetwork, Verb: reconciler.Create, Name: "front", Object: name}))
+	tgt = r.deploy(tgt)
+	old := state()
+	if len(old.Containers) != 1 {
+		t.Fatalf("on the network: %+v", old.Containers)
+	}
+	long := map[string]string{"com.docker.network.bridge.name": "longer-than-linux-takes"}
+	if err := r.engine.Ensure(t.Context(), with(desired.Network{DriverOpts: long}), replace); err == nil || !strings.Contains(err.Error(), "which stays") {
+		t.Fatalf("a network that cannot be made: %v", err)
+	}
+	if now := state(); now.ID != old.ID || len(now.Containers) != 1 {
+		t.Errorf("after it could not be made: %+v", now)
+	}
+	r.check(r.engine.Ensure(t.Context(), with(desired.Network{Internal: true}), replace))
+	now := state()
+	if now.ID == old.ID || !now.Internal {
+		t.Errorf("after it was replaced: %+v", now)
+	}
+	pool := &desired.IPAM{Pools: []desired.IPAMPool{{Subnet: now.IPAM.Config[0].Subnet}}}
+	r.check(r.engine.Ensure(t.Context(), with(desired.Network{IPAM: pool}), replace))
+	if again := state(); again.ID == now.ID || again.IPAM.Config[0].Subnet != now.IPAM.Config[0].Subnet {
+		t.Errorf("with the addresses of the old one: %+v", again)
 	}
 }
 
