@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -19,7 +20,8 @@ The shortest way in, in the root of a git repository with a compose file:
 
 Settings come from flags, FAIRLEAD_* variables (--repo is FAIRLEAD_REPO) and
 /etc/fairlead/agent.yaml, in that order of strength. Commands talk to the daemon
-over its socket where one runs, and work alone where none does.
+over its socket where one runs, and work alone where none does. What references
+in git may reach (--fetch-allowed-host and more) is in docs/cli.md.
 
 ` + exitHelp,
 		Version:       c.version,
@@ -40,6 +42,7 @@ over its socket where one runs, and work alone where none does.
 		if o.kind == "BOOL" {
 			flags.Lookup(o.flag).NoOptDefVal = "true"
 		}
+		flags.Lookup(o.flag).Hidden = strings.HasPrefix(o.key, "fetch.") // a page of them, of which most hosts need two
 	}
 	flags.StringVar(&c.config, "config", "", "configuration of this host (default "+defaultConfig+")")
 	cmd.AddCommand(c.runCommand(), c.validateCommand(), c.planCommand(), c.applyCommand(), c.statusCommand(), c.historyCommand(),
