@@ -16,6 +16,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // process is a part of the comparison, or a proxy of somebody else's.
@@ -74,6 +76,7 @@ type contender struct {
 	proc     *process
 	addr     string
 	readings map[string]*reading // by the way of asking
+	beside   map[string]series   // requests per CPU second while the others of ours were asked, too
 	rss      series
 }
 
@@ -91,10 +94,13 @@ type proxies struct {
 }
 
 const (
-	ours       = "our front"
-	bareProxy  = "tuned httputil.ReverseProxy"
-	polite     = "the same with X-Forwarded-*"
-	clients    = 64
+	ours      = "our front"
+	bareProxy = "tuned httputil.ReverseProxy"
+	polite    = "the same with X-Forwarded-*"
+	clients   = 64
+
+	bareProxies = 2 // first in the list, with ours
+
 	shareOfRaw = 0.9 // of the bare proxy's requests per CPU second, at least
 )
 
@@ -104,7 +110,7 @@ func measureFront(ctx context.Context, b *bench) error {
 	if err := p.setUp(ctx); err != nil {
 		return err
 	}
-	rounds := b.rounds(21, 1)
+	rounds := b.rounds(11, 1)
 	for round := range rounds {
 		if err := p.round(ctx, round%2 == 1); err != nil {
 			return err
@@ -115,14 +121,16 @@ func measureFront(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// round reads each of them once in each way of asking, there or back. It is short, and neighbours in the list follow each
-// other: what the machine does beside it changes from one second to the next.
+// round reads each of them once in each way of asking, there or back, and those of ours all at the same time.
 func (p *proxies) round(ctx context.Context, back bool) error {
 	order := slices.Clone(p.list)
 	if back {
 		slices.Reverse(order)
 	}
 	for _, kind := range []string{keepAlive, overHTTP2, anew} {
+		if err := p.sideBySide(ctx, kind); err != nil {
+			return err
+		}
 		for _, c := range order {
 			if err := p.measure(ctx, c, kind); err != nil {
 				return err
@@ -170,7 +178,7 @@ func (p *proxies) setUp(ctx context.Context) (err error) {
 
 func (p *proxies) add(name, what string, proc *process, addr string) {
 	p.list = append(p.list, &contender{name: name, what: what, proc: proc, addr: addr,
-		readings: map[string]*reading{keepAlive: {}, overHTTP2: {}, anew: {}}})
+		readings: map[string]*reading{keepAlive: {}, overHTTP2: {}, anew: {}}, beside: map[string]series{}})
 }
 
 // start starts a part that tells where it listens.
@@ -243,14 +251,32 @@ func answers(ctx context.Context, addr string) error {
 	})
 }
 
+// sideBySide asks the front and the bare proxies at the same time: whatever else the machine does then, it does to each of
+// them, so that a ratio of a few hundredths means something on a busy machine as well.
+func (p *proxies) sideBySide(ctx context.Context, kind string) error {
+	got := make([]float64, bareProxies+1)
+	group, ctx := errgroup.WithContext(ctx)
+	for i, c := range p.list[:len(got)] {
+		group.Go(func() error {
+			v, used, err := p.volley(ctx, c, kind, besideClients, besideLong)
+			got[i] = float64(v.Requests) / used.Seconds()
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i, c := range p.list[:len(got)] {
+		c.beside[kind] = append(c.beside[kind], got[i])
+	}
+	return nil
+}
+
 // measure reads one way of asking once.
 func (p *proxies) measure(ctx context.Context, c *contender, kind string) error {
-	v, used, err := p.volley(ctx, c, kind, volleyWarm, volleyLong)
+	v, used, err := p.volley(ctx, c, kind, clients, volleyLong)
 	if err != nil {
-		return fmt.Errorf("ask %s over %s: %w", c.name, kind, err)
-	}
-	if v.Requests == 0 || v.Failed > v.Requests/1000 {
-		return fmt.Errorf("ask %s over %s: %d requests, %d failed: %s", c.name, kind, v.Requests, v.Failed, v.Why)
+		return err
 	}
 	r := c.readings[kind]
 	r.perCPU = append(r.perCPU, float64(v.Requests)/used.Seconds())
@@ -260,13 +286,23 @@ func (p *proxies) measure(ctx context.Context, c *contender, kind string) error 
 }
 
 const (
-	volleyWarm = 300 * time.Millisecond
-	volleyLong = time.Second
+	volleyWarm    = 300 * time.Millisecond
+	volleyLong    = time.Second
+	besideLong    = 2 * time.Second
+	besideClients = clients / 2
 )
 
 // volley makes requests, and reads what processor time the proxy took for those that are counted.
-func (p *proxies) volley(ctx context.Context, c *contender, kind string, warm, long time.Duration) (v volley, used time.Duration, err error) {
-	load, err := p.b.part(childLoad, "-addr", c.addr, "-kind", kind, "-clients", fmt.Sprint(clients), "-warm", warm.String(), "-for", long.String())
+func (p *proxies) volley(ctx context.Context, c *contender, kind string, n int, long time.Duration) (v volley, used time.Duration, err error) {
+	defer func() {
+		if err == nil && (v.Requests == 0 || v.Failed > v.Requests/1000) {
+			err = fmt.Errorf("%d requests, %d failed: %s", v.Requests, v.Failed, v.Why)
+		}
+		if err != nil {
+			err = fmt.Errorf("ask %s over %s: %w", c.name, kind, err)
+		}
+	}()
+	load, err := p.b.part(childLoad, "-addr", c.addr, "-kind", kind, "-clients", fmt.Sprint(n), "-warm", volleyWarm.String(), "-for", long.String())
 	if err != nil {
 		return v, 0, err
 	}
@@ -305,11 +341,14 @@ func (p *proxies) tell() {
 		for _, kind := range []string{keepAlive, overHTTP2, anew} {
 			f := figure{name: "front, " + kind + ": requests per CPU second", ours: front.readings[kind].perCPU, against: c.name,
 				theirs: c.readings[kind].perCPU, unit: "1/s", pairs: true}
+			if len(c.beside) > 0 {
+				f.ours, f.theirs = front.beside[kind], c.beside[kind]
+			}
 			if c.name == bareProxy && kind == keepAlive {
 				f.least, f.limit = true, shareOfRaw
 			}
 			p.b.figure(f)
-			if c.name == bareProxy || c.name == polite {
+			if len(c.beside) > 0 {
 				low, high := f.spread()
 				p.b.note("Our front and %s, %s: half of the %d rounds are between %s× and %s×.", c.name, kind, len(f.ours), number(low), number(high))
 			}
