@@ -18,7 +18,7 @@ const (
 	// that a hint is held back. A commit is a dozen events in some 6 ms, of
 	// which one or two, the renames of refs, are of interest; each rename is
 	// atomic, so a hint that comes early finds the old commit or the new one.
-	quiet  = 15 * time.Millisecond
+	quiet  = 5 * time.Millisecond
 	settle = 2 * time.Second
 )
 
