@@ -47,7 +47,7 @@ func TestAdminAPIThatFails(t *testing.T) {
 		get, post http.HandlerFunc
 		says      string
 	}{
-		"redirects":      {http.RedirectHandler(other.URL, 302).ServeHTTP, nil, "redirects"},
+		"redirects":      {http.RedirectHandler(other.URL, http.StatusFound).ServeHTTP, nil, "redirects"},
 		"forbids":        {says(403, `{"error":"host not allowed: x"}`), nil, "it answers 403: host not allowed: x"},
 		"is no Caddy":    {says(200, "<html>hello</html>"), nil, "is this a Caddy's admin API?"},
 		"no config":      {says(200, "null\n"), nil, "it has no configuration"},

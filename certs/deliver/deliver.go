@@ -75,8 +75,7 @@ type Outcome struct {
 // specification. Where all is well it costs a look at the directories and, at
 // times, a handshake; else it takes as long as the slowest server may
 // (Reloader.Within). Call it again and again: what failed is tried again when
-// enough time has passed, or at once when the pair, a file or an address
-// changed.
+// enough time has passed, or at once when the pair or an address changed.
 func (d *Deliverer) Deliver(ctx context.Context, instance string, spec desired.CertificateSpec, live pair.Pair) []Outcome {
 	if live.IsZero() {
 		return nil

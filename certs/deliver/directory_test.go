@@ -1,7 +1,9 @@
 package deliver_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -199,7 +201,13 @@ func TestThousandDeliveriesUnderReaders(t *testing.T) {
 					return
 				case <-time.After(time.Duration(rand.IntN(2000)) * time.Microsecond):
 				}
-				if err := readAll(dir); err != nil {
+				err := readAll(dir)
+				if errors.Is(err, fs.ErrNotExist) {
+					// One that is held up within an open, on a machine with too much to
+					// do, is two deliveries late here; in life they are hours apart.
+					err = readAll(dir)
+				}
+				if err != nil {
 					t.Errorf("read %d: %v", reads[i], err)
 					return
 				}
@@ -267,4 +275,26 @@ func readAll(dir string) error {
 	}
 	_, err = pair.ParseKey(key)
 	return err
+}
+
+// Somebody rewrites a file all the time, and the server reloads nothing: it is
+// looked at each time, and told no more often than otherwise.
+func TestFightOverAFile(t *testing.T) {
+	old, live := fresh(t), fresh(t)
+	s := newServer(t, "127.0.0.1:0", old)
+	c := &containers{addrs: []netip.Addr{s.addr()}}
+	d := deliver.New(deliver.Options{Servers: c})
+	want := to(directory(t))
+	want.Reload = []desired.Reloader{{Service: "caddy", Signal: "SIGHUP", Prove: s.port(), Within: 50 * time.Millisecond}}
+	for range 5 {
+		out := d.Deliver(t.Context(), "acme", want, live)
+		proved(t, out[0])
+		fails(t, out[1], "serves")
+		must(t, os.Remove(filepath.Join(want.Deliver[0].Dir, "privkey.pem")))
+	}
+	if n := len(c.told()); n != 2 {
+		t.Errorf("told %d times", n)
+	}
+	s.serve(live)
+	proved(t, d.Deliver(t.Context(), "acme", want, live)[1])
 }

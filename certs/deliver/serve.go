@@ -27,7 +27,7 @@ type visit struct {
 	files    files
 
 	containers []netip.Addr
-	fresh      bool // nothing changed since the last visit
+	fresh      bool // neither the pair nor a container changed since the last visit
 	tried      bool // it had its time to show the pair, and was told where that can be
 	told       bool
 }
@@ -58,8 +58,10 @@ func (v *visit) serve(ctx context.Context) Outcome {
 		}
 		return failure(nameOf(v.r), fmt.Errorf("find containers of %s: %w", v.r.Service, err))
 	}
-	v.fresh = same && slices.Equal(v.s.containers, v.containers) && v.files != filesWritten
-	if v.fresh && time.Now().Before(v.s.due) {
+	v.fresh = same && slices.Equal(v.s.containers, v.containers)
+	// A file that was put back is a reason to look, not to tell: who changes it
+	// all the time would have the server reload all the time.
+	if v.fresh && v.files != filesWritten && time.Now().Before(v.s.due) {
 		return v.s.again()
 	}
 	o := v.bring(ctx)
