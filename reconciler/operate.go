@@ -330,7 +330,13 @@ func actionsOn(actions []Action, name string) (mine []Action) {
 }
 
 func waiting(s Status) string {
-	if s.Phase == PhaseIdle || s.Phase == PhaseApplying || s.Phase == PhaseBaking {
+	switch s.Phase {
+	case PhaseApplying, PhaseBaking:
+		return ""
+	case PhaseIdle:
+		if c := s.Condition(ReleaseReady); c.Reason == "Deprecated" { // nothing is done about it, and somebody should
+			return c.Reason + ": " + c.Message
+		}
 		return ""
 	}
 	switch { // why nothing is done goes before what would be done

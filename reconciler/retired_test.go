@@ -57,6 +57,9 @@ func TestWhatRunsIsToldToBeTakenBack(t *testing.T) {
 					t.Errorf("%+v %+v", s.Release, cond)
 				}
 				h.runs(runs)
+				if why, err := h.inst.Why("app"); err != nil || !strings.HasPrefix(why[0].Waiting, tt.reason+": ") || !strings.Contains(why[0].Waiting, "taken back") {
+					t.Errorf("why: %+v, %v", why, err)
+				}
 				if extra := changing(h.engine.Steps()[before:]); len(extra) > 0 {
 					t.Errorf("something was done about it: %v", extra)
 				}
