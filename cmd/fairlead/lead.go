@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/fairlead/fairlead/certs"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server"
 	"github.com/fairlead/fairlead/server/front"
@@ -78,14 +79,34 @@ func (l *lead) Set(instance string, routes []reconciler.Route) {
 	} else {
 		delete(l.routed, instance)
 	}
+	l.open()
+	if now := len(l.routed) > 0; l.onRoutes != nil && now != before {
+		l.onRoutes(now)
+	}
+}
+
+// open opens the doors, or shuts them. l.mu is held.
+func (l *lead) open() {
 	// An authority comes to the doors of a host that has no route yet.
 	wanted := len(l.routed) > 0 || l.certs.Manager != nil && l.certs.NeedsChallenges()
 	for _, d := range l.doors() {
 		d.want(wanted)
 	}
-	if now := len(l.routed) > 0; l.onRoutes != nil && now != before {
-		l.onRoutes(now)
-	}
+}
+
+// doorkeeper has the doors follow which certificates are wanted: an instance
+// without any route may want one that an authority has to come in for.
+type doorkeeper struct {
+	*certs.Manager
+	lead *lead
+}
+
+// Set implements reconciler.Certificates.
+func (k doorkeeper) Set(instance string, want reconciler.WantedCertificates) {
+	k.Manager.Set(instance, want)
+	k.lead.mu.Lock()
+	defer k.lead.mu.Unlock()
+	k.lead.open()
 }
 
 func (l *lead) doors() (list []*door) {

@@ -96,6 +96,7 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	}
 	if l != nil {
 		l.certs.Manager = sys.certs
+		cfg.Certificates = doorkeeper{sys.certs, l}
 		cfg.Traffic, cfg.Routed, api.Front = l, l.Ready, l.listeners
 		api.Metrics = append(api.Metrics, l.Front)
 	}
