@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -20,15 +21,18 @@ import (
 // demo is one run of the program.
 type demo struct {
 	place
-	out    printer
-	bin    string
-	port   string // of the front, on loopback
-	rate   int    // of requests, a second
-	client *server.Client
-	users  *users            // nil: nobody is there yet
-	view   view              // of the step's outcome
-	before map[string]string // container IDs by service when the step began
-	asked  time.Time         // when the step's change began
+	out       printer
+	bin       string
+	port      string // of the front, on loopback
+	rate      int    // of requests, a second
+	client    *server.Client
+	users     *users            // nil: nobody is there yet
+	view      view              // of the step's outcome
+	before    map[string]string // container IDs by service when the step began
+	authority *authority
+	leaf      *x509.Certificate // that the authority signed last
+	key       string            // of this host, as the first handshake shows it
+	asked     time.Time         // when the step's change began
 }
 
 func newDemo(opt options, out io.Writer) (*demo, error) {
@@ -110,6 +114,7 @@ func (d *demo) lookAround(intro string) string {
   %[3]s why app
   %[3]s events --follow
   docker compose -p %[4]s ps
+  %[3]s cert show corporate
   curl -k --resolve %[8]s:%[5]s:127.0.0.1 %[9]s
   git -C %[6]s log --oneline    # edit instances/%[4]s there, commit, and watch
 
@@ -165,7 +170,7 @@ func (d *demo) downLocked(ctx context.Context) error {
 
 // down stops what runs and removes what was made. It may be repeated after it was cut off.
 func (d *demo) down(ctx context.Context) error {
-	if err := errors.Join(d.stop(ctx, "daemon"), d.stop(ctx, "registry")); err != nil {
+	if err := errors.Join(d.stop(ctx, "daemon"), d.stop(ctx, "registry"), d.stop(ctx, "authority")); err != nil {
 		return err
 	}
 	if _, err := docker(ctx, "version"); err != nil {
@@ -201,6 +206,8 @@ func (d *demo) setUp(ctx context.Context) error {
 		{"nothing is left of an earlier demo", d.cleared},
 		{"bin/fairlead is built", d.build},
 		{"a registry serves ten releases of the app, of which some are sick", d.registryUp},
+		{"openssl is there", d.opensslThere},
+		{"a corporate authority, with a web server of its own", d.authorityUp},
 		{"a git repository, with nothing in it yet", d.initRepository},
 		{"a password that only this host knows, for the smoke test", d.writeSecret},
 		{"the daemon follows it", d.daemonUp},
@@ -216,7 +223,7 @@ func (d *demo) setUp(ctx context.Context) error {
 
 // cleared removes an earlier demo and takes the directory again.
 func (d *demo) cleared(ctx context.Context) error {
-	if err := errors.Join(d.stop(ctx, "daemon"), d.stop(ctx, "registry"), d.removeObjects(ctx)); err != nil {
+	if err := errors.Join(d.stop(ctx, "daemon"), d.stop(ctx, "registry"), d.stop(ctx, "authority"), d.removeObjects(ctx)); err != nil {
 		return err
 	}
 	return d.empty()
@@ -271,8 +278,8 @@ func (d *demo) registryUp(ctx context.Context) error {
 const daemonLimit = 30 * time.Second
 
 func (d *demo) daemonUp(ctx context.Context) error {
-	config := fmt.Sprintf("repo: %q\npaths: [instances/*]\ndata: %q\ndockerHost: %q\npoll: 5s\nfront: {http: \"off\", https: %q}\n",
-		d.repo(), d.data(), engineHost(), d.front())
+	config := fmt.Sprintf("repo: %q\npaths: [instances/*]\ndata: %q\ndockerHost: %q\npoll: 5s\nfront: {http: \"off\", https: %q}\n%s",
+		d.repo(), d.data(), engineHost(), d.front(), d.fetchSettings())
 	if err := writeFile(d.config(), config); err != nil {
 		return fmt.Errorf("configure daemon: %w", err)
 	}

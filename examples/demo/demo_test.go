@@ -147,7 +147,7 @@ func TestDemo(t *testing.T) {
 	if strings.Contains(out, "\x1b[") {
 		t.Error("colours without a terminal")
 	}
-	for _, name := range []string{"daemon", "registry"} {
+	for _, name := range []string{"daemon", "registry", "authority"} {
 		if _, runs := s.running(name); !runs {
 			t.Errorf("%s was not left running", name)
 		}
@@ -157,7 +157,7 @@ func TestDemo(t *testing.T) {
 	}
 	first := s.address()
 
-	if code, out = s.playUntil("3/18", syscall.SIGINT); code != 130 {
+	if code, out = s.playUntil("3/22", syscall.SIGINT); code != 130 {
 		t.Errorf("the second time: exit code %d\n%s", code, out)
 	}
 	s.nothingLeft(first)
@@ -204,7 +204,7 @@ func allAnswered(t *testing.T, out string) {
 // TestInterrupted ends the demo at several points; afterwards, nothing may be left.
 func TestInterrupted(t *testing.T) {
 	s := newStage(t)
-	for _, at := range []string{"Setting up", "a registry serves", "1/18", "asked git commit -m \"Add the instance\"", "asked git commit -m \"Release 2026.11.3\""} {
+	for _, at := range []string{"Setting up", "a registry serves", "1/22", "asked git commit -m \"Add the instance\"", "asked git commit -m \"Release 2026.11.3\""} {
 		t.Run(at, func(t *testing.T) {
 			s.t = t
 			if code, out := s.playUntil(at, syscall.SIGINT); code != 130 {
@@ -219,7 +219,7 @@ func TestInterrupted(t *testing.T) {
 // TestKilled ends the demo where it cannot clean up.
 func TestKilled(t *testing.T) {
 	s := newStage(t)
-	s.playUntil("2/18", syscall.SIGKILL)
+	s.playUntil("2/22", syscall.SIGKILL)
 	address := s.address()
 	if list, err := s.containers(t.Context()); err != nil || len(list) == 0 || address == "" {
 		t.Fatalf("it was killed too early: %v, %v", list, err)

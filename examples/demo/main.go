@@ -1,8 +1,9 @@
 // Command demo plays Fairlead on real containers: a commit becomes running containers, a bad commit does no harm, a
-// sick release is rolled back, drift is healed, git revert brings the old state back, and releases arrive by themselves
-// and are undone when they are bad, while a steady stream of requests comes in through the front. It brings its own
-// registry and images, needs no internet, checks everything that it claims, and leaves things running to look around in.
-// The story is the tables in steps.go and releases.go; nothing but the demo belongs here.
+// sick release is rolled back, drift is healed, git revert brings the old state back, releases arrive by themselves and
+// are undone when they are bad, and a corporate authority signs and rotates the certificate, while a steady stream of
+// requests comes in through the front. It brings its own registry, images and authority, needs no internet, checks
+// everything that it claims, and leaves things running to look around in. The story is the tables in steps.go,
+// releases.go and corporate.go; nothing but the demo belongs here.
 package main
 
 import (
@@ -54,6 +55,8 @@ func (d *demo) command(ctx context.Context, name string) error {
 		return d.downLocked(ctx)
 	case "registry": // what play starts in the background
 		return serveRegistry(ctx, d.place)
+	case "authority":
+		return serveAuthority(ctx, d.place)
 	}
 	return fmt.Errorf("unknown command %q: there are down and, without a name, the demo itself", name)
 }

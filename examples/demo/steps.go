@@ -29,7 +29,9 @@ type view struct {
 }
 
 // steps is the story.
-func steps() []step { return slices.Concat(goodDays(), badDays(), releaseDays(), withoutGap()) }
+func steps() []step {
+	return slices.Concat(goodDays(), badDays(), releaseDays(), withoutGap(), corporateDays())
+}
 
 // goodDays is what everybody hopes for.
 func goodDays() []step {
