@@ -24,6 +24,7 @@ func (r *Instance) Look(ctx context.Context) (Status, error) {
 		sit.offer = r.askAll(ctx, sit, Ask{Known: true})
 	}
 	d := decide(sit)
+	r.keepCertificates(r.coming(l, d)) // it only says what is wanted
 	if d.choice == chooseNew {
 		d.phase = PhasePending
 	}
