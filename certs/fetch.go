@@ -183,9 +183,8 @@ func (l *look) compareClocks(date time.Time) {
 	}
 }
 
-// refuseContent quarantines what is not even PEM of the right kind: a page of
-// HTML, or a chain with a private key.
-func (l *look) refuseContent(field source.Field, blob source.Blob, err error) {
+// contentProblem is what is wrong with what is no PEM of the right kind.
+func contentProblem(field source.Field, err error) *pair.Problem {
 	p := &pair.Problem{Code: pair.BadChain, Found: err.Error(), Hint: "look at what the source holds"}
 	switch {
 	case errors.Is(err, source.ErrKeyInChain):
@@ -193,11 +192,17 @@ func (l *look) refuseContent(field source.Field, blob source.Blob, err error) {
 	case field == source.Key:
 		p.Code = pair.BadKey
 	}
+	return p
+}
+
+// refuseContent quarantines what is not even PEM of the right kind: a page of
+// HTML, or a chain with a private key.
+func (l *look) refuseContent(field source.Field, blob source.Blob, err error) {
 	l.answered()
 	if field == source.Key {
 		l.memo.Key = blob.Version
 	} else {
 		l.memo.Chain = blob.Version
 	}
-	l.refuse("content:"+string(blob.Version), blob.Source, pair.Problems{p})
+	l.refuse("content:"+string(blob.Version), blob.Source, pair.Problems{contentProblem(field, err)})
 }

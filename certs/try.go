@@ -56,8 +56,8 @@ func (m *Manager) Test(ctx context.Context, instance string, t Test) (Report, er
 	}
 	blob, err := m.opts.Fetch.For(l.use(source.Chain)).Fetch(ctx, l.spec.Fullchain, "")
 	r := Report{Source: blob.Source, Bytes: len(blob.Data), Version: string(blob.Version), Date: blob.Date, Warnings: blob.Warnings}
-	if errors.Is(err, source.ErrKeyInChain) {
-		r.Problems = append(r.Problems, pair.Problem{Code: pair.KeyInChain, Found: err.Error()})
+	if errors.Is(err, source.ErrWrongKind) || errors.Is(err, source.ErrKeyInChain) {
+		r.Problems = append(r.Problems, *contentProblem(source.Chain, err))
 		return r, nil
 	}
 	if err != nil {
