@@ -106,7 +106,7 @@ func (v *visit) await(ctx context.Context, at places, w view, limit time.Duratio
 		if enough(next) {
 			return next, nil
 		}
-		if ctx.Err() == nil {
+		if end, _ := ctx.Deadline(); ctx.Err() == nil && time.Now().Before(end) {
 			w = next // else it was cut short, and the one before tells more
 		}
 		timer := time.NewTimer(pause)
