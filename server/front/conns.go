@@ -38,7 +38,7 @@ type client struct {
 const (
 	// One in so many connections of a client may be fresh: held requests take a
 	// connection each, and are to be had by the thousand; silent ones are not.
-	freshShare = 5
+	freshShare = 2
 
 	lingerIdle  = time.Second     // of a connection between two requests
 	lingerFresh = 3 * time.Second // of one before its first

@@ -39,7 +39,7 @@ type Options struct {
 	// Those beyond it are closed as soon as they come.
 	MaxConns int
 	// MaxConnsPerClient is how many of them one client may have, which is an IPv4
-	// address or the first 64 bits of an IPv6 address; 5,000. A fifth of them may
+	// address or the first 64 bits of an IPv6 address; 5,000. Half of them may
 	// be such as have asked nothing yet. A whole office may stand behind one
 	// address, and each request that is held takes a connection of HTTP/1.1. As
 	// many as MaxConns, or more: nothing is counted by client.
