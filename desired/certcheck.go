@@ -150,6 +150,9 @@ func (p *parsed) checkReload(at string, r Reload) {
 	if p.bad(at+".prove") || service {
 		return
 	}
+	if strings.HasPrefix(r.Caddy, ":") {
+		p.add(at+".caddy", "needs service beside it", "a port alone is that of a service's containers; else write http://127.0.0.1:2019")
+	}
 	if strings.HasPrefix(r.Prove, ":") {
 		p.add(at+".prove", "needs a host, or service beside it", "for example 127.0.0.1:443")
 	} else if caddy && r.Prove == "" {

@@ -32,7 +32,7 @@ certificates:
     pins: ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
     bearer: TOKEN
     deliver: [{dir: /srv/tls, owner: "999:998", mode: "0640", formats: [pem, p12], password: "x${secret:TOKEN}"}, {dir: /srv/other}]
-    reload: [{service: app, signal: SIGHUP}, {caddy: "http://127.0.0.1:2019/", prove: "127.0.0.1:443", within: 5s}]
+    reload: [{service: app, signal: SIGHUP}, {service: app, caddy: ":2019"}, {caddy: "http://127.0.0.1:2019/", prove: "127.0.0.1:443", within: 5s}]
   key: {domains: [k.b], fullchain: "sm://acme-project/chain", privkey: "age://tls/key.age"}
   near: {domains: [n.b], fullchain: "file:///c", privkey: "env://KEY"}
   plain: {domains: [p.b], fullchain: "gs://bucket/c.pem"}
@@ -74,7 +74,7 @@ func TestCertificateSpecs(t *testing.T) {
 			CA: onePEM, Pins: []string{"sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, Bearer: "TOKEN", BearerToken: "hush-hush", Keep: 5,
 			Deliver: []Delivery{{Dir: "/srv/tls", UID: ptr(999), GID: ptr(998), Mode: 0o640, Formats: []string{"pem", "p12"}, Password: "xhush-hush"}, {Dir: "/srv/other"}},
 			Reload: []Reloader{{Service: "app", Signal: "SIGHUP", Within: 30 * time.Second},
-				{Caddy: "http://127.0.0.1:2019", Prove: "127.0.0.1:443", Within: 5 * time.Second}}},
+				{Service: "app", Caddy: ":2019", Within: 30 * time.Second}, {Caddy: "http://127.0.0.1:2019", Prove: "127.0.0.1:443", Within: 5 * time.Second}}},
 		"key": {Domains: []string{"k.b"}, Fullchain: "sm://acme-project/chain", Privkey: "age://tls/key.age", Every: 24 * time.Hour, Keep: 5,
 			Encrypted: map[string][]byte{"tls/key.age": []byte("age-encryption.org/v1\n-> X25519 a\n")}},
 		"near":  {Domains: []string{"n.b"}, Fullchain: "file:///c", Privkey: "env://KEY", Every: time.Minute, Keep: 5},

@@ -40,14 +40,14 @@ func certificateSyntaxes() map[string]syntax {
 		"record":       {what: "the name of a record", pattern: pat(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`), example: "data.acme.challenges.net", check: checkHost},
 		"recordTTL":    {what: "a time", min: int64(time.Minute), max: int64(24 * time.Hour), example: "5m"},
 		"appear":       {what: "a time", min: int64(time.Second), max: int64(time.Hour), example: "2m"},
-		"within":       {what: "a time", min: int64(time.Second), max: int64(10 * time.Minute), example: "30s"},
+		"within":       {what: "a time", min: int64(time.Second), max: int64(30 * time.Second), example: "30s"},
 		"deliverDir":   {what: "an absolute path of a directory", pattern: pat(`^/`), example: "/srv/caddy/tls", check: checkDeliverDir},
 		"owner":        {what: "UID:GID in numbers", pattern: pat(`^[0-9]{1,10}:[0-9]{1,10}$`), example: "999:999", hint: "in numbers, as id -u and id -g print them: 999:999", check: checkOwner},
 		"keyMode":      {what: "a mode", words: []string{"0600", "0640", "0440", "0400"}},
 		"pairFormat":   {what: "a format", words: []string{"pem", "combined", "p12"}},
 		"password":     {quiet: true, what: "a password", pattern: pat(`^[^\x00-\x1f\x7f]+$`), example: "${secret:KEYSTORE_PASSWORD}", hint: "one line; write ${secret:NAME}"},
 		"signal":       {what: "a signal", words: []string{"SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGINT", "SIGQUIT", "SIGTERM", "SIGALRM", "SIGCONT", "SIGURG"}},
-		"adminURL":     {quiet: true, what: "the URL of an admin API", pattern: pat(`^https?://`), example: "http://127.0.0.1:2019", check: checkAdminURL},
+		"adminURL":     {quiet: true, what: "the URL of an admin API", pattern: pat(`^(http://|:[0-9]{1,5}$)`), example: "http://127.0.0.1:2019", hint: "http://127.0.0.1:2019, or :2019 of the containers of service", check: checkAdminURL},
 		"prove":        {what: "HOST:PORT or :PORT", pattern: pat(`^[A-Za-z0-9._\[\]:-]*:[0-9]{1,5}$`), example: "127.0.0.1:443", check: checkProve},
 	}
 }
@@ -140,12 +140,18 @@ func checkOwner(s string) error {
 }
 
 func checkAdminURL(s string) error {
+	if port, ofService := strings.CutPrefix(s, ":"); ofService {
+		return checkPort(port)
+	}
 	if err := checkURL(s); err != nil {
 		return err
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery {
 		return errors.New("write scheme, host and port only")
+	}
+	if _, err := netip.ParseAddr(u.Hostname()); err != nil && u.Hostname() != "localhost" {
+		return errors.New("its host is not an address: the admin API asks for no login, so it is asked on this host and at the containers of service only")
 	}
 	if u.Port() != "" {
 		return checkPort(u.Port())

@@ -82,7 +82,7 @@ func drawInstance(r *rapid.T) *written {
 			w.lines = append(w.lines, "    reload:", "      - service: app")
 			w.add("        signal: %s", text(`SIGHUP|SIGUSR1`))
 			w.add("        prove: %q", text(`([a-z]{1,9}|192\.0\.2\.1)?:[1-9][0-9]{1,3}`))
-			w.add("        within: %ds", number(1, 600))
+			w.add("        within: %ds", number(1, 30))
 			w.lines = append(w.lines, "  public:", "    domains: [www.acme.com]", "    acme:")
 			w.add("      email: %q", text(`[a-z]{1,9}@[a-z]{1,9}`))
 			w.add("      profile: %q", text(`[a-z]{1,9}`))

@@ -85,7 +85,7 @@ func TestSyntaxes(t *testing.T) {
 		"deliverDir": {[]string{"/srv/tls"}, []string{"/", "srv", "/srv/", "/srv/../x", "/srv\x00"}},
 		"owner":      {[]string{"0:0", "999:4294967294"}, []string{"caddy:caddy", "999", "-1:0", "4294967295:0", "1:99999999999"}},
 		"prove":      {[]string{":443", "127.0.0.1:443", "[::1]:8443", "data.acme.com:443"}, []string{"443", "127.0.0.1", ":0", ":65536", "::1:443", "a b:1", "-x:1", "https://a:1"}},
-		"adminURL":   {[]string{"http://127.0.0.1:2019", "https://caddy.acme.com/", "http://[::1]:2019"}, []string{"127.0.0.1:2019", "http://u:p@x", "http://x/load", "http://x?a=b", "http://:2019", "http://x:0", "unix:///x"}},
+		"adminURL":   {[]string{"http://127.0.0.1:2019", "http://localhost:2019/", "http://[::1]:2019", ":2019"}, []string{"127.0.0.1:2019", ":0", ":99999", "https://127.0.0.1:2019", "http://caddy.acme.com:2019", "http://u:p@x", "http://x/load", "http://x?a=b", "http://:2019", "http://x:0", "unix:///x"}},
 		"resolver":   {[]string{"192.0.2.53", "192.0.2.53:5353", "2001:db8::1", "[2001:db8::1]:53", "ns.acme.com:53"}, []string{"", "udp://x", "192.0.2.53:0", "-a:53", "a b"}},
 		"pin":        {[]string{"sha256/" + strings.Repeat("A", 43) + "="}, []string{"sha256/AAAA", "sha1/" + strings.Repeat("A", 43) + "=", strings.Repeat("A", 43) + "="}},
 		"macKey":     {[]string{"Yg", "Yg==", "${secret:A}"}, []string{"", "a b", "a+b", "Y", "x${secret:A}"}},

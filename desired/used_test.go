@@ -119,7 +119,7 @@ var used = map[string][2]string{
 	"certificates.reload.signal":           {byURL("reload: [{service: app, signal: SIGUSR1}]"), byURL("reload: [{service: app, signal: SIGHUP}]")},
 	"certificates.reload.caddy":            {byURL("reload: [{service: app, signal: SIGHUP}]"), byURL("reload: [{service: app, caddy: 'http://127.0.0.1:2019'}]")},
 	"certificates.reload.prove":            {byURL("reload: [{service: app, signal: SIGHUP}]"), byURL("reload: [{service: app, signal: SIGHUP, prove: ':8443'}]")},
-	"certificates.reload.within":           {byURL("reload: [{service: app, signal: SIGHUP}]"), byURL("reload: [{service: app, signal: SIGHUP, within: 1m}]")},
+	"certificates.reload.within":           {byURL("reload: [{service: app, signal: SIGHUP}]"), byURL("reload: [{service: app, signal: SIGHUP, within: 10s}]")},
 	"retain.certificates":                  {byURL(""), byURL("") + "retain: {certificates: 1}\n"},
 }
 
