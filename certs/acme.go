@@ -2,7 +2,9 @@ package certs
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -33,8 +35,16 @@ func (l *look) order() error {
 	if err := l.m.acme.Ensure(req); err != nil {
 		return err
 	}
-	l.ordered = l.hash
+	l.ordered = l.orderKey()
 	return nil
+}
+
+// orderKey names what ACME is told: the spec, and the roots that are trusted.
+func (l *look) orderKey() string {
+	if modeOf(l.spec) != byACME {
+		return ""
+	}
+	return fmt.Sprintf("%s %x", l.hash, sha256.Sum256(l.bundle))
 }
 
 func (l *look) acmeRequest() (acme.Request, error) {

@@ -50,7 +50,7 @@ type state struct {
 	fresh   bool   // what was refused is looked at again, once in a process
 	staged  *candidate
 	request string // hash of the spec that the signing request was made for
-	ordered string // hash of what was handed to ACME
+	ordered string // orderKey of what was handed to ACME
 	key     []byte // that the source gave last, or nil
 
 	restored  time.Time // when the disk was compared last

@@ -39,7 +39,7 @@ type clock struct {
 func newClock(memory Memory) *clock { return &clock{memory: memory, start: time.Now()} }
 
 // look compares the time with what was seen before.
-func (c *clock) look(now time.Time, report func(instance, reason, message string)) {
+func (c *clock) look(now time.Time, report func(reason, message string)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.recall()
@@ -63,9 +63,9 @@ func (c *clock) look(now time.Time, report func(instance, reason, message string
 	}
 	switch {
 	case was == "" && c.suspect != "":
-		report("", ReasonClockSuspect, c.suspect+": no certificate is taken or renewed until it is set; what is served stays")
+		report(ReasonClockSuspect, c.suspect+": no certificate is taken or renewed until it is set; what is served stays")
 	case was != "" && c.suspect == "":
-		report("", ReasonClockTrusted, "the clock says "+stamp(now)+", which is believed")
+		report(ReasonClockTrusted, "the clock says "+stamp(now)+", which is believed")
 	}
 }
 

@@ -100,7 +100,7 @@ type view struct {
 	staged   time.Time // of a candidate in memory; zero: there is none
 	recheck  bool      // what was refused is to be held against something new
 	request  string    // hash of the spec that the request was made for
-	ordered  string    // hash of the spec that was handed to ACME
+	ordered  bool      // ACME was told of the spec, with the roots as they are
 	restored time.Time
 }
 
@@ -115,7 +115,7 @@ func decide(v view) (steps []step) {
 	add(stepRestore, !within(v.restored, v.now, restoreEvery))
 	add(stepRequest, m == byRequest && v.request != v.hash)
 	add(stepPromote, !v.doubt && !v.staged.IsZero() && !v.now.Before(v.staged))
-	add(stepOrder, m == byACME && v.ordered != v.hash)
+	add(stepOrder, m == byACME && !v.ordered)
 	// The key that the source has is the one to sign a stand-in with, so that one
 	// waits for it. Where the key is here nothing does.
 	late := m == byURL && v.live.none()

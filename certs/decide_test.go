@@ -101,7 +101,7 @@ func TestDecide(t *testing.T) {
 			v.live.notAfter = ago(day)
 		}, nil},
 		"by ACME":              {func(v *view) { v.spec.ACME = &desired.ACMESpec{} }, []step{stepOrder}},
-		"by ACME, and ordered": {func(v *view) { v.spec.ACME, v.ordered = &desired.ACMESpec{}, "h" }, nil},
+		"by ACME, and ordered": {func(v *view) { v.spec.ACME, v.ordered = &desired.ACMESpec{}, true }, nil},
 	} {
 		v := settled()
 		tc.change(&v)

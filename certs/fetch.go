@@ -179,7 +179,7 @@ func (l *look) compareClocks(date time.Time) {
 	l.m.counts.skewed(l.skew)
 	if !l.skewed() {
 		l.m.clock.confirm(now)
-		l.m.clock.look(now, l.m.report)
+		l.m.clock.look(now, l.m.reportAll)
 	}
 }
 

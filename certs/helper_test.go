@@ -178,7 +178,7 @@ type host struct {
 
 func newHost(t testing.TB, change ...func(*host)) *host {
 	t.Helper()
-	h := &host{t: t, dir: filepath.Join(t.TempDir(), "certs"), memory: &memory{data: map[string][]byte{}}, env: map[string]string{}}
+	h := &host{t: t, dir: filepath.Join(quick(t), "certs"), memory: &memory{data: map[string][]byte{}}, env: map[string]string{}}
 	h.opts = certs.Options{Dir: h.dir, Memory: h.memory, Seed: "vm1", Event: h.report, Now: h.now,
 		Fetch: source.New(source.Options{Env: h.lookup, FileRoots: []string{filepath.Dir(h.dir)}})}
 	for _, c := range change {

@@ -32,6 +32,7 @@ type look struct {
 	commit  string
 	now     time.Time
 	bundle  []byte // the roots beside the system's
+	noRoots error  // why they cannot be read
 	force   bool   // a person wants the source asked
 	forced  bool   // and takes what it has, be it older
 	tried   map[step]bool
@@ -48,7 +49,7 @@ func (c *certificate) lookFor(ctx context.Context, force, older bool) error {
 	}
 	spec, hash := c.wanted()
 	l := &look{certificate: c, spec: spec, hash: hash, commit: c.commitNow(), now: c.m.now(), force: force, forced: older, tried: map[step]bool{}}
-	c.m.clock.look(l.now, c.m.report)
+	c.m.clock.look(l.now, c.m.reportAll)
 	if err := l.prepare(); err != nil {
 		c.trouble("open", err)
 		l.refresh()
@@ -84,15 +85,16 @@ func (l *look) prepare() error {
 	}
 	if l.memo.Spec != l.hash {
 		l.memo.adopt(l.hash)
-		l.staged = nil
+		l.staged, l.skew = nil, 0
 	}
 	l.memo.Real = l.memo.Real || l.store.HasReal()
 	l.store.SetKeep(l.spec.Keep)
-	bundle, err := bundleOf(l.m.opts.CAFile, l.spec.CA)
-	if err == nil {
-		l.bundle = bundle
+	if l.ordered != "" && modeOf(l.spec) != byACME {
+		l.m.acme.Forget(l.id.request())
+		l.ordered = ""
 	}
-	l.trouble("roots", err) // without them what is served is served all the same
+	l.bundle, l.noRoots = bundleOf(l.m.opts.CAFile, l.spec.CA)
+	l.trouble("roots", l.noRoots) // without them what is served is served all the same
 	return nil
 }
 
@@ -147,7 +149,7 @@ func (l *look) do(ctx context.Context, s step) error {
 func (l *look) view() view {
 	v := view{
 		now: l.now, spec: l.spec, hash: l.hash, spread: l.m.opts.Seed + "/" + l.id.path(), doubt: l.doubt() != "", force: l.force,
-		live: l.leaf(), memo: l.memo, request: l.request, ordered: l.ordered, restored: l.restored,
+		live: l.leaf(), memo: l.memo, request: l.request, ordered: l.ordered == l.orderKey(), restored: l.restored,
 	}
 	v.real = l.store.HasReal() || l.memo.Real && modeOf(l.spec) != selfSigned
 	if l.staged != nil {

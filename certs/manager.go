@@ -144,7 +144,7 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // pass has every certificate looked at that nobody is at work on.
 func (m *Manager) pass(ctx context.Context, workers *sync.WaitGroup) {
-	m.clock.look(m.now(), m.report)
+	m.clock.look(m.now(), m.reportAll)
 	for _, c := range m.every() {
 		if c.begin() {
 			workers.Go(func() {
@@ -287,6 +287,16 @@ func (m *Manager) NeedsChallenges() bool {
 		}
 	}
 	return false
+}
+
+// reportAll tells people of all instances.
+func (m *Manager) reportAll(reason, message string) {
+	m.mu.Lock()
+	all := slices.Sorted(maps.Keys(m.want))
+	m.mu.Unlock()
+	for _, instance := range all {
+		m.report(instance, reason, message)
+	}
 }
 
 // report tells people what happened, once.

@@ -325,6 +325,16 @@ func TestRootsAreAddedLater(t *testing.T) {
 	h.sync()
 	h.serves(real)
 	h.stands(reconciler.CertificateLive, "")
+	must(t, os.Remove(roots)) // without which nothing can be judged
+	h.put("CHAIN", pemOf(ca.issue(real.PublicKey, h.now(), h.now().Add(91*day), domain), ca.ca))
+	if err := h.Renew(t.Context(), inst, name, false); err == nil || !strings.Contains(err.Error(), "read trusted roots") {
+		t.Errorf("without the host's roots: %v", err)
+	}
+	h.serves(real)
+	h.stands(reconciler.CertificateDegraded, "HostProblem")
+	if n := len(h.told(certs.ReasonRefused)); n != 1 {
+		t.Errorf("%d refusals, want the one of before", n)
+	}
 }
 
 // A real one is never followed by a self-signed one, whatever becomes of the

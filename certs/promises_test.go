@@ -20,7 +20,6 @@ type trial struct {
 	*host
 	r    *rapid.T
 	ca   *authority
-	base string
 	real bool // one was served
 	spec int  // how many domains are wanted
 }
@@ -118,10 +117,8 @@ func (x *trial) publishes() {
 func TestManagerKeepsItsPromises(t *testing.T) {
 	ca := newAuthority(t, time.Now())
 	rapid.Check(t, func(r *rapid.T) {
-		base, err := os.MkdirTemp(quick(t), "trial-")
-		must(t, err)
-		h := newHost(t, func(h *host) { h.opts.Dir = filepath.Join(base, "certs") })
-		x := &trial{host: h, r: r, ca: ca, base: h.opts.Dir, spec: 1}
+		h := newHost(t)
+		x := &trial{host: h, r: r, ca: ca, spec: 1}
 		x.wish()
 		for range rapid.IntRange(1, 14).Draw(r, "steps") {
 			x.step()
@@ -172,7 +169,7 @@ func (x *trial) step() {
 
 // spoil does to the directory what people do.
 func (x *trial) spoil() {
-	dir := filepath.Join(x.base, inst, name)
+	dir := filepath.Join(x.dir, inst, name)
 	switch rapid.IntRange(0, 3).Draw(x.r, "spoil") {
 	case 0:
 		_ = os.RemoveAll(dir)

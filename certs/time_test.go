@@ -26,6 +26,9 @@ func inBubble(t *testing.T, f func(t *testing.T, h *host), change ...func(*host)
 	})
 }
 
+// each has the loop look that often: a year has many ticks.
+func each(d time.Duration) func(*host) { return func(h *host) { h.opts.Every = d } }
+
 // pass lets time go by and what is due be done.
 func (h *host) pass(d time.Duration) {
 	time.Sleep(d)
@@ -82,7 +85,7 @@ func TestRenewsUnattended(t *testing.T) {
 		if all := append(h.told(certs.ReasonExpiring), h.told(certs.ReasonRefused)...); len(all) > 0 {
 			t.Errorf("reported %q", all)
 		}
-	})
+	}, each(30*time.Minute))
 }
 
 // A self-signed one is renewed on the same key at two thirds of its life.
@@ -107,7 +110,7 @@ func TestStandInIsRenewed(t *testing.T) {
 		if len(h.told(certs.ReasonExpiring)) > 0 {
 			t.Error("a stand-in is warned of")
 		}
-	})
+	}, each(time.Hour))
 }
 
 // One that nobody renews is warned of before its end, once each time, through
@@ -150,7 +153,7 @@ func TestWarnsBeforeTheEnd(t *testing.T) {
 		}
 		h.obtained(ca, 90*day)
 		h.stands(reconciler.CertificateLive, "")
-	})
+	}, each(20*time.Minute))
 }
 
 // A certificate for later is kept until its time comes, also over a restart.
