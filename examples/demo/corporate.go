@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,11 +182,12 @@ func showHandshake(ctx context.Context, d *demo) error {
 	}
 	lines := []string{"openssl s_client -connect " + d.front() + " -servername " + d.host() + " -CAfile " + d.rootFile()}
 	for _, line := range strings.Split(said, "\n") {
-		for _, start := range []string{"subject=", "issuer=", "    Verify return code", "Verify return code", "New, TLS"} {
-			if strings.HasPrefix(line, start) {
-				lines = append(lines, strings.TrimSpace(line))
-				break
-			}
+		line = strings.TrimSpace(line)
+		wanted := slices.ContainsFunc([]string{"subject=", "issuer=", "New, TLS", "Verify return code"}, func(start string) bool {
+			return strings.HasPrefix(line, start)
+		})
+		if wanted && !slices.Contains(lines, line) { // openssl repeats some
+			lines = append(lines, line)
 		}
 	}
 	d.out.line("")
