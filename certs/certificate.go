@@ -49,9 +49,10 @@ type state struct {
 	saved   []byte // the memo as it was put last; nil: it was not read yet
 	fresh   bool   // what was refused is looked at again, once in a process
 	staged  *candidate
-	request string // hash of the spec that the signing request was made for
-	ordered string // orderKey of what was handed to ACME
-	key     []byte // that the source gave last, or nil
+	request string   // hash of the spec that the signing request was made for
+	ordered string   // orderKey of what was handed to ACME
+	key     []byte   // that the source gave last, or nil
+	advice  []string // of the source: what works and should not stay so
 
 	restored  time.Time // when the disk was compared last
 	delivered delivered

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"hash/fnv"
+	"slices"
 	"strings"
 	"time"
 
@@ -193,7 +194,7 @@ func (v view) lost() bool {
 	if !v.memo.Staged.IsZero() {
 		return v.staged.IsZero()
 	}
-	return v.memo.Took != "" && v.memo.Took != v.live.fingerprint && v.memo.Took != v.memo.Held
+	return v.memo.Took != "" && v.memo.Took != v.live.fingerprint && !slices.Contains(v.memo.Held, v.memo.Took)
 }
 
 // interval is the time between two questions that are answered.

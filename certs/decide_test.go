@@ -60,7 +60,7 @@ func TestDecide(t *testing.T) {
 		"refused, and new roots":       {func(v *view) { v.memo.Refusal, v.memo.Refused, v.recheck = &refusal{}, 9, true }, []step{stepAsk}},
 		"failing, and new roots":       {func(v *view) { v.memo.Refusal, v.memo.Trouble, v.recheck = &refusal{}, failing(time.Hour), true }, nil},
 		"what was taken is lost":       {func(v *view) { v.live.fingerprint = "sha256:older" }, []step{stepAsk}},
-		"somebody went back":           {func(v *view) { v.live.fingerprint, v.memo.Held = "sha256:older", "sha256:good" }, nil},
+		"somebody went back":           {func(v *view) { v.live.fingerprint, v.memo.Held = "sha256:older", []string{"sha256:good"} }, nil},
 		"a file":                       {func(v *view) { v.spec.Fullchain, v.memo.Asked = "file:///chain", ago(time.Second) }, []step{stepAsk}},
 		"a file that fails":            {func(v *view) { v.spec.Fullchain, v.memo.Trouble = "file:///chain", failing(time.Hour) }, []step{stepAsk}},
 		"staged":                       {func(v *view) { v.staged, v.memo.Staged = today.Add(time.Hour), today.Add(time.Hour) }, nil},
@@ -217,14 +217,14 @@ func TestMoments(t *testing.T) {
 }
 
 func TestAdopt(t *testing.T) {
-	m := memo{Spec: "a", Chain: "1", Took: "t", Real: true, Held: "h", Trouble: &trouble{Said: true}, Refusal: &refusal{}, Quarantined: []string{"q"},
+	m := memo{Spec: "a", Chain: "1", Took: "t", Real: true, Held: []string{"h"}, Trouble: &trouble{Said: true}, Refusal: &refusal{}, Quarantined: []string{"q"},
 		Reported: map[string]string{kindFetch: "x", kindServed: "y"}}
 	same := m
 	if same.adopt("a"); same.Refusal == nil {
 		t.Error("the same spec made it forget")
 	}
 	m.adopt("b")
-	if m.Refusal != nil || m.Chain != "" || len(m.Quarantined) > 0 || !m.Real || m.Took != "t" || m.Held != "h" || m.Trouble == nil {
+	if m.Refusal != nil || m.Chain != "" || len(m.Quarantined) > 0 || !m.Real || m.Took != "t" || len(m.Held) != 1 || m.Trouble == nil {
 		t.Errorf("%+v", m)
 	}
 	m.Trouble = &trouble{Count: 3}

@@ -89,7 +89,7 @@ func (l *look) fetch(ctx context.Context) (cand *candidate, same bool, err error
 	if v := l.view(); v.recheck || v.lost() || l.forced || (v.staged.IsZero() && !l.memo.Staged.IsZero()) {
 		prevChain, prevKey = "", ""
 	}
-	cand = &candidate{}
+	cand, l.advice = &candidate{}, nil
 	cand.origin = store.Origin{Source: sourceOf(l.spec), Commit: l.commit}
 	keySame := true
 	if modeOf(l.spec) == byURL {
@@ -156,6 +156,7 @@ func (l *look) get(ctx context.Context, field source.Field, ref string, prev sou
 	blob, err := l.m.opts.Fetch.For(l.use(field)).Fetch(ctx, ref, prev)
 	l.m.counts.fetched(l.id, schemeOf(ref), source.Result(err))
 	l.compareClocks(blob.Date)
+	l.advice = append(l.advice, blob.Warnings...)
 	switch {
 	case err == nil:
 		return blob, nil

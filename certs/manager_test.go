@@ -1,6 +1,7 @@
 package certs_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,6 +188,11 @@ func TestRollbackHolds(t *testing.T) {
 	if len(kept) != 1 {
 		t.Fatalf("kept %v", kept)
 	}
+	third := ca.issue(first.PublicKey, h.now(), h.now().Add(99*day), domain)
+	h.put("CHAIN", pemOf(third, ca.ca))
+	must(t, h.Renew(t.Context(), inst, name, false))
+	must(t, h.Rollback(t.Context(), inst, name, kept[0]+1)) // two steps
+	h.serves(second)
 	must(t, h.Rollback(t.Context(), inst, name, kept[0]))
 	h.serves(first)
 	must(t, h.Renew(t.Context(), inst, name, false))
@@ -199,7 +205,7 @@ func TestRollbackHolds(t *testing.T) {
 		t.Error("there is no generation 99")
 	}
 	must(t, h.Renew(t.Context(), inst, name, true))
-	h.serves(second)
+	h.serves(third)
 	older := ca.issue(first.PublicKey, h.now().Add(-30*day), h.now().Add(50*day), domain)
 	h.put("CHAIN", pemOf(older, ca.ca))
 	if err := h.Renew(t.Context(), inst, name, false); err == nil {
@@ -278,6 +284,9 @@ func TestKeyByReference(t *testing.T) {
 	spec.Privkey = "env://KEY"
 	h.want(spec)
 	h.sync()
+	if notes := h.status().Notes; len(notes) != 1 || notes[0].Code != "SourceAdvice" {
+		t.Errorf("notes %+v, want that a key in a variable shows", notes)
+	}
 	if pair.SPKI(h.leaf().PublicKey) != pair.SPKI(key.Public()) || h.status().CSR != "" {
 		t.Error("the stand-in is for another key than the source has")
 	}
@@ -357,4 +366,21 @@ func TestNeverOverARealOne(t *testing.T) {
 		t.Errorf("%v is served where a real one was", c.Leaf.Subject)
 	}
 	h.stands(reconciler.CertificateAwaitsIssuer, "NotThereYet")
+}
+
+// What cannot be remembered is said, and keeps nothing from being served.
+func TestMemoryFails(t *testing.T) {
+	h, ca := furnished(t)
+	live := h.leaf()
+	h.restart()
+	h.memory.fail = errors.New("the database is closed")
+	h.want(byRequest(ca))
+	if err := h.Sync(t.Context(), inst); err == nil || !strings.Contains(err.Error(), "the database is closed") {
+		t.Errorf("look: %v", err)
+	}
+	h.serves(live)
+	h.stands(reconciler.CertificateDegraded, "HostProblem")
+	h.memory.fail = nil
+	h.sync()
+	h.stands(reconciler.CertificateLive, "")
 }

@@ -25,8 +25,9 @@ type memo struct {
 	Key   source.Version `json:"key,omitempty"`
 	Took  string         `json:"took,omitempty"` // fingerprint of the leaf that was published from it
 	Real  bool           `json:"real,omitempty"` // one that is not self-signed was published
-	// Held is one that somebody went back from: it is not taken again.
-	Held string `json:"held,omitempty"`
+	// Held are those that somebody went back from: they are not taken again
+	// until there is another one.
+	Held []string `json:"held,omitempty"`
 
 	Asked   time.Time `json:"asked,omitzero"` // when the source answered last
 	Trouble *trouble  `json:"trouble,omitempty"`

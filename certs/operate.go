@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/fairlead/fairlead/certs/pair"
@@ -61,13 +62,13 @@ func (m *Manager) Renew(ctx context.Context, instance, name string, force bool) 
 	case byACME:
 		c.look(ctx)
 		if force {
-			c.memo.Held, c.memo.Quarantined = "", nil
+			c.memo.Held, c.memo.Quarantined = nil, nil
 			c.trouble("remember", c.remember())
 		}
 		return m.acme.Renew(c.id.request())
 	}
 	if force && c.recallNow() == nil {
-		c.memo.Held, c.memo.Quarantined, c.memo.Refusal = "", nil, nil
+		c.memo.Held, c.memo.Quarantined, c.memo.Refusal = nil, nil, nil
 	}
 	if err := c.lookFor(ctx, true, force); err != nil {
 		return fmt.Errorf("renew certificate %s: %w", name, err)
@@ -166,8 +167,8 @@ func (m *Manager) Rollback(ctx context.Context, instance, name string, generatio
 		return nil
 	}
 	c.serve(g)
-	c.memo.Held, c.memo.Refusal = before.Meta.Leaf, nil
-	c.staged = nil
+	c.memo.Held = slices.DeleteFunc(append(c.memo.Held, before.Meta.Leaf), func(leaf string) bool { return leaf == g.Meta.Leaf })
+	c.memo.Refusal, c.staged = nil, nil
 	c.tell(ReasonRolledBack, "generation %d is served again, as generation %d, until %s", generation, g.Number, stamp(g.Meta.NotAfter))
 	c.look(ctx)
 	return ctx.Err()

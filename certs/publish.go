@@ -74,7 +74,7 @@ func (l *look) consider(cand *candidate) error {
 		return nil
 	}
 	leaf := pair.Fingerprint(v.Pair.Leaf())
-	if leaf == l.memo.Held && !l.forced {
+	if slices.Contains(l.memo.Held, leaf) && !l.forced {
 		l.dealtWith(cand)
 		l.memo.Took, l.memo.Refusal, l.memo.Refused = leaf, nil, 0
 		return nil
@@ -154,7 +154,7 @@ func (l *look) publish(cand *candidate, v pair.Verdict) error {
 	l.serve(g)
 	leaf := pair.Fingerprint(v.Pair.Leaf())
 	l.dealtWith(cand)
-	l.memo.Took, l.memo.Held, l.memo.Real = leaf, "", true
+	l.memo.Took, l.memo.Held, l.memo.Real = leaf, nil, true
 	l.memo.Refusal, l.memo.Refused, l.memo.Notes = nil, 0, flat(v.Notes)
 	l.tellOnce(kindStaged, "", "", "")
 	if had && before.Number == g.Number {

@@ -62,6 +62,9 @@ func (l *look) describe(s *reconciler.CertificateStatus) {
 		s.Refused = public(r.Problems)
 	}
 	s.Notes = public(l.memo.Notes)
+	for _, text := range l.advice {
+		s.Notes = append(s.Notes, reconciler.CertificateProblem{Code: "SourceAdvice", Found: text})
+	}
 	s.Targets = l.delivered.targets
 	if modeOf(l.spec) == byRequest {
 		s.CSR = l.csrFile()
