@@ -54,6 +54,7 @@ type state struct {
 	key     []byte   // that the source gave last, or nil
 	advice  []string // of the source: what works and should not stay so
 
+	asked     time.Time // when the source answered last
 	restored  time.Time // when the disk was compared last
 	delivered delivered
 	skew      time.Duration   // of this host's clock against the source's

@@ -204,7 +204,7 @@ func (v view) interval() time.Duration {
 		every = askEvery
 	}
 	switch {
-	case local(v.spec.Fullchain) && (v.spec.Privkey == "" || local(v.spec.Privkey)):
+	case fromFiles(v.spec):
 		return 0 // a look at a file costs nothing
 	case v.live.hurry(v.now), !v.live.real:
 		every = min(every, askCritical)
@@ -224,7 +224,11 @@ func (v view) jitter(d time.Duration) time.Duration {
 	return time.Duration(h.Sum64() % uint64(d))
 }
 
-func local(ref string) bool { return strings.HasPrefix(ref, "file://") }
+// fromFiles reports whether all that is asked is on this host.
+func fromFiles(s desired.CertificateSpec) bool {
+	local := func(ref string) bool { return strings.HasPrefix(ref, "file://") }
+	return local(s.Fullchain) && (s.Privkey == "" || local(s.Privkey))
+}
 
 // needsFront reports whether an authority may come to ports 80 or 443.
 func needsFront(a *desired.ACMESpec) bool {

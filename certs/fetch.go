@@ -63,13 +63,17 @@ func (l *look) again(text string) *trouble {
 // failed notes that the source gave nothing.
 func (l *look) failed(err error) {
 	l.outcome = err
+	if t := l.memo.Trouble; t != nil && fromFiles(l.spec) && t.Error == err.Error() && within(t.At, l.now, time.Hour) {
+		return // as it was at the last look
+	}
 	t := l.again(err.Error())
 	if d, said := reconciler.RetryDelay(err); said {
 		t.Next, t.Said = l.now.Add(d), true
 	}
 	t.Final = reconciler.IsTerminal(err)
 	if errors.Is(err, source.ErrNotFound) { // that is an answer: it is not there yet
-		l.memo.Asked, t.Absent = l.now, true
+		l.askedNow()
+		t.Absent = true
 		if !l.leaf().real {
 			return // and nobody need be told that a CA takes its time
 		}
@@ -77,8 +81,18 @@ func (l *look) failed(err error) {
 	l.tellOnce(kindFetch, ReasonFetchFailed, source.Result(err), err.Error())
 }
 
+// askedNow notes that the source answered. A file is asked with every look, and
+// that is not worth a write each time.
+func (l *look) askedNow() {
+	l.asked = l.now
+	if !fromFiles(l.spec) || !within(l.memo.Asked, l.now, time.Hour) {
+		l.memo.Asked = l.now
+	}
+}
+
 func (l *look) answered() {
-	l.memo.Asked, l.memo.Trouble = l.now, nil
+	l.askedNow()
+	l.memo.Trouble = nil
 	l.tellOnce(kindFetch, ReasonFetchFailed, "", "")
 }
 

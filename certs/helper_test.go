@@ -136,6 +136,7 @@ type memory struct {
 	mu   sync.Mutex
 	data map[string][]byte
 	fail error
+	puts int
 }
 
 func (m *memory) Get(key string) ([]byte, error) {
@@ -151,6 +152,7 @@ func (m *memory) Put(key string, value []byte) error {
 		return m.fail
 	}
 	m.data[key] = slices.Clone(value)
+	m.puts++
 	return nil
 }
 

@@ -109,11 +109,15 @@ func (l *look) dealtWith(cand *candidate) {
 func (l *look) refuse(hash, source string, ps pair.Problems) {
 	l.outcome = fmt.Errorf("%w: %w", ErrRefused, ps)
 	r := &refusal{Hash: hash, Context: l.judgement(), Problems: flat(ps), Source: source, At: l.now}
-	if was := l.memo.Refusal; was != nil && was.Hash == hash && slices.Equal(was.Problems, r.Problems) {
+	was := l.memo.Refusal
+	same := was != nil && was.Hash == hash && slices.Equal(was.Problems, r.Problems)
+	if same {
 		r.At = was.At
 	}
 	l.memo.Refusal = r
-	l.memo.Refused++
+	if !same || !fromFiles(l.spec) { // a file is looked at as often as ever
+		l.memo.Refused++
+	}
 	if !l.memo.quarantine(hash) {
 		return
 	}

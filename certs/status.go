@@ -49,6 +49,9 @@ func (l *look) describe(s *reconciler.CertificateStatus) {
 		s.RenewAt = v.live.renewAt
 	}
 	s.LastAsked, s.Staged = l.memo.Asked, l.memo.Staged
+	if l.asked.After(s.LastAsked) {
+		s.LastAsked = l.asked
+	}
 	if at, ever := v.askAt(); ever && (modeOf(l.spec) == byRequest || modeOf(l.spec) == byURL) {
 		s.NextTry = at
 		if at.Before(l.now) {

@@ -2,6 +2,7 @@ package certs_test
 
 import (
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -326,4 +327,50 @@ func TestClockIsOffTheSources(t *testing.T) {
 			t.Errorf("reported %q", all)
 		}
 	}, web.with)
+}
+
+// A file of the host is looked at with every look: what is put there is served
+// at once, and nothing is written as long as it stays.
+func TestFilesAreWatched(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *host) {
+		dir := filepath.Dir(h.dir)
+		ca := newAuthority(t, h.now())
+		spec := byRequest(ca)
+		spec.Fullchain = "file://" + filepath.Join(dir, "chain.pem")
+		h.want(spec)
+		h.run()
+		h.pass(time.Minute)
+		h.stands(reconciler.CertificateAwaitsIssuer, "NotThereYet")
+		still := func(what string) {
+			t.Helper()
+			h.pass(time.Minute)
+			before := h.memory.puts
+			h.pass(30 * time.Minute)                 // 180 looks
+			if n := h.memory.puts - before; n > 32 { // the time, by the minute
+				t.Errorf("%s: wrote %d times in half an hour", what, n)
+			}
+		}
+		still("no file")
+		req, err := h.Request(inst, name)
+		must(t, err)
+		first := ca.answer(req.PEM, h.now().Add(-time.Minute), h.now().Add(90*day))
+		write(t, pemOf(first, ca.ca), dir, "chain.pem")
+		h.pass(10 * time.Second)
+		h.serves(first)
+		still("a good one")
+		write(t, []byte("<html>"), dir, "chain.pem")
+		h.pass(10 * time.Second)
+		h.stands(reconciler.CertificateDegraded, "BadChain")
+		still("a bad one")
+		next := ca.answer(req.PEM, h.now().Add(-time.Minute), h.now().Add(90*day))
+		write(t, pemOf(next, ca.ca), dir, "chain.pem")
+		h.pass(10 * time.Second)
+		h.serves(next)
+		if s := h.stands(reconciler.CertificateLive, ""); h.now().Sub(s.LastAsked) > 20*time.Second {
+			t.Errorf("asked last at %s, it is %s", s.LastAsked, h.now())
+		}
+		if n := len(h.told(certs.ReasonRefused)); n != 1 {
+			t.Errorf("reported %d times", n)
+		}
+	}, each(10*time.Second))
 }
