@@ -146,7 +146,7 @@ func TestTryASource(t *testing.T) {
 		t.Errorf("problems %v", got)
 	}
 	r = try(certs.Test{URL: "env://OTHER", Domains: []string{"else.acme.com"}})
-	if r.KeyChecked || !slices.Equal(codes(r.Problems), []pair.Code{pair.ChainIncomplete}) || r.Chain[1].Names[0] != "else.acme.com" {
+	if r.KeyChecked || !slices.Equal(codes(r.Problems), []pair.Code{pair.ChainIncomplete}) || r.Chain[0].Names[0] != "else.acme.com" {
 		t.Errorf("without a key: %+v", r)
 	}
 	key := newKey(t)

@@ -1,10 +1,12 @@
 package certs
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fairlead/fairlead/certs/pair"
@@ -27,7 +29,7 @@ type Report struct {
 	Bytes   int
 	Version string
 	Date    time.Time // by the source's clock
-	Chain   []Found   // as it would be served, or as it stands there when it is refused
+	Chain   []Found   // as it would be served, or leaf first as it stands there when it is refused
 	// Problems refuse it, Notes do not. KeyChecked says that there was a key to
 	// hold it against.
 	Problems, Notes []pair.Problem
@@ -133,10 +135,19 @@ func (l *look) judge(cand pair.Candidate, r Report) (Report, error) {
 	if !v.Pair.IsZero() {
 		certs = v.Pair.Chain()
 	}
+	slices.SortStableFunc(certs, func(a, b *x509.Certificate) int { return cmp.Compare(rank(a), rank(b)) })
 	for _, x := range certs {
 		r.Chain = append(r.Chain, foundOf(x))
 	}
 	return r, nil
+}
+
+// rank puts the certificate itself before those of authorities.
+func rank(x *x509.Certificate) int {
+	if x.IsCA {
+		return 1
+	}
+	return 0
 }
 
 // testRules hold a chain against the domains that were named, or its own.
