@@ -156,6 +156,12 @@ func (m *memory) Put(key string, value []byte) error {
 	return nil
 }
 
+func (m *memory) writes() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.puts
+}
+
 // event is one that was reported.
 type event struct{ instance, reason, message string }
 
@@ -361,3 +367,10 @@ func eventually(t testing.TB, what string, is func() bool) {
 }
 
 func show(err error) string { return fmt.Sprint(err) }
+
+// breaks has the memory fail from now on; nil mends it.
+func (m *memory) breaks(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = err
+}

@@ -373,14 +373,14 @@ func TestMemoryFails(t *testing.T) {
 	h, ca := furnished(t)
 	live := h.leaf()
 	h.restart()
-	h.memory.fail = errors.New("the database is closed")
+	h.memory.breaks(errors.New("the database is closed"))
 	h.want(byRequest(ca))
 	if err := h.Sync(t.Context(), inst); err == nil || !strings.Contains(err.Error(), "the database is closed") {
 		t.Errorf("look: %v", err)
 	}
 	h.serves(live)
 	h.stands(reconciler.CertificateDegraded, "HostProblem")
-	h.memory.fail = nil
+	h.memory.breaks(nil)
 	h.sync()
 	h.stands(reconciler.CertificateLive, "")
 }
