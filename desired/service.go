@@ -15,7 +15,9 @@ type Service struct {
 	// image is decided by the ID it resolves to (Target.Images).
 	Image      string `json:"image,omitempty"`
 	Platform   string `json:"platform,omitempty"`
-	PullPolicy string `json:"pull_policy,omitempty"` // "", missing, always, never
+	PullPolicy string `json:"pull_policy,omitempty"` // "", missing, always, never, refresh
+	// PullAfter is how old the last pull of an image may be with refresh.
+	PullAfter time.Duration `json:"pull_after,omitempty"`
 
 	ContainerName   string   `json:"container_name,omitempty"`
 	Hostname        string   `json:"hostname,omitempty"`

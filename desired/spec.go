@@ -152,7 +152,7 @@ func (t FileTree) Hash() string { return hashJSON(t) }
 // Hash identifies what a container of this service is made from. Equal hashes
 // mean that no container has to be made anew; the image is compared apart.
 func (s Service) Hash() string {
-	s.Image, s.PullPolicy = "", ""
+	s.Image, s.PullPolicy, s.PullAfter = "", "", 0
 	s.Replicas, s.UpdateOrder, s.DependsOn, s.Job, s.Locks = 0, "", nil, false, nil
 	return hashJSON(s)
 }

@@ -39,7 +39,7 @@ func TestHashesAreFixed(t *testing.T) {
 
 // notHashed are the fields that a hash leaves out, as its comment says.
 var notHashed = map[reflect.Type][]string{
-	reflect.TypeFor[Service](): {"Image", "PullPolicy", "Replicas", "UpdateOrder", "DependsOn", "Job", "Locks"},
+	reflect.TypeFor[Service](): {"Image", "PullPolicy", "PullAfter", "Replicas", "UpdateOrder", "DependsOn", "Job", "Locks"},
 	reflect.TypeFor[Network](): {"Key"},
 	reflect.TypeFor[Volume]():  {"Key"},
 	reflect.TypeFor[Spec]():    {"Dir", "Suspend", "RetainGenerations", "Follow", "Sensitive", "Files", "Notes", "LocalFiles"},

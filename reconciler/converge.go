@@ -200,6 +200,7 @@ func (r *Instance) prepare(ctx context.Context, l loaded, m memo, digest string)
 	if err := r.cfg.hosts.take(r.cfg.Name, l.spec); err != nil {
 		return g, t, Planned{}, err
 	}
+	t.Tell = func(reason, message string) { r.event(reason, message, l.rev, g.Number) }
 	if t.Images, err = r.cfg.Driver.Prepare(ctx, t, r.cfg.Progress); err != nil {
 		return g, t, Planned{}, err
 	}

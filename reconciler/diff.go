@@ -107,7 +107,7 @@ func ofContent(c Change) Change {
 // hashed drops the fields that have no part in Service.Hash.
 func hashed(s desired.Service) desired.Service {
 	s.Image, s.PullPolicy, s.UpdateOrder = "", "", ""
-	s.Replicas, s.DependsOn, s.Job = 0, nil, false
+	s.Replicas, s.DependsOn, s.Job, s.PullAfter = 0, nil, false, 0
 	return s
 }
 

@@ -23,6 +23,9 @@ type Target struct {
 	Dir string `json:"-"`
 	// Switch is told when containers that may serve come and go; nil: nobody asks.
 	Switch Switch `json:"-"`
+	// Tell is told what a driver did without, as the reason of an event and a
+	// sentence; nil: nobody asks. It may be called from several goroutines.
+	Tell func(reason, message string) `json:"-"`
 }
 
 // Image is what a reference means: the ID of the image on this engine, and the

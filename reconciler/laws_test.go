@@ -246,6 +246,34 @@ func TestFailedPullLeavesTheOldOneServing(t *testing.T) {
 	})
 }
 
+// Law 14: a registry that does not give an image anew keeps no revision from
+// being applied with the one that is there. It is told once, and a pass that
+// finds nothing to do asks for nothing.
+func TestImageThatIsNotGivenAnewIsKept(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		of := func(mode string) desired.Spec {
+			s := env(service("app", "app:1"), "MODE", mode)
+			s.PullPolicy, s.PullAfter = "refresh", time.Hour
+			return acme(s)
+		}
+		h.apply(of("one"))
+		h.engine.FailPull("app:1", errBoom)
+		if s := h.apply(of("two")); s.Phase != reconciler.PhaseIdle || s.Sync != reconciler.Synced {
+			t.Errorf("status = %s %s", s.Phase, s.Sync)
+		}
+		h.converged(of("two"))
+		before := count(h.engine.Steps(), "pull ")
+		h.once()
+		h.once()
+		if asked := count(h.engine.Steps(), "pull ") - before; asked != 0 {
+			t.Errorf("%d pulls in passes with nothing to do", asked)
+		}
+		if kept := h.events("ImageKept"); kept != 1 {
+			t.Errorf("told %d times, want once", kept)
+		}
+	})
+}
+
 // Law 8: what does not get healthy is rolled back, quarantined, and tried
 // again only when it changes.
 func TestSickReleaseIsRolledBackOnce(t *testing.T) {

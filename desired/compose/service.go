@@ -29,7 +29,7 @@ func (l *loader) mapModel() {
 
 func (l *loader) service(s *types.ServiceConfig) desired.Service {
 	d := desired.Service{
-		Name: s.Name, Image: s.Image, Platform: s.Platform, PullPolicy: l.pullPolicy(s),
+		Name: s.Name, Image: s.Image, Platform: s.Platform, PullPolicy: l.pullPolicy(s), PullAfter: l.pullAfter(s),
 		ContainerName: s.ContainerName, Hostname: s.Hostname, Domainname: s.DomainName,
 		Command: some(s.Command), ClearCommand: s.Command != nil && len(s.Command) == 0,
 		Entrypoint: some(s.Entrypoint), ClearEntrypoint: s.Entrypoint != nil && len(s.Entrypoint) == 0,
@@ -87,12 +87,32 @@ func (l *loader) pullPolicy(s *types.ServiceConfig) string {
 		}
 		return ""
 	}
-	hint := "write missing, always or never"
-	if s.PullPolicy == "daily" || s.PullPolicy == "weekly" || s.PullPolicy == "refresh" || strings.HasPrefix(s.PullPolicy, "every_") {
-		hint = "write always (asked at every change), or let release.channel in instance.yaml follow the image"
+	if policy, _, err := s.GetPullPolicy(); err == nil && policy == types.PullPolicyRefresh {
+		return policy
 	}
-	l.wrong(p, s.PullPolicy+" is not supported by this version", hint)
+	l.wrong(p, s.PullPolicy+" is not a pull policy", "write missing, always, never, daily, weekly, or every_ with a period (every_12h)")
 	return ""
+}
+
+// pullAfter is how old the last pull of the image may be.
+func (l *loader) pullAfter(s *types.ServiceConfig) time.Duration {
+	p := []string{"services", s.Name, "pull_policy"}
+	policy, period, err := s.GetPullPolicy()
+	refresh := err == nil && policy == types.PullPolicyRefresh
+	if s.PullRefreshAfter != "" {
+		p[2] = "pull_refresh_after"
+		if s.PullPolicy != types.PullPolicyRefresh {
+			l.noteAt(p, "has no effect without pull_policy: refresh")
+		} else {
+			written := *s
+			written.PullPolicy = "every_" + s.PullRefreshAfter
+			_, period, _ = written.GetPullPolicy() // 0 when it is none
+		}
+	}
+	if refresh && period <= 0 {
+		l.wrong(p, "says no period after which the image is fetched again", "write pull_policy: daily, weekly, or every_ with a period (every_12h)")
+	}
+	return period
 }
 
 // restart gives the restart policy; deploy.restart_policy is the stronger one,

@@ -6,18 +6,23 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Memory keeps a few kilobytes a key over restarts of the daemon. Keys are
-// names of instances, and imagesKey. A key that is absent is nil without an
+// names of instances, imagesKey and askedKey. A key that is absent is nil without an
 // error. It may be used from several goroutines.
 type Memory interface {
 	Get(key string) ([]byte, error)
 	Put(key string, value []byte) error
 }
 
-// imagesKey holds which images were pulled. No instance has a dot in its name.
-const imagesKey = ".images"
+// imagesKey holds which images were pulled, and askedKey when. No instance has a
+// dot in its name.
+const (
+	imagesKey = ".images"
+	askedKey  = ".pulls"
+)
 
 // NewMemory returns a Memory that forgets when the process ends.
 func NewMemory() Memory { return &volatile{m: map[string][]byte{}} }
@@ -74,7 +79,8 @@ type notebook struct {
 	mem    Memory
 	mu     sync.Mutex
 	pages  map[string]page
-	pulled map[string][]string // image ID -> references it was pulled by
+	pulled map[string][]string  // image ID -> references it was pulled by
+	asked  map[string]time.Time // reference -> when it was pulled last
 }
 
 func newNotebook(mem Memory) *notebook { return &notebook{mem: mem, pages: map[string]page{}} }
@@ -142,44 +148,95 @@ func (n *notebook) loadImages() error {
 	if n.pulled != nil {
 		return nil
 	}
-	b, err := n.mem.Get(imagesKey)
-	if err != nil {
-		return fmt.Errorf("read memory of images: %w", err)
+	pulled, asked := map[string][]string{}, map[string]time.Time{}
+	if err := n.recall(imagesKey, &pulled); err != nil {
+		return err
 	}
-	m := map[string][]string{}
-	if len(b) > 0 {
-		if err := json.Unmarshal(b, &m); err != nil {
-			return fmt.Errorf("read memory of images: %w", err)
-		}
+	if err := n.recall(askedKey, &asked); err != nil {
+		return err
 	}
-	n.pulled = m
+	n.pulled, n.asked = pulled, asked
 	return nil
 }
 
-// notePull remembers that ref was pulled as the image id; without a ref the
-// image is forgotten.
-func (n *notebook) notePull(id, ref string) error {
+func (n *notebook) recall(key string, into any) error {
+	b, err := n.mem.Get(key)
+	if err == nil && len(b) > 0 {
+		err = json.Unmarshal(b, into)
+	}
+	if err != nil {
+		return fmt.Errorf("read memory of images: %w", err)
+	}
+	return nil
+}
+
+func (n *notebook) keep(key string, what any) error {
+	b, err := json.Marshal(what)
+	if err == nil {
+		err = n.mem.Put(key, b)
+	}
+	if err != nil {
+		return fmt.Errorf("write memory of images: %w", err)
+	}
+	return nil
+}
+
+// lastPull is when the reference was pulled last; zero: never, as far as is known.
+func (n *notebook) lastPull(ref string) (time.Time, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	err := n.loadImages()
+	return n.asked[fullRef(ref)], err
+}
+
+// notePull remembers that ref was pulled as the image id, and when.
+func (n *notebook) notePull(id, ref string, now time.Time) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.loadImages(); err != nil {
 		return err
 	}
-	m := maps.Clone(n.pulled)
-	switch {
-	case ref == "":
-		delete(m, id)
-	case slices.Contains(m[id], ref):
-		return nil
-	default:
+	if !slices.Contains(n.pulled[id], ref) {
+		m := maps.Clone(n.pulled)
 		m[id] = append(slices.Clone(m[id]), ref)
+		if err := n.keep(imagesKey, m); err != nil {
+			return err
+		}
+		n.pulled = m
 	}
-	b, err := json.Marshal(m)
-	if err != nil {
+	asked := maps.Clone(n.asked)
+	asked[fullRef(ref)] = now.UTC().Round(0)
+	if err := n.keep(askedKey, asked); err != nil {
 		return err
 	}
-	if err := n.mem.Put(imagesKey, b); err != nil {
-		return fmt.Errorf("write memory of images: %w", err)
+	n.asked = asked
+	return nil
+}
+
+// forgetImage forgets an image, and when the references were pulled that it
+// alone was known by.
+func (n *notebook) forgetImage(id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.loadImages(); err != nil {
+		return err
+	}
+	m, asked := maps.Clone(n.pulled), maps.Clone(n.asked)
+	delete(m, id)
+	known := map[string]bool{}
+	for _, refs := range m {
+		for _, r := range refs {
+			known[fullRef(r)] = true
+		}
+	}
+	maps.DeleteFunc(asked, func(ref string, _ time.Time) bool { return !known[ref] })
+	if err := n.keep(imagesKey, m); err != nil {
+		return err
 	}
 	n.pulled = m
+	if err := n.keep(askedKey, asked); err != nil {
+		return err
+	}
+	n.asked = asked
 	return nil
 }

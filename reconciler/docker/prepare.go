@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
@@ -23,6 +24,8 @@ const parallelPulls = 3
 type need struct {
 	ref, platform string
 	always, never bool
+	after         time.Duration // how old the last pull may be; 0: whatever is there will do
+	have          bool          // there is one to go on with
 }
 
 // Prepare implements reconciler.Driver.
@@ -75,7 +78,7 @@ func (e *Engine) prepareImages(ctx context.Context, t reconciler.Target, p recon
 // needs lists every image of the spec once.
 func needs(spec desired.Spec) []need {
 	byRef := map[string]*need{}
-	add := func(ref, platform, policy string) {
+	add := func(ref, platform, policy string, after time.Duration) {
 		n := byRef[ref]
 		if n == nil {
 			n = &need{ref: ref, platform: platform, never: policy == "never"}
@@ -83,15 +86,18 @@ func needs(spec desired.Spec) []need {
 		}
 		n.always = n.always || policy == "always"
 		n.never = n.never && policy == "never"
+		if after > 0 && (n.after == 0 || after < n.after) {
+			n.after = after
+		}
 	}
 	for _, name := range spec.ServiceNames() {
 		s := spec.Services[name]
 		if s.Image != "" {
-			add(s.Image, s.Platform, s.PullPolicy)
+			add(s.Image, s.Platform, s.PullPolicy, s.PullAfter)
 		}
 		for _, m := range s.Mounts {
 			if m.Type == desired.MountImage {
-				add(m.Source, s.Platform, "")
+				add(m.Source, s.Platform, "", 0)
 			}
 		}
 	}
@@ -111,13 +117,21 @@ func (e *Engine) prepareImage(ctx context.Context, t reconciler.Target, n need, 
 	}
 	if !n.always {
 		img, found, err := e.inspectImage(ctx, n.ref)
-		if err != nil || found {
+		if err != nil {
 			return img, err
+		}
+		if found {
+			return e.refresh(ctx, t, n, img, p)
 		}
 		if n.never {
 			return img, reconciler.Terminal(fmt.Errorf("prepare image %s: it is not on the engine and pull_policy is never; load it, or change the policy", n.ref))
 		}
 	}
+	return e.fetch(ctx, t, n, p)
+}
+
+// fetch asks the registry for what the reference means now.
+func (e *Engine) fetch(ctx context.Context, t reconciler.Target, n need, p reconciler.Progress) (reconciler.Image, error) {
 	if err := e.pull(ctx, n.ref, n, p); err != nil {
 		return reconciler.Image{}, err
 	}

@@ -52,7 +52,7 @@ func (e *Engine) removeImage(ctx context.Context, id string, pulled []string, ke
 		return nil, err
 	}
 	if !found {
-		return nil, e.notes.notePull(id, "")
+		return nil, e.notes.forgetImage(id)
 	}
 	repos := map[string]bool{}
 	for _, r := range pulled {
@@ -84,7 +84,7 @@ func (e *Engine) removeImage(ctx context.Context, id string, pulled []string, ke
 			gone = append(gone, r)
 		}
 	}
-	return gone, e.notes.notePull(id, "")
+	return gone, e.notes.forgetImage(id)
 }
 
 // fullRefs adds the full form of every reference and digest: a registry and an

@@ -51,29 +51,33 @@ func (e *Engine) pull(ctx context.Context, ref string, n need, p reconciler.Prog
 	if err := e.makeRoom(ctx, false); err != nil {
 		e.log.WithError(err).Warn("old images were not removed before a pull")
 	}
-	err := e.pullOnce(ctx, ref, n.platform, p)
+	stall := pullStall
+	if n.have {
+		stall = refreshStall
+	}
+	err := e.pullOnce(ctx, ref, n.platform, stall, p)
 	if diskFull(err) && e.opts.Keep != nil {
 		if rerr := e.makeRoom(ctx, true); rerr != nil {
 			return errors.Join(err, rerr)
 		}
-		err = e.pullOnce(ctx, ref, n.platform, p)
+		err = e.pullOnce(ctx, ref, n.platform, stall, p)
 	}
 	return err
 }
 
-func (e *Engine) pullOnce(ctx context.Context, ref, platform string, p reconciler.Progress) error {
+func (e *Engine) pullOnce(ctx context.Context, ref, platform string, stall time.Duration, p reconciler.Progress) error {
 	auth, err := credentials(ctx, ref)
 	if err != nil {
 		return fmt.Errorf("pull %s: read credentials from the docker config file: %w", ref, err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := time.AfterFunc(pullStall, func() { cancel(fmt.Errorf("no progress for %s", pullStall)) })
+	watch := time.AfterFunc(stall, func() { cancel(fmt.Errorf("no progress for %s", stall)) })
 	defer watch.Stop()
 	body, err := e.api().ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth, Platform: platform})
 	if err == nil {
 		err = readProgress(body, func(cur, total int64) {
-			watch.Reset(pullStall)
+			watch.Reset(stall)
 			if p != nil {
 				p(ref, cur, total)
 			}

@@ -273,12 +273,42 @@ func TestMemoryThatCannotBeReadIsAnError(t *testing.T) {
 		t.Fatal("a broken page was read as an empty one")
 	}
 	n := newNotebook(NewMemory())
-	if err := n.notePull("sha256:a", "app:1"); err != nil {
+	if err := n.notePull("sha256:a", "app:1", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	again := newNotebook(n.mem)
 	got, err := again.images()
 	if err != nil || !slices.Equal(got["sha256:a"], []string{"app:1"}) {
 		t.Fatalf("remembered %v, %v", got, err)
+	}
+}
+
+// When a reference was pulled is known as long as any image is that it named.
+func TestPullsAreRememberedWithTheirImages(t *testing.T) {
+	n := newNotebook(NewMemory())
+	at := time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(n.notePull("sha256:a", "app:1", at))
+	check(n.notePull("sha256:b", "app:1", at.Add(time.Hour)))
+	for _, tt := range []struct {
+		forget string
+		want   time.Time
+	}{{"", at.Add(time.Hour)}, {"sha256:a", at.Add(time.Hour)}, {"sha256:b", time.Time{}}} {
+		if tt.forget != "" {
+			check(n.forgetImage(tt.forget))
+		}
+		again := newNotebook(n.mem)
+		if got, err := again.lastPull("docker.io/library/app:1"); err != nil || !got.Equal(tt.want) {
+			t.Errorf("without %q: last pull %v, %v; want %v", tt.forget, got, err, tt.want)
+		}
+	}
+	check(n.mem.Put(askedKey, []byte("{broken")))
+	if _, err := newNotebook(n.mem).lastPull("app:1"); err == nil {
+		t.Error("a broken memory was read as an empty one")
 	}
 }

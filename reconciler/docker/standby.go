@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"strconv"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -70,7 +71,7 @@ func (e *Engine) peersMade(c container.Summary, t reconciler.Target, s desired.S
 // notePull remembers a pull for later clean-ups, and keeps the next one off.
 func (e *Engine) notePull(instance, id, ref string) error {
 	e.notePrepared(instance, id)
-	return e.notes.notePull(id, ref)
+	return e.notes.notePull(id, ref, time.Now())
 }
 
 func (e *Engine) notePrepared(instance, id string) {

@@ -146,12 +146,26 @@ func (e *Engine) prepareImage(ctx context.Context, t reconciler.Target, s desire
 	img, have := e.images[e.local[s.Image]]
 	e.mu.Unlock()
 	switch {
+	case have && s.PullPolicy == "refresh": // there is no clock: its period is always over
+		return e.refresh(ctx, t, s.Image, img, p)
 	case have && s.PullPolicy != "always":
 		return img, nil
 	case s.PullPolicy == "never":
 		return img, reconciler.Terminal(fmt.Errorf("prepare image %s: it is not on the engine and pull_policy is never", s.Image))
 	}
 	return e.pull(ctx, s.Image, p)
+}
+
+// refresh goes on with what is there when the registry does not give it.
+func (e *Engine) refresh(ctx context.Context, t reconciler.Target, ref string, have reconciler.Image, p reconciler.Progress) (reconciler.Image, error) {
+	img, err := e.pull(ctx, ref, p)
+	if err == nil || ctx.Err() != nil {
+		return img, err
+	}
+	if t.Tell != nil {
+		t.Tell("ImageKept", err.Error())
+	}
+	return have, nil
 }
 
 // fetchDigest makes sure that what a registry resolved is there, and never
