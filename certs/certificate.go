@@ -56,6 +56,7 @@ type state struct {
 
 	asked     time.Time // when the source answered last
 	restored  time.Time // when the disk was compared last
+	wakes     time.Time // when the loop is woken to ask the source
 	delivered delivered
 	skew      time.Duration   // of this host's clock against the source's
 	troubles  map[step]string // of this host, by what was tried

@@ -72,7 +72,20 @@ func (c *certificate) lookFor(ctx context.Context, force, older bool) error {
 	l.warn()
 	c.trouble("remember", c.remember())
 	l.refresh()
+	l.wakeFor(c.told().NextTry)
 	return errors.Join(l.outcome, l.broken())
+}
+
+// wakeFor has the loop look again when the source is to be asked, if that is
+// before the next look: an interval as short as that between two looks would
+// else take twice as long.
+func (l *look) wakeFor(at time.Time) {
+	wait := at.Sub(l.m.now())
+	if wait <= 0 || wait >= l.m.opts.Every || at.Equal(l.wakes) {
+		return
+	}
+	l.wakes = at
+	time.AfterFunc(wait, l.m.trigger)
 }
 
 // prepare reads what is needed to decide.

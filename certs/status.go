@@ -2,6 +2,7 @@ package certs
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/fairlead/fairlead/certs/pair"
 	"github.com/fairlead/fairlead/certs/store"
@@ -23,6 +24,7 @@ func (l *look) refresh() {
 	} else {
 		stands = l.stands()
 		l.describe(&s)
+		l.noteTrouble(&s, stands)
 	}
 	s.Phase, s.Reason, s.Message, s.Hint = stands.phase, stands.reason, stands.message, stands.hint
 	s.Since = l.now
@@ -72,6 +74,17 @@ func (l *look) describe(s *reconciler.CertificateStatus) {
 	if modeOf(l.spec) == byRequest {
 		s.CSR = l.csrFile()
 	}
+}
+
+// noteTrouble says that the source gives nothing, where that is not why the
+// certificate stands as it does: one that is good for months hides a URL that
+// was mistyped until it is too late.
+func (l *look) noteTrouble(s *reconciler.CertificateStatus, stands standing) {
+	t := l.memo.Trouble
+	if t == nil || strings.Contains(stands.message, t.Error) || t.Absent && !l.leaf().real {
+		return
+	}
+	s.Notes = append(s.Notes, reconciler.CertificateProblem{Code: "FetchFailed", Found: fmt.Sprintf("%s; %d failures in a row, the last on %s", t.Error, t.Count, stamp(t.At))})
 }
 
 func (l *look) describeLive(s *reconciler.CertificateStatus, g store.Generation) {

@@ -174,6 +174,8 @@ func (j *job) answered(who string, a answer, says, forbidden string) error {
 		return fail(ErrNotFound, "%s has no such thing (%d)%s", who, a.status, says)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return fail(ErrForbidden, "%s refuses (%d)%s%s", who, a.status, says, semicolon(forbidden))
+	case status == http.StatusNotModified:
+		return fail(ErrFailed, "%s says that nothing changed (%d), and was not told what there was before: look at the server, or at the cache before it", who, a.status)
 	case status/100 == 3:
 		return fail(ErrFailed, "%s redirects (%d)%s; redirects are not followed, write the URL that it ends at", who, a.status, target(a.header))
 	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly:

@@ -99,6 +99,7 @@ func TestHTTPSRefusesAnswers(t *testing.T) {
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://other.acme.com/x?sig=hush", http.StatusFound)
 		}, source.ErrFailed, []string{"redirects (302) to other.acme.com"}},
+		"unchanged":  {code(304), source.ErrFailed, []string{"304", "was not told"}},
 		"page":       {said("<!doctype html><p>Log in"), source.ErrWrongKind, []string{"HTML"}},
 		"empty":      {said(""), source.ErrWrongKind, []string{"nothing"}},
 		"json":       {said(`{"a": 1}`), source.ErrWrongKind, []string{"JSON"}},
