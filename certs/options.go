@@ -25,7 +25,7 @@ type Servers interface {
 
 // Memory keeps what has to outlive the daemon beside the store: when a source
 // was asked and failed, what was refused. Nothing in it is secret.
-// reconciler.Store gives one.
+// reconciler.Store gives one, Notebook.
 type Memory interface {
 	// Get returns what was put last under a key; nil when nothing was.
 	Get(key string) ([]byte, error)

@@ -29,7 +29,7 @@ func keepCertificates(s settings, d *dataDir, store *reconciler.Store, events *r
 	}
 	o := s.Fetch.options(d.path, log)
 	return certs.New(certs.Options{
-		Dir: filepath.Join(d.path, "certs"), Fetch: certsource.New(o), Memory: store.Memory(), Servers: servers,
+		Dir: filepath.Join(d.path, "certs"), Fetch: certsource.New(o), Memory: store.Notebook("certs"), Servers: servers,
 		CAFile: s.Fetch.CAFile, Seed: host, AllowHost: s.Fetch.allowHost, Proxy: s.Fetch.proxy(), Log: log,
 		Event: func(instance, reason, message string) {
 			if err := events.Report(instance, reason, message); err != nil {
