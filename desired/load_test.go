@@ -193,6 +193,46 @@ func TestLoadReportsAllFiles(t *testing.T) {
 	}
 }
 
+// Whatever is wrong with instance.yaml, a compose file that it does not keep
+// from being read is looked at as well; one that it does is not: what would be
+// said of it might not be so.
+func TestProblemsHideNoOthers(t *testing.T) {
+	const head, compose = "apiVersion: fairlead/v1\n", "compose.yaml:1: is not YAML"
+	tests := map[string]struct {
+		instance, want string
+		hidden         bool
+	}{
+		"no name":            {head, "name: is required", false},
+		"a bad name":         {head + "name: Not A Name\n", "instance.yaml:2: name: ", false},
+		"an unknown key":     {head + "name: a\nhelth: {}\n", "instance.yaml:3: helth: unknown key", false},
+		"a bad duration":     {head + "name: a\nhealth: {bake: soon}\n", "instance.yaml:3: health.bake: ", false},
+		"a duplicate key":    {head + "name: a\nname: a\n", "instance.yaml:3: name: ", false},
+		"a wrong type":       {head + "name: a\nfront: 3\n", "instance.yaml:3: front: ", false},
+		"a file twice":       {head + "name: a\ncompose: {files: [compose.yaml, compose.yaml]}\n", "instance.yaml:3: compose.files[1]: ", false},
+		"a file outside":     {head + "name: a\ncompose: {files: [compose.yaml, ../../x.yaml]}\n", "compose.files[1]: ", true},
+		"a file not there":   {head + "name: a\ncompose: {files: [compose.yaml, x.yaml]}\n", "compose.files[1]: ", true},
+		"files not a list":   {head + "name: a\ncompose: {files: {a: b}}\n", "compose.files: ", true},
+		"which files":        {head + "name: a\ncompose: {fils: [a.yaml]}\n", "compose.fils: ", true},
+		"a variable":         {head + "name: a\ncompose: {env: {A: [b]}}\n", "compose.env.A: ", true},
+		"not YAML":           {"{", "instance.yaml:1: ", true},
+		"another version":    {"apiVersion: fairlead/v9\nname: a\n", "instance.yaml:1: apiVersion: ", false},
+		"a field for later":  {head + "name: a\nnotify: ['https://a.b/c']\n", "instance.yaml:3: notify", false},
+		"no apiVersion":      {"name: a\n", "apiVersion: is required", false},
+		"a certificate file": {head + "name: a\ncertificates: {a: {domains: [a.b], fullchain: none.pem, privkey: k.age}}\n", "certificates.a.", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := Load(Input{Tree: tree(map[string]string{"i/instance.yaml": tt.instance, "i/compose.yaml": "{"}), Dir: "i", Compose: composeForTest})
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), compose) == tt.hidden {
+				t.Errorf("got %v\nwant %s, and of the compose file: %t", err, tt.want, !tt.hidden)
+			}
+			if err != nil && strings.Contains(err.Error(), standInName+"-") {
+				t.Errorf("the name that stands in is told: %v", err)
+			}
+		})
+	}
+}
+
 func TestLoadWithoutInstanceFile(t *testing.T) {
 	files := tree(map[string]string{"My App/compose.yaml": twoServices, "My App/connectors/x.yaml": "", "named/docker-compose.yml": "name: my_shop\n" + twoServices,
 		"compose.yaml": twoServices, "42/compose.yaml": twoServices, "var/compose.yaml": "name: ${X}\n" + twoServices, "yml/instance.yml": "", "yml/compose.yaml": twoServices})

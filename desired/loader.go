@@ -121,21 +121,26 @@ func (l *loader) unnamed() error {
 }
 
 // compose reads the compose files; nil when something that they are read by is
-// already known to be wrong, which would only be reported again.
+// already known to be wrong, which would only be reported again, or as what it
+// is not. A name is nothing that they are read by.
 func (l *loader) compose() (*Project, error) {
 	var c ComposeFiles
 	if l.file.Compose != nil {
 		c = *l.file.Compose
 	}
 	ready, empty, err := l.composeThere(c.Files)
-	if err != nil || !ready || l.name == "" || l.file.bad("compose") || l.file.bad("name") {
+	if err != nil || !ready || l.file.badBeyond("compose", "compose.files") {
 		return nil, err
+	}
+	name := l.name
+	if name == "" || l.file.bad("name") {
+		name = standInName
 	}
 	if empty {
 		return &Project{}, nil
 	}
-	p, err := l.in.Compose(ComposeInput{Tree: l.in.Tree, Dir: l.dir, Local: l.in.Local, Name: l.name,
-		Files: c.Files, Profiles: c.Profiles, Env: c.Env})
+	p, err := l.in.Compose(ComposeInput{Tree: l.in.Tree, Dir: l.dir, Local: l.in.Local, Name: name,
+		Files: once(c.Files), Profiles: c.Profiles, Env: c.Env})
 	var problems Problems
 	if errors.As(err, &problems) {
 		l.problems = append(l.problems, problems...)
@@ -147,9 +152,23 @@ func (l *loader) compose() (*Project, error) {
 	return &p, nil
 }
 
+// standInName names the project of compose files whose instance has no good
+// name: they are read for what is wrong with them only.
+const standInName = "instance"
+
+// once leaves an entry where it stands first.
+func once(list []string) (out []string) {
+	for _, s := range list {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // composeThere says whether the compose files are there, or none are needed.
 func (l *loader) composeThere(files []string) (ready, empty bool, err error) {
-	if len(l.file.problems) > 0 && len(l.file.lines) == 0 {
+	if l.file.blank() {
 		return false, false, nil // not YAML: which files are meant is not known
 	}
 	if l.file.has("compose.files") {
@@ -170,10 +189,11 @@ func (l *loader) composeThere(files []string) (ready, empty bool, err error) {
 
 // filesThere checks the files that a list names.
 func (l *loader) filesThere(field string, files []string) (bool, error) {
-	ready := !l.file.bad(field)
+	ready := !l.file.itselfBad(field)
 	for i, f := range files {
 		at := fmt.Sprintf("%s[%d]", field, i)
 		if l.file.bad(at) {
+			ready = ready && slices.Contains(files[:i], f) // it stands twice, which changes nothing
 			continue
 		}
 		full := path.Join(l.dir, f)

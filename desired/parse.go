@@ -49,10 +49,29 @@ func (p *parsed) add(field, text, hint string) {
 	p.problems.add(Problem{File: p.file, Line: p.line(field), Field: field, Text: text, Hint: hint})
 }
 
+// blank says that nothing of the file could be read.
+func (p *parsed) blank() bool { return len(p.problems) > 0 && len(p.lines) == 0 }
+
+// itselfBad says whether something is wrong with the field as a whole.
+func (p *parsed) itselfBad(field string) bool {
+	return slices.ContainsFunc(p.problems, func(x Problem) bool { return x.Field == field })
+}
+
+// badBeyond says whether something is wrong with what is in the field, except
+// for one part of it.
+func (p *parsed) badBeyond(field, part string) bool {
+	return len(p.problems) > maxProblems || slices.ContainsFunc(p.problems, func(x Problem) bool {
+		return within(x.Field, field) && !within(x.Field, part)
+	})
+}
+
+// within says whether a field is another one or stands in it.
+func within(field, other string) bool {
+	rest, ok := strings.CutPrefix(field, other)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
 // bad says whether something is wrong with the field or what is in it.
 func (p *parsed) bad(field string) bool {
-	return len(p.problems) > maxProblems || slices.ContainsFunc(p.problems, func(x Problem) bool {
-		rest, ok := strings.CutPrefix(x.Field, field)
-		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
-	})
+	return len(p.problems) > maxProblems || slices.ContainsFunc(p.problems, func(x Problem) bool { return within(x.Field, field) })
 }
