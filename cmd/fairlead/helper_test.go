@@ -164,8 +164,10 @@ type result struct {
 	code           int
 }
 
-func (w *world) command(args ...string) *exec.Cmd {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+func (w *world) command(args ...string) *exec.Cmd { return w.commandFor(limit, args...) }
+
+func (w *world) commandFor(most time.Duration, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(context.Background(), most)
 	w.t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env, cmd.Dir = w.env, w.dir
@@ -207,7 +209,7 @@ type daemon struct {
 // start runs the daemon until it answers.
 func (w *world) start(args ...string) *daemon {
 	w.t.Helper()
-	d := &daemon{t: w.t, cmd: w.command(append([]string{"run"}, args...)...), log: &bytes.Buffer{}, done: make(chan error, 1)}
+	d := &daemon{t: w.t, cmd: w.commandFor(5*limit, append([]string{"run"}, args...)...), log: &bytes.Buffer{}, done: make(chan error, 1)}
 	d.cmd.Stderr = d.log
 	if err := d.cmd.Start(); err != nil {
 		w.t.Fatal(err)
