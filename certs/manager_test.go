@@ -275,6 +275,20 @@ func TestDomainsChange(t *testing.T) {
 	h.stands(reconciler.CertificateLive, "")
 }
 
+// Another kind of key: the one that is there stays, and the status says so.
+func TestAnotherKindOfKeyIsNotMade(t *testing.T) {
+	h, ca := furnished(t)
+	before := h.status().SPKI
+	spec := byRequest(ca)
+	spec.Key = string(pair.P384)
+	h.want(spec)
+	h.sync()
+	s := h.status()
+	if s.SPKI != before || len(s.Notes) != 1 || s.Notes[0].Code != "KeyKept" || s.Notes[0].Expected != "p384" {
+		t.Errorf("key %s, notes %+v", s.SPKI, s.Notes)
+	}
+}
+
 // The key by reference: the stand-in is for it too.
 func TestKeyByReference(t *testing.T) {
 	h := newHost(t)

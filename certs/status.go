@@ -74,6 +74,20 @@ func (l *look) describe(s *reconciler.CertificateStatus) {
 	if modeOf(l.spec) == byRequest {
 		s.CSR = l.csrFile()
 	}
+	l.noteKey(s)
+}
+
+// noteKey says that the key of this host is of another kind than is asked for
+// now: a CA may be at work on it, so it is never replaced by itself.
+func (l *look) noteKey(s *reconciler.CertificateStatus) {
+	key, made := l.store.OwnKey()
+	if m := modeOf(l.spec); !made || m != byRequest && m != selfSigned {
+		return
+	}
+	if is := pair.AlgorithmOf(key.Public()); is != l.algorithm() {
+		s.Notes = append(s.Notes, reconciler.CertificateProblem{Code: "KeyKept", Found: "the key of this host is " + string(is), Expected: string(l.algorithm()),
+			Hint: "a key that is there is kept, since a CA may be signing its request; for another one give the certificate another name"})
+	}
 }
 
 // noteTrouble says that the source gives nothing, where that is not why the
