@@ -97,6 +97,10 @@ func TestRoomsImportInward(t *testing.T) {
 		"server": {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang"}},
 		"server/front": {[]string{"desired", "reconciler"}, []string{"github.com/prometheus/client_golang/prometheus", "github.com/sirupsen/logrus",
 			"golang.org/x/sync"}},
+		"connectors":                        {nil, []string{"github.com/sirupsen/logrus"}},
+		"connectors/internal/rest":          {nil, nil}, // what the clients of services have in common
+		"connectors/internal/rest/resttest": {[]string{"connectors/internal/rest"}, nil},
+		"connectors/keboola":                {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
 	}
 	for name, rule := range rooms {
 		p, there := all[name]
