@@ -99,6 +99,8 @@ func TestContentProblems(t *testing.T) {
 		"a loop":                {"inst/d", link("d"), "loop of symbolic links"},
 		"LFS":                   {"inst/d/big", &fstest.MapFile{Data: []byte("version https://git-lfs.github.com/spec/v1\noid x\n")}, "Git LFS pointer"},
 		"too large":             {"inst/d/big", &fstest.MapFile{Data: make([]byte, maxTrackedFile+1)}, "larger than 16 MiB"},
+		"a submodule":           {"inst/d", &fstest.MapFile{Mode: fs.ModeIrregular}, "inst/d is a Git submodule"},
+		"a submodule inside":    {"inst/d/lib", &fstest.MapFile{Mode: fs.ModeIrregular}, "inst/d/lib is a Git submodule"},
 		"a device":              {"inst/d/dev", &fstest.MapFile{Mode: fs.ModeDevice}, "neither a file nor a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -70,6 +70,11 @@ func (t tree) lstat(name string) (fs.FileInfo, bool, error) {
 	}
 	info, err := fs.Lstat(t.repo, name)
 	switch {
+	case err == nil && info.Mode()&fs.ModeIrregular != 0: // how a commit's tree shows one
+		return nil, false, &fileError{
+			text: name + " is a Git submodule, whose files are not in this repository",
+			hint: "vendor them: put a copy of what is needed into the repository",
+		}
 	case err == nil:
 		return info, false, nil
 	case !absent(err):
