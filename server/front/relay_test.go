@@ -68,7 +68,8 @@ func TestRelaysAsTheLibraryDoes(t *testing.T) {
 				seen = ""
 				w := ask(t, p, requests[what])
 				res := w.Result()
-				saw, got = append(saw, seen), append(got, asSeen(fmt.Sprint(w.Code, w.Flushed), res.Header, w.Body.String(), res.Trailer))
+				flushed := w.Flushed && w.Body.Len() > 0 // without a body, the library's own timer decides
+				saw, got = append(saw, seen), append(got, asSeen(fmt.Sprint(w.Code, flushed), res.Header, w.Body.String(), res.Trailer))
 			}
 			if saw[0] != saw[1] || saw[0] == "" {
 				t.Errorf("%s: the container sees\n%s\nof the library, and of us\n%s", what, saw[0], saw[1])
