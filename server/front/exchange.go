@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,7 +44,9 @@ func newExchange(f *Front) *exchange {
 	return ex
 }
 
-// serveTLS serves a request that came over TLS.
+// serveTLS serves a request that came over TLS. HTTP/2 in the clear is the one
+// protocol that is not switched to: what came through such a tunnel would be
+// requests of which nobody has checked the host or set X-Forwarded-*.
 func (f *Front) serveTLS(w http.ResponseWriter, r *http.Request) {
 	rt, status := f.lead(r)
 	if rt == nil {
@@ -60,7 +64,7 @@ func (f *Front) serveTLS(w http.ResponseWriter, r *http.Request) {
 		// It fails only where there is nothing to enable.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
-	if r.Header["Upgrade"] != nil {
+	if upgrade := r.Header["Upgrade"]; upgrade != nil && !hasToken(upgrade, "h2c") {
 		ex.proxy.ServeHTTP(w, r)
 		return
 	}
@@ -91,18 +95,21 @@ func (ex *exchange) leave() {
 // RoundTrip implements http.RoundTripper.
 func (ex *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
 	if out.Body != nil {
-		ex.body = &requestBody{from: out.Body}
-		out.Body = ex.body
+		ex.body = newRequestBody(out.Body, ex.in.Trailer)
+		out.Body, out.Trailer = ex.body, ex.in.Trailer
 	}
-	out.Trailer = ex.in.Trailer // filled in while the body is read
 	for again := false; ; {
 		if err := ex.enter(out.Context()); err != nil {
 			return nil, err
 		}
 		res, err := ex.ep.transport.RoundTrip(out)
-		if err == nil {
+		if err == nil && res.StatusCode >= 100 {
 			ex.status = res.StatusCode
 			return res, nil
+		}
+		if err == nil {
+			_ = res.Body.Close() // nothing of it is passed on
+			err = errNoStatus
 		}
 		ep := ex.ep
 		ex.leave()
@@ -123,6 +130,9 @@ func (ex *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
 		out = &next
 	}
 }
+
+// errNoStatus is of an answer that net/http takes and does not write (099).
+var errNoStatus = errors.New("the container answered with a status that is none")
 
 // enter counts the request in at an endpoint, waiting for one if need be.
 func (ex *exchange) enter(ctx context.Context) error {
@@ -198,9 +208,19 @@ func (ex *exchange) fail(w http.ResponseWriter, _ *http.Request, err error) {
 // it has been sent, and that remembers whether the client broke it off. The
 // transport may come back to it after the exchange.
 type requestBody struct {
-	from   io.Reader
-	broken atomic.Bool
-	over   atomic.Bool // the exchange has ended
+	from    io.Reader
+	trailer http.Header // filled in while the body is read
+	names   []string    // of what may be in it
+	broken  atomic.Bool
+	over    atomic.Bool // the exchange has ended
+}
+
+// newRequestBody lets those trailers follow the body that were announced before
+// it, and that do not say who the client is: there are servers which take
+// trailers for headers.
+func newRequestBody(from io.Reader, trailer http.Header) *requestBody {
+	dropForwarding(trailer)
+	return &requestBody{from: from, trailer: trailer, names: slices.Collect(maps.Keys(trailer))}
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
@@ -208,7 +228,10 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.from.Read(p)
-	if err != nil && err != io.EOF {
+	switch {
+	case err == io.EOF:
+		maps.DeleteFunc(b.trailer, func(name string, _ []string) bool { return !slices.Contains(b.names, name) })
+	case err != nil:
 		b.broken.Store(true)
 	}
 	return n, err
