@@ -77,7 +77,7 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	}
 	sys := &system{data: d, lead: l, events: reconciler.NewEvents(store)}
 	sys.repo = git.Open(git.Options{Repo: s.Repo, Ref: s.Ref, Auth: s.Auth, Mirror: mirror, Poll: s.Poll, Push: s.Push, Log: log})
-	sys.releases = registry.New(registry.Options{Memory: store.Memory(), CAFile: s.Registry.CAFile, Insecure: s.Registry.Insecure,
+	sys.releases = registry.New(registry.Options{Memory: store.Memory(), Engine: platformOf(eng), CAFile: s.Registry.CAFile, Insecure: s.Registry.Insecure,
 		Mirrors: s.Registry.Mirrors, Changed: func(string) { sys.manager.TriggerAll() }, Log: log.WithField("part", "registry")})
 	progress := server.NewProgress()
 	cfg := reconciler.ManagerConfig{
@@ -104,6 +104,16 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	api.Fleet = sys.manager
 	sys.api = server.NewAPI(api)
 	return sys, nil
+}
+
+// platformOf asks the engine what it runs on; nil: it does not tell.
+func platformOf(eng engine) func(context.Context) (string, error) {
+	if e, tells := eng.(interface {
+		Platform(ctx context.Context) (string, error)
+	}); tells {
+		return e.Platform
+	}
+	return nil
 }
 
 // Close gives back what the system holds.

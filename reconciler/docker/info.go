@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/system"
 )
 
@@ -37,4 +38,17 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 		Version: in.ServerVersion, API: api, OS: in.OperatingSystem, Arch: in.Architecture,
 		RootDir: in.DockerRootDir, Containers: in.Containers, Images: in.Images, CPUs: in.NCPU, Memory: in.MemTotal,
 	}, nil
+}
+
+// Platform is "os/arch" of the engine in Go's names, by which it chooses from
+// images for several.
+func (e *Engine) Platform(ctx context.Context) (string, error) {
+	var v types.Version
+	if err := call(ctx, readTimeout, func(ctx context.Context) (err error) {
+		v, err = e.api().ServerVersion(ctx)
+		return err
+	}); err != nil {
+		return "", e.fail(err, "ask engine for its platform")
+	}
+	return v.Os + "/" + v.Arch, nil
 }

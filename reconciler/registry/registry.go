@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,7 +33,7 @@ const (
 
 // Options say how registries are asked. The zero value asks as Docker does.
 type Options struct {
-	Platform string              // "os/arch[/variant]" when a question names none; empty: linux on this processor
+	Platform string              // "os/arch[/variant]" when a question names none; empty: what Engine says
 	Memory   Memory              // keeps what is known over restarts; nil: forgets
 	Changed  func(ref string)    // called when a reference means something else, or its registry is lost or back; must not block
 	Timeout  time.Duration       // of one question; 15 s when 0
@@ -45,6 +44,9 @@ type Options struct {
 	Mirrors  map[string][]string // by registry host: base URLs, asked in order (docs/registries.md says for what)
 	Log      *logrus.Entry       // nil: silent
 
+	// Engine says what platform the engine runs on; nil: linux on this processor.
+	Engine func(context.Context) (string, error)
+
 	Keychain  authn.Keychain    // nil: the Docker config file
 	Transport http.RoundTripper // nil: TCP and TLS
 }
@@ -53,6 +55,7 @@ type Options struct {
 type Client struct {
 	opts    Options
 	notes   *notebook
+	machine machine
 	running atomic.Bool
 	kick    chan struct{}
 
@@ -68,8 +71,8 @@ var _ reconciler.Releases = (*Client)(nil)
 
 // New returns a client. It does no I/O.
 func New(o Options) *Client {
-	if o.Platform == "" {
-		o.Platform = "linux/" + runtime.GOARCH
+	if platform := o.Platform; platform != "" {
+		o.Engine = func(context.Context) (string, error) { return platform, nil }
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
@@ -86,7 +89,8 @@ func New(o Options) *Client {
 	if o.Memory == nil {
 		o.Memory = nothing{}
 	}
-	return &Client{opts: o, notes: &notebook{mem: o.Memory, log: o.Log}, kick: make(chan struct{}, 1), entries: map[string]*entry{}}
+	return &Client{opts: o, notes: &notebook{mem: o.Memory, log: o.Log}, machine: machine{ask: o.Engine},
+		kick: make(chan struct{}, 1), entries: map[string]*entry{}}
 }
 
 // Release implements reconciler.Releases. A reference that is none is Terminal;
@@ -100,8 +104,12 @@ func (c *Client) Release(ctx context.Context, ref string, ask reconciler.Ask) (r
 	if !ok {
 		return c.pinned(ctx, ref, parsed, ask), nil
 	}
-	if ask.Platform == "" {
-		ask.Platform = c.opts.Platform
+	switch {
+	case ask.Platform != "":
+	case ask.Known:
+		ask.Platform = c.machine.known()
+	default:
+		ask.Platform = c.machine.platform(ctx)
 	}
 	if ask.Every <= 0 {
 		ask.Every = c.opts.Every
