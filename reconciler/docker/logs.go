@@ -109,6 +109,9 @@ func (e *Engine) Logs(ctx context.Context, instance, service string, follow bool
 		return swap.SlotOf(nameOf(c), c.Labels[labelName]) != reconciler.SlotCurrent ||
 			service != "" && c.Labels[labelService] != service
 	})
+	if len(list) == 0 && service == "" {
+		return fmt.Errorf("read logs of %s: it has no containers", instance)
+	}
 	if len(list) == 0 {
 		return fmt.Errorf("read logs of %s: there is no container of service %q", instance, service)
 	}
