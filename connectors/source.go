@@ -91,7 +91,9 @@ type TableResult struct {
 	Bytes   int64    `json:"bytes"`
 	Columns []Column `json:"columns,omitempty"`
 	// Changes says that the files hold only what changed, to be joined with what
-	// is there by PrimaryKey.
+	// is there by PrimaryKey. Of a partitioned table it says that Parts, which may
+	// be none, replace those of the same names; without it the parts in the files
+	// are all there are, and Parts is empty.
 	Changes    bool     `json:"changes,omitempty"`
 	PrimaryKey []string `json:"primary_key,omitempty"`
 	// Parts are the parts of a partitioned table that were written, by name; the
