@@ -101,6 +101,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"connectors/internal/rest":          {nil, nil}, // what the clients of services have in common
 		"connectors/internal/rest/resttest": {[]string{"connectors/internal/rest"}, nil},
 		"connectors/keboola":                {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
+		"connectors/jira":                   {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
 	}
 	for name, rule := range rooms {
 		p, there := all[name]

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -221,8 +223,8 @@ func message(said []byte) string {
 	var text string
 	_ = json.Unmarshal(form.Error, &text) // an object has its own message
 	parts := append([]string{form.Message, text, form.Reason}, form.ErrorMessages...)
-	for field, problem := range form.Errors {
-		parts = append(parts, field+": "+problem)
+	for _, field := range slices.Sorted(maps.Keys(form.Errors)) {
+		parts = append(parts, field+": "+form.Errors[field])
 	}
 	return Short(strings.Join(nonEmpty(parts), "; "))
 }
