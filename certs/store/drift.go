@@ -115,11 +115,15 @@ func (s *Store) place() (*Drift, error) {
 		}
 		return &Drift{".", Replaced, "another directory", "the one that was written to"}, nil
 	}
-	if info.Mode()&0o022 != 0 {
-		return &Drift{".", Mode, fmt.Sprintf("%04o", info.Mode().Perm()), fmt.Sprintf("%04o", info.Mode().Perm()&^0o022)}, nil
+	if info.Mode()&0o022 == 0 {
+		if _, err = owned(s.dir); err != nil {
+			return nil, err
+		}
 	}
-	_, err = owned(s.dir)
-	return nil, err
+	if info.Mode().Perm() != dirMode {
+		return &Drift{".", Mode, fmt.Sprintf("%04o", info.Mode().Perm()), fmt.Sprintf("%04o", dirMode)}, nil
+	}
+	return nil, nil
 }
 
 func (s *Store) verifyGeneration(g Generation) (list []Drift) {
@@ -196,11 +200,7 @@ func (s *Store) mend() (mended []Drift, err error) {
 
 func (s *Store) replacePlace(d *Drift) error {
 	if d.Kind == Mode {
-		info, err := s.room.Stat(".")
-		if err != nil {
-			return err
-		}
-		return s.room.Chmod(".", info.Mode().Perm()&^0o022)
+		return s.room.Chmod(".", dirMode)
 	}
 	opened, err := s.enter()
 	if err != nil {

@@ -156,7 +156,7 @@ func TestDriftOfTheDirectory(t *testing.T) {
 	if drift, err := s.Verify(); err != nil || kinds(drift)["."] != store.Mode {
 		t.Errorf("opened: %v, %v", drift, err)
 	}
-	if _, err := s.Restore(); err != nil || mode(t, dir) != 0o755 {
+	if _, err := s.Restore(); err != nil || mode(t, dir) != 0o700 {
 		t.Errorf("mode %04o, %v", mode(t, dir), err)
 	}
 	live(t, s, dir, second)

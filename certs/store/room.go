@@ -298,7 +298,11 @@ func (r room) compareOwner(name string, info fs.FileInfo) *Drift {
 	}
 	have := info.Sys().(*syscall.Stat_t)
 	if int(have.Uid) != uid || gid >= 0 && int(have.Gid) != gid {
-		return &Drift{name, Owner, fmt.Sprintf("%d:%d", have.Uid, have.Gid), fmt.Sprintf("%d:%d", uid, gid)}
+		found, expected := fmt.Sprintf("%d:%d", have.Uid, have.Gid), fmt.Sprintf("%d:%d", uid, gid)
+		if gid < 0 { // whatever group it has
+			found, expected = fmt.Sprintf("user %d", have.Uid), fmt.Sprintf("user %d", uid)
+		}
+		return &Drift{name, Owner, found, expected}
 	}
 	return nil
 }

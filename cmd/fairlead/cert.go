@@ -113,6 +113,9 @@ func (c *cli) withCertificate(ctx context.Context, name string, do func(context.
 	defer b.Close()
 	var instances []string
 	if instance, rest, named := strings.Cut(name, "/"); named {
+		if strings.Trim(instance, ".") == "" || rest == "" {
+			return withHint(fmt.Errorf("there is no certificate %s", name), "it is written NAME or INSTANCE/NAME; fairlead cert ls lists them")
+		}
 		instances, name = []string{instance}, rest
 	}
 	all, err := allCertificates(ctx, b, instances)

@@ -183,6 +183,9 @@ func (c *corporation) rotates(key any, first *x509.Certificate) *x509.Certificat
 	says(c.t, c.must(1, "cert", "rollback", "data", "--to", "99"), "99")
 	says(c.t, c.must(1, "cert", "show", "nobody"), "there is no certificate nobody", "there are: acme/data")
 	says(c.t, c.must(1, "cert", "show", "nowhere/data"), "nowhere")
+	for _, odd := range []string{"/data", "../data", "acme/"} {
+		says(c.t, c.must(1, "cert", "show", odd), "there is no certificate "+odd, "INSTANCE/NAME")
+	}
 	if s := c.status(); certificatesReady(s).Status != "True" || s.Health != reconciler.Healthy {
 		c.t.Errorf("all is well: health %s, %+v", s.Health, certificatesReady(s))
 	}
