@@ -380,6 +380,9 @@ func TestBusyApplicationHoldsAnUpgradeBack(t *testing.T) {
 	if p, err := s.inst.Preview(t.Context(), nil); err != nil || p.Deferred == nil || p.Deferred.Reason != "Busy" || !p.Deferred.Until.Equal(until) {
 		t.Errorf("the plan says %+v, %v", p.Deferred, err)
 	}
+	if why, err := s.inst.Why("app"); err != nil || len(why) != 1 || !strings.HasPrefix(why[0].Waiting, "Busy: ") {
+		t.Errorf("why: %+v, %v", why, err)
+	}
 	working.empty = false
 	if p, err := s.inst.Preview(t.Context(), nil); err != nil || p.Deferred != nil || len(p.Actions) != 1 {
 		t.Errorf("idle now, and the plan says %+v, %+v, %v", p.Deferred, p.Actions, err)
