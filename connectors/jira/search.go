@@ -12,6 +12,7 @@ import (
 const (
 	pageSize = 100
 	maxPages = 1_000_000
+	maxIdle  = 200 // pages in a row without a new issue
 	recent   = 500 // issues that are remembered, to know where a page goes on
 )
 
@@ -98,7 +99,7 @@ func (r *run) searchCloud(ctx context.Context, q query, each func(issue) error) 
 // issue of the one before, and when it is not there the walk goes back.
 func (r *run) searchCenter(ctx context.Context, q query, each func(issue) error) error {
 	seen, start := &window{}, 0
-	for range maxPages {
+	for idle := 0; idle < maxIdle; idle++ {
 		body := map[string]any{"jql": q.jql, "fields": q.fields, "maxResults": pageSize, "startAt": start}
 		if q.history {
 			body["expand"] = []string{"changelog"}
@@ -126,6 +127,7 @@ func (r *run) searchCenter(ctx context.Context, q query, each func(issue) error)
 		}
 		for _, one := range found.Issues[fresh:] {
 			seen.add(one.ID)
+			idle = 0
 			if err := each(one); err != nil {
 				return err
 			}
@@ -135,7 +137,7 @@ func (r *run) searchCenter(ctx context.Context, q query, each func(issue) error)
 		}
 		start += max(n-1, 1)
 	}
-	return errors.New("search issues: there is no last page")
+	return errors.New("search issues: the walk does not move on")
 }
 
 // window remembers the issues that came last.

@@ -107,12 +107,13 @@ func TestChangesAreAskedForInTheZoneOfTheUser(t *testing.T) {
 				}
 				time.Sleep(5 * time.Minute)
 				k.issues[2].updated = time.Now()
+				k.issues[5].updated = time.Now().Add(-15 * time.Minute) // before the first run, which the index did not show
 				time.Sleep(time.Hour)
 				dir, second, err := sync_(t, s, first.State, spec("issues", connectors.Incremental))
 				if err != nil || !second.Tables[0].Changes {
 					t.Fatalf("the second run came to %+v, %v", second, err)
 				}
-				if got := keys(lines(t, dir, "jira_issues")["jira_issues"], "key"); !slices.Equal(got, []string{"SHOP-3"}) {
+				if got := keys(lines(t, dir, "jira_issues")["jira_issues"], "key"); !slices.Equal(got, []string{"SHOP-3", "SHOP-6"}) {
 					t.Errorf("changed were %v, asked for %s", got, k.jqls[len(k.jqls)-1])
 				}
 				if known := zoneNamed(zone) != nil; known == (len(second.Tables[0].Warnings) > 0) {
@@ -140,6 +141,13 @@ func TestClockThatIsPutBack(t *testing.T) {
 		read, err := time.ParseInLocation("2006-01-02 15:04", got, zone)
 		if err != nil || read.After(instant) || got > c[1] {
 			t.Errorf("%s is written %s, which may be read as %s", c[0], got, read)
+		}
+	}
+	now := time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC)
+	for hours := -12; hours <= 14; hours++ {
+		read, err := time.ParseInLocation("2006-01-02 15:04", (&site{}).wall(now), time.FixedZone("unknown", hours*3600))
+		if err != nil || read.After(now) {
+			t.Errorf("in a zone of %d hours it is read as %s", hours, read)
 		}
 	}
 }
@@ -357,6 +365,19 @@ func TestPageThatComesAgainAndAgain(t *testing.T) {
 		}
 		_, report, err := sync_(t, s, nil, spec("issues", connectors.Full))
 		if err != nil || !strings.Contains(report.Tables[0].Error, "again and again") {
+			t.Errorf("came to %+v, %v", report, err)
+		}
+	})
+}
+
+func TestPagesOfOneIssueEndTheWalk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newTracker(t, false)
+		s, end := k.connect()
+		defer end()
+		k.page = 1 // so that no page can begin with the last of the one before
+		_, report, err := sync_(t, s, nil, spec("issues", connectors.Full))
+		if err != nil || !strings.Contains(report.Tables[0].Error, "does not move on") {
 			t.Errorf("came to %+v, %v", report, err)
 		}
 	})

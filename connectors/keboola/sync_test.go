@@ -366,15 +366,19 @@ func TestMissingSliceIsNoticed(t *testing.T) {
 }
 
 func TestSlicesOfAnotherBucketGetNoCredentials(t *testing.T) {
-	for _, address := range []string{"s3://other/k", "gs://other/k", "azure://evil.blob.core.windows.net/exp-2/k", "ftp://x/y", "http://signed.example/k"} {
+	for address, store := range map[string]string{"s3://other/k": "s3", "gs://other/k": "gs", "azure://evil.blob.core.windows.net/exp-2/k": "azure",
+		"azure://acct.blob.core.windows.net/other/k": "azure", "ftp://x/y": "s3", "http://files.example/k": "s3", "s3://kbc-files": "s3"} {
 		in(t, func(t *testing.T, p *project, s *Source) {
-			p.slices["in.c-shop.orders"] = []string{"1,2,3\n"}
+			p.store, p.slices["in.c-shop.orders"] = store, []string{"1,2,3\n"}
 			p.trouble = func(w http.ResponseWriter, r *http.Request) bool {
-				if r.Host != "signed.example" {
-					return false
+				if r.Host == "signed.example" {
+					reply(w, 200, map[string]any{"entries": []any{map[string]any{"url": address}}})
+					return true
 				}
-				reply(w, 200, map[string]any{"entries": []any{map[string]any{"url": address}}})
-				return true
+				if r.Host != apiHost {
+					t.Errorf("%s: asked at %s%s", address, r.Host, r.URL.Path)
+				}
+				return false
 			}
 			_, report, err := run(t, s, nil, orderSpec())
 			if err != nil || report.Tables[0].Outcome != connectors.Failed {
