@@ -1,12 +1,15 @@
 package certs_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/fairlead/fairlead/certs"
 	"github.com/fairlead/fairlead/certs/source"
 	"github.com/fairlead/fairlead/reconciler"
 )
@@ -65,4 +68,33 @@ func (h *host) lose(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.env, name)
+}
+
+// Who may write above the certificates could put one in the place of another.
+func TestClosesTheDirectoriesAbove(t *testing.T) {
+	h := newHost(t)
+	h.want(byRequest(newAuthority(t, h.now())))
+	h.sync()
+	above := filepath.Join(h.opts.Dir, inst)
+	must(t, os.Chmod(above, 0o777))
+	h.jump(2 * time.Minute)
+	h.sync()
+	info, err := os.Stat(above)
+	must(t, err)
+	if info.Mode().Perm() != 0o755 {
+		t.Errorf("mode %04o, want 0755", info.Mode().Perm())
+	}
+	h.once(certs.ReasonDrift, above)
+	if os.Geteuid() != 0 {
+		return // only root gives a directory away
+	}
+	must(t, os.Chown(above, 1000, -1))
+	h.jump(2 * time.Minute)
+	if err := h.Sync(t.Context(), inst); err == nil || !strings.Contains(err.Error(), "belongs to user 1000") {
+		t.Errorf("another owner: %v", err)
+	}
+	h.once(certs.ReasonProblem, "chown it to user 0")
+	must(t, os.Chown(above, 0, -1))
+	h.jump(2 * time.Minute)
+	h.sync()
 }
