@@ -12,7 +12,7 @@ import (
 func TestNotebooksAreApart(t *testing.T) {
 	h := newHouse(t)
 	h.apply(acme(service("app", "app:1")))
-	one, two := h.store.Notebook("one"), h.store.Notebook("two")
+	one := h.store.Notebook("one")
 	if b, err := one.Get("a"); b != nil || err != nil {
 		t.Errorf("before anything: %q, %v", b, err)
 	}
@@ -22,7 +22,7 @@ func TestNotebooksAreApart(t *testing.T) {
 		}
 	}
 	h.restart()
-	one, two = h.store.Notebook("one"), h.store.Notebook("two")
+	one, two := h.store.Notebook("one"), h.store.Notebook("two")
 	if b, err := one.Get("a"); string(b) != "second, which is long enough to be found" || err != nil {
 		t.Errorf("%q, %v", b, err)
 	}
