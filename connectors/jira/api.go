@@ -142,7 +142,7 @@ func (s *Source) enter(ctx context.Context, now time.Time) (*site, error) {
 		return nil, connectors.WithHint(fmt.Errorf("sign in: %w: Jira does not say who it is", errCredentials), credentialsHint)
 	}
 	if at.zone = zoneNamed(me.TimeZone); at.zone == nil {
-		at.notes = append(at.notes, fmt.Sprintf("the user's time zone %q is unknown: half a day more than needed is asked for", rest.Short(me.TimeZone)))
+		at.notes = append(at.notes, fmt.Sprintf("the user's time zone %q is unknown: up to a day more than needed is asked for", rest.Short(me.TimeZone)))
 	}
 	if err := s.do(ctx, at.api+"/field", nil, nil, &at.fields); err != nil {
 		return nil, fmt.Errorf("list fields: %w", err)
