@@ -79,8 +79,8 @@ func (l *limited) Accept() (net.Conn, error) {
 		peer := peerAddr(c.RemoteAddr())
 		client, refused := l.enter(peer)
 		if refused != nil {
+			refused.Add(1) // before its client knows
 			reset(c)
-			refused.Add(1)
 			l.front.tooMany(peer, refused)
 			continue
 		}
