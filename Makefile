@@ -30,7 +30,7 @@ build: need-go ## build bin/fairlead
 
 .PHONY: test
 test: need-go need-gcc need-named need-proxies engine oracle pebble caddy check ## run every check and test; brings up an engine first
-	$(TEST) -race -p 2 ./...
+	$(TEST) -race -p 3 ./...
 
 .PHONY: test-short
 test-short: need-go ## run the tests that need no engine, no network and no C compiler
@@ -38,7 +38,7 @@ test-short: need-go ## run the tests that need no engine, no network and no C co
 
 .PHONY: race
 race: need-go need-gcc need-named need-proxies engine oracle pebble caddy ## run tests with the race detector; PKG=./reconciler/... for some
-	$(TEST) -race -p 2 $(PKG)
+	$(TEST) -race -p 3 $(PKG)
 
 .PHONY: check
 check: need-go
