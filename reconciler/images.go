@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -16,42 +17,12 @@ import (
 // its way (law 8).
 func (s *Store) ImagesInUse() (map[string]bool, error) {
 	keep := map[string]bool{}
-	names, err := s.instances()
+	err := s.eachImage(2, func(ref string, img Image) { keep[ref], keep[img.ID], keep[img.Digest] = true, true, true })
 	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		if err := s.keepImages(name, keep); err != nil {
-			return nil, fmt.Errorf("list images in use: %w", err)
-		}
+		return nil, fmt.Errorf("list images in use: %w", err)
 	}
 	delete(keep, "")
 	return keep, nil
-}
-
-func (s *Store) keepImages(instance string, keep map[string]bool) error {
-	m, err := s.memo(instance)
-	if err != nil {
-		return err
-	}
-	list, err := s.Generations(instance)
-	if err != nil {
-		return err
-	}
-	good := 0
-	for i, g := range slices.Backward(list) {
-		if g.Good {
-			good++
-		}
-		newest, held := i == len(list)-1, m.Hold != nil && m.Hold.Generation == g.Number
-		if !newest && !held && g.Number != m.LastGood && (!g.Good || good > 2) {
-			continue
-		}
-		for ref, img := range g.Images {
-			keep[ref], keep[img.ID], keep[img.Digest] = true, true, true
-		}
-	}
-	return nil
 }
 
 // ImagesKept returns the images that the regular clean-up leaves, by ID and
@@ -59,20 +30,35 @@ func (s *Store) keepImages(instance string, keep map[string]bool) error {
 // the applied one, of one that is held, and of the newest one.
 func (s *Store) ImagesKept() (map[string]bool, error) {
 	keep := map[string]bool{}
-	names, err := s.instances()
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		if err := s.keepRetained(name, keep); err != nil {
-			return nil, fmt.Errorf("list images that are kept: %w", err)
+	err := s.eachImage(math.MaxInt, func(ref string, img Image) {
+		keep[img.ID], keep[img.Digest] = true, true
+		if img.ID == "" { // a reference alone may mean something else by now
+			keep[ref] = true
 		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list images that are kept: %w", err)
 	}
 	delete(keep, "")
 	return keep, nil
 }
 
-func (s *Store) keepRetained(instance string, keep map[string]bool) error {
+// eachImage visits the images of every instance's newest, applied and held
+// generations, and of so many good ones, newest first.
+func (s *Store) eachImage(good int, visit func(ref string, img Image)) error {
+	names, err := s.instances()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := s.eachImageOf(name, good, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) eachImageOf(instance string, good int, visit func(ref string, img Image)) error {
 	m, err := s.memo(instance)
 	if err != nil {
 		return err
@@ -81,16 +67,17 @@ func (s *Store) keepRetained(instance string, keep map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	for i, g := range list {
+	seen := 0
+	for i, g := range slices.Backward(list) {
+		if g.Good {
+			seen++
+		}
 		newest, held := i == len(list)-1, m.Hold != nil && m.Hold.Generation == g.Number
-		if !g.Good && !newest && !held && g.Number != m.LastGood {
-			continue // it failed, and another one was tried since
+		if !newest && !held && g.Number != m.LastGood && (!g.Good || seen > good) {
+			continue
 		}
 		for ref, img := range g.Images {
-			keep[img.ID], keep[img.Digest] = true, true
-			if img.ID == "" { // a reference alone may mean something else by now
-				keep[ref] = true
-			}
+			visit(ref, img)
 		}
 	}
 	return nil
