@@ -208,7 +208,7 @@ func FuzzState(f *testing.F) {
 		if note != "" && len(s.Tables) > 0 {
 			t.Error("a state that cannot be read is used")
 		}
-		if again, note := readState(s.kept([]connectors.TableSpec{{Name: "a"}}).encode()); note != "" || again.Version != 1 {
+		if again, note := readState(s.Kept([]connectors.TableSpec{{Name: "a"}}).Encode()); note != "" || again.Version != 1 {
 			t.Error("what is written cannot be read")
 		}
 	})

@@ -29,7 +29,7 @@ type group struct {
 
 // groups plans the tables and puts those together that want the same issues. A
 // table that cannot be planned has failed.
-func (r *run) groups(past state) (out []*group) {
+func (r *run) groups(past connectors.State) (out []*group) {
 	kinds := kindsOf(r.site.fields)
 	for i, spec := range r.job.Tables {
 		w, since, err := r.plan(i, spec, kinds, past.Tables[spec.Name])
@@ -52,7 +52,7 @@ func (r *run) groups(past state) (out []*group) {
 	return out
 }
 
-func (r *run) plan(i int, spec connectors.TableSpec, kinds []kind, past left) (*wish, int64, error) {
+func (r *run) plan(i int, spec connectors.TableSpec, kinds []kind, past connectors.Left) (*wish, int64, error) {
 	at := slices.IndexFunc(kinds, func(k kind) bool { return k.id == spec.ID })
 	if at < 0 {
 		return nil, 0, connectors.WithHint(fmt.Errorf("there is no table %q", spec.ID), "There are issues, comments, changelog, worklogs, links, fields and users")
@@ -69,7 +69,7 @@ func (r *run) plan(i int, spec connectors.TableSpec, kinds []kind, past left) (*
 	w.request = string(request)
 	var retyped bool
 	if len(past.Columns) > 0 && len(spec.Columns) == 0 {
-		w.said, retyped = changes(past.Columns, k.plain())
+		w.said, retyped = connectors.SchemaChanges(past.Columns, k.plain())
 	}
 	single := spec.ID == "fields" || spec.ID == "users"
 	switch spec.Strategy {

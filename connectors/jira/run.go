@@ -20,7 +20,7 @@ type run struct {
 	job     connectors.Job
 	site    *site
 	results []connectors.TableResult // by the tables of the job
-	next    state
+	next    connectors.State
 }
 
 // walk fills the tables of a group. The error is one that ends the run.
@@ -62,7 +62,7 @@ func (r *run) settle(g *group, w *wish, err error) {
 	if err != nil {
 		result.Outcome, result.Error, result.Hint = connectors.Partial, err.Error(), connectors.Hint(err)
 	} else {
-		r.next.Tables[w.spec.Name] = left{Since: r.site.now.Add(-r.source.settings.Overlap).Unix(), Request: w.request, Columns: result.Columns}
+		r.next.Tables[w.spec.Name] = connectors.Left{Since: r.site.now.Add(-r.source.settings.Overlap).Unix(), Request: w.request, Columns: result.Columns}
 	}
 	r.results[w.index] = result
 }

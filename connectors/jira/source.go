@@ -100,13 +100,13 @@ func (s *Source) Sync(ctx context.Context, job connectors.Job) (connectors.Repor
 	}
 	r := &run{source: s, job: job, results: make([]connectors.TableResult, len(job.Tables))}
 	past, note := readState(job.State)
-	r.next = past.kept(job.Tables)
+	r.next = past.Kept(job.Tables)
 	at, err := s.enter(ctx, job.Now)
 	if err != nil {
 		for i := range job.Tables {
 			r.fail(i, err)
 		}
-		return connectors.Report{Tables: r.results, State: r.next.encode()}, err
+		return connectors.Report{Tables: r.results, State: r.next.Encode()}, err
 	}
 	r.site = at
 	for _, g := range r.groups(past) {
@@ -122,5 +122,5 @@ func (s *Source) Sync(ctx context.Context, job connectors.Job) (connectors.Repor
 			r.results[i].Warnings = append(r.results[i].Warnings, note)
 		}
 	}
-	return connectors.Report{Tables: r.results, State: r.next.encode()}, err
+	return connectors.Report{Tables: r.results, State: r.next.Encode()}, err
 }

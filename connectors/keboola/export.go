@@ -26,14 +26,14 @@ type plan struct {
 
 // export takes one table: it returns what it came to and what is to be
 // remembered, or why there is nothing.
-func (s *Source) export(ctx context.Context, run connectors.Job, spec connectors.TableSpec, past left) (connectors.TableResult, left, error) {
+func (s *Source) export(ctx context.Context, run connectors.Job, spec connectors.TableSpec, past connectors.Left) (connectors.TableResult, connectors.Left, error) {
 	before, err := s.table(ctx, spec.ID)
 	if err != nil {
-		return connectors.TableResult{}, left{}, err
+		return connectors.TableResult{}, connectors.Left{}, err
 	}
 	p, err := s.plan(spec, before, past)
 	if err != nil {
-		return connectors.TableResult{}, left{}, fmt.Errorf("plan table %s: %w", spec.Name, err)
+		return connectors.TableResult{}, connectors.Left{}, fmt.Errorf("plan table %s: %w", spec.Name, err)
 	}
 	ask := exportRequest{Format: "rfc", FileType: "csv", Gzip: true, Columns: strings.Join(names(p.columns), ","), WhereFilters: p.filters}
 	if p.since > 0 {
@@ -41,7 +41,7 @@ func (s *Source) export(ctx context.Context, run connectors.Job, spec connectors
 	}
 	file, asked, err := s.unload(ctx, spec.ID, ask)
 	if err != nil {
-		return connectors.TableResult{}, left{}, fmt.Errorf("export table %s: %w", spec.ID, err)
+		return connectors.TableResult{}, connectors.Left{}, fmt.Errorf("export table %s: %w", spec.ID, err)
 	}
 	got, err := s.fetch(ctx, run, p, file)
 	if err == nil {
@@ -49,19 +49,19 @@ func (s *Source) export(ctx context.Context, run connectors.Job, spec connectors
 	}
 	if err != nil {
 		discard(run.Dir, spec.Name)
-		return connectors.TableResult{}, left{}, fmt.Errorf("fetch table %s: %w", spec.ID, err)
+		return connectors.TableResult{}, connectors.Left{}, fmt.Errorf("fetch table %s: %w", spec.ID, err)
 	}
 	if asked.IsZero() {
 		asked = run.Now
 	}
 	result := connectors.TableResult{Table: spec.Name, Outcome: connectors.OK, Rows: got.rows, Bytes: got.bytes, Columns: p.columns,
 		Changes: p.since > 0, PrimaryKey: p.key, Description: p.table.description(), Warnings: p.warnings}
-	return result, left{Since: asked.Add(-s.settings.Overlap).Unix(), Request: p.request, Columns: p.columns}, nil
+	return result, connectors.Left{Since: asked.Add(-s.settings.Overlap).Unix(), Request: p.request, Columns: p.columns}, nil
 }
 
 // plan decides what is asked for. What cannot be joined to what is there (another
 // key, filter or column) is asked for whole.
-func (s *Source) plan(spec connectors.TableSpec, t table, past left) (plan, error) {
+func (s *Source) plan(spec connectors.TableSpec, t table, past connectors.Left) (plan, error) {
 	p := plan{spec: spec, table: t, key: spec.PrimaryKey}
 	if len(p.key) == 0 {
 		p.key = t.PrimaryKey
@@ -91,7 +91,7 @@ func (s *Source) plan(spec connectors.TableSpec, t table, past left) (plan, erro
 }
 
 // reachBack decides from when on changes are asked for.
-func (p *plan) reachBack(past left) error {
+func (p *plan) reachBack(past connectors.Left) error {
 	switch p.spec.Strategy {
 	case connectors.Full, "":
 		return nil

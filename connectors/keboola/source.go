@@ -95,7 +95,7 @@ func (s *Source) Sync(ctx context.Context, job connectors.Job) (connectors.Repor
 	past, note := readState(job.State)
 	err := s.verify(ctx)
 	var report connectors.Report
-	next := past.kept(job.Tables)
+	next := past.Kept(job.Tables)
 	for _, spec := range job.Tables {
 		if err != nil {
 			report.Tables = append(report.Tables, failure(spec, err))
@@ -115,7 +115,7 @@ func (s *Source) Sync(ctx context.Context, job connectors.Job) (connectors.Repor
 		}
 		report.Tables = append(report.Tables, result)
 	}
-	report.State = next.encode()
+	report.State = next.Encode()
 	return report, err
 }
 

@@ -201,7 +201,7 @@ func TestWrongWishesNameTheFaultAndCostNoExport(t *testing.T) {
 func TestOneTableFailsAlone(t *testing.T) {
 	in(t, func(t *testing.T, _ *project, s *Source) {
 		bad := connectors.TableSpec{Name: "gone", ID: "in.c-shop.gone"}
-		past := state{Version: 1, Tables: map[string]left{"gone": {Since: 17, Request: "r"}, "dropped": {Since: 1}}}.encode()
+		past := connectors.State{Version: 1, Tables: map[string]connectors.Left{"gone": {Since: 17, Request: "r"}, "dropped": {Since: 1}}}.Encode()
 		dir, report, err := run(t, s, past, bad, orderSpec())
 		if err != nil || report.Outcome() != connectors.Partial || report.Tables[0].Hint == "" {
 			t.Fatalf("came to %+v, %v", report, err)
