@@ -49,6 +49,13 @@ type TableSpec struct {
 	PrimaryKey []string `json:"primary_key,omitempty"`
 	Columns    []string `json:"columns,omitempty"` // none: all
 	Where      string   `json:"where,omitempty"`   // a filter in the service's own form
+	// Query is what is asked instead of a table, where the source can.
+	Query string `json:"query,omitempty"`
+	// Paths, Format, Types and Options are of files, as desired.ConnectorTable has them.
+	Paths   []string          `json:"paths,omitempty"`
+	Format  string            `json:"format,omitempty"`
+	Types   map[string]string `json:"types,omitempty"`
+	Options map[string]string `json:"options,omitempty"`
 }
 
 // Job is one run of a source.

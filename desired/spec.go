@@ -66,6 +66,8 @@ type Spec struct {
 	// Front and Certificates are what the embedded proxy serves.
 	Front        []FrontRoute               `json:"front,omitempty"`
 	Certificates map[string]CertificateSpec `json:"certificates,omitempty"`
+	// Connectors are the sources of data, by name: the source's in the catalog.
+	Connectors map[string]ConnectorSpec `json:"connectors,omitempty"`
 
 	// Sensitive are literal values that must not be shown: they came from the
 	// host's own files or from secrets. Stored only sealed.
