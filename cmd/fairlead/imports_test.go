@@ -97,7 +97,9 @@ func TestRoomsImportInward(t *testing.T) {
 		"server": {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang"}},
 		"server/front": {[]string{"desired", "reconciler"}, []string{"github.com/prometheus/client_golang/prometheus", "github.com/sirupsen/logrus",
 			"golang.org/x/sync"}},
-		"connectors":                        {nil, []string{"github.com/sirupsen/logrus"}},
+		"connectors":                        {[]string{"desired", "reconciler"}, []string{"github.com/sirupsen/logrus"}},
+		"connectors/analytics/wire":         {[]string{"connectors"}, nil},
+		"connectors/analytics/duck":         {[]string{"desired", "connectors", "connectors/analytics/wire"}, []string{"github.com/duckdb/duckdb-go", "github.com/apache/arrow-go", "golang.org/x/sys"}},
 		"connectors/internal/rest":          {nil, nil}, // what the clients of services have in common
 		"connectors/internal/rest/resttest": {[]string{"connectors/internal/rest"}, nil},
 		"connectors/keboola":                {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
