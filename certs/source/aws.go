@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fairlead/fairlead/certs/internal/cloud"
+	"github.com/fairlead/fairlead/certs/cloud"
 )
 
 // awsCredentials sign requests.

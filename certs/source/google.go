@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fairlead/fairlead/certs/internal/cloud"
+	"github.com/fairlead/fairlead/certs/cloud"
 )
 
 const googleScope = "https://www.googleapis.com/auth/cloud-platform"

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fairlead/fairlead/certs/internal/cloud"
+	"github.com/fairlead/fairlead/certs/cloud"
 )
 
 // signV4 signs a question as AWS has it. The hash of the body is among the

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fairlead/fairlead/certs/internal/cloud"
+	"github.com/fairlead/fairlead/certs/cloud"
 )
 
 var vaultPathRegexp = regexp.MustCompile(`^[A-Za-z0-9_.@+=-]+(/[A-Za-z0-9_.@+= -]+)*$`)

@@ -87,11 +87,11 @@ func TestRoomsImportInward(t *testing.T) {
 		"certs/deliver": {[]string{"desired", "reconciler", "certs/pair", "certs/store"}, nil},
 		"certs/pair":    {nil, []string{"software.sslmate.com/src/go-pkcs12"}},
 		"certs/store":   {[]string{"certs/pair"}, nil},
-		"certs/source":  {[]string{"reconciler", "certs/internal/cloud"}, []string{"filippo.io/age", "github.com/sirupsen/logrus"}}, // the classes of errors
+		"certs/source":  {[]string{"reconciler", "certs/cloud"}, []string{"filippo.io/age", "github.com/sirupsen/logrus"}}, // the classes of errors
 		"certs/acme": {nil, []string{"github.com/caddyserver/certmagic", "github.com/mholt/acmez", "github.com/libdns/libdns", "github.com/miekg/dns",
 			"github.com/sirupsen/logrus", "golang.org/x/sys"}},
-		"certs/internal/cloud": {nil, nil}, // what the clients of clouds have in common
-		"certs/acme/dns01":     {[]string{"certs/internal/cloud"}, []string{"github.com/libdns/libdns", "github.com/miekg/dns"}},
+		"certs/cloud":      {nil, nil}, // what the clients of clouds have in common
+		"certs/acme/dns01": {[]string{"certs/cloud"}, []string{"github.com/libdns/libdns", "github.com/miekg/dns"}},
 		"reconciler/registry": {[]string{"desired", "reconciler", "release"}, []string{"github.com/google/go-containerregistry",
 			"github.com/sirupsen/logrus", "golang.org/x/time"}},
 		"server": {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang"}},

@@ -10,7 +10,7 @@ import (
 
 	"github.com/libdns/libdns"
 
-	"github.com/fairlead/fairlead/certs/internal/cloud"
+	"github.com/fairlead/fairlead/certs/cloud"
 )
 
 const (

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fairlead/fairlead/certs/internal/cloud"
+	"github.com/fairlead/fairlead/certs/cloud"
 )
 
 // tokens keeps a token that runs out.
