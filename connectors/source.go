@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/fairlead/fairlead/desired"
 	"github.com/sirupsen/logrus"
 )
 
@@ -51,6 +52,9 @@ type TableSpec struct {
 	Where      string   `json:"where,omitempty"`   // a filter in the service's own form
 	// Query is what is asked instead of a table, where the source can.
 	Query string `json:"query,omitempty"`
+	// QueryMode is where the rows are to be; empty: local. Of a remote table a
+	// source reads only what it says of it, and reports where it is.
+	QueryMode desired.QueryMode `json:"query_mode,omitempty"`
 	// Paths, Format, Types and Options are of files, as desired.ConnectorTable has them.
 	Paths   []string          `json:"paths,omitempty"`
 	Format  string            `json:"format,omitempty"`
@@ -110,11 +114,19 @@ type TableResult struct {
 	Error       string   `json:"error,omitempty"` // nothing secret
 	Hint        string   `json:"hint,omitempty"`
 	Warnings    []string `json:"warnings,omitempty"`
+	// BareNull says of CSV that an empty field without quotes is NULL and one with
+	// quotes an empty text; without it both are NULL.
+	BareNull bool `json:"bare_null,omitempty"`
+	// Remote is where a remote table is, which has no files. Its Alias is one of
+	// the Report's Remotes.
+	Remote *RemoteTable `json:"remote,omitempty"`
 }
 
 // Report is what a run came to.
 type Report struct {
 	Tables []TableResult `json:"tables"`
+	// Remotes are the databases that remote tables are in.
+	Remotes []Remote `json:"remotes,omitempty"`
 	// State is for the next run. It holds nothing secret.
 	State json.RawMessage `json:"state,omitempty"`
 }
