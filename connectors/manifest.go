@@ -45,6 +45,9 @@ type ManifestFile struct {
 	Path   string `json:"path"` // data/orders.parquet, data/orders/2026-01.parquet
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"`
+	// Modified is the time on the file when it was hashed: one that has another is
+	// hashed again before it is attached.
+	Modified time.Time `json:"modified,omitzero"`
 }
 
 // Remote is a database of somebody else's that is attached (_remote_attach).

@@ -40,6 +40,10 @@ type Publication struct {
 	// Only are the tables that this run was for; the others keep what they have.
 	// Empty: the run was for all, and a table that is not there is gone.
 	Only []string
+	// Base is the generation that Changes are changes of. When it is not there any
+	// more the tables with Changes fail, with a Problem BaseLost, and the next run
+	// has to be one of everything. 0: the newest there is.
+	Base int
 	Keep int // generations, this one included
 	At   time.Time
 }
