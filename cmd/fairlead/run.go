@@ -119,7 +119,7 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	group.Go(func() error { return unlessDone(ctx, s.releases.Run(ctx)) })
 	group.Go(func() error { return s.manager.Run(ctx) })
 	group.Go(func() error { return unlessDone(ctx, s.certs.Run(ctx)) })
-	group.Go(func() error { freeMemory(ctx, s.events, s.repo.Changed()); return nil })
+	group.Go(func() error { freeMemory(ctx, s.events, s.repo.Changed(), log); return nil })
 	notify("READY=1")
 	<-ctx.Done()
 	notify("STOPPING=1")
@@ -176,7 +176,7 @@ const restAfter = 5 * time.Second
 // freeMemory gives memory back to the system some time after something was
 // done: reading a repository and the compose files takes many times what is
 // kept of them.
-func freeMemory(ctx context.Context, events *reconciler.Events, changed <-chan struct{}) {
+func freeMemory(ctx context.Context, events *reconciler.Events, changed <-chan struct{}, log *logrus.Entry) {
 	happened, stop := events.Listen()
 	defer stop()
 	timer := time.NewTimer(restAfter)
@@ -191,6 +191,9 @@ func freeMemory(ctx context.Context, events *reconciler.Events, changed <-chan s
 			timer.Reset(restAfter)
 		case <-timer.C:
 			debug.FreeOSMemory()
+			if err := givePagesBack(); err != nil {
+				log.WithError(err).Debug("Rest with the pages of the program in memory")
+			}
 		}
 	}
 }
