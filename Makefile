@@ -29,7 +29,7 @@ build: need-go ## build bin/fairlead
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fairlead ./cmd/fairlead
 
 .PHONY: test
-test: need-go need-gcc need-named need-proxies engine oracle pebble caddy check ## run every check and test; brings up an engine first
+test: need-go need-gcc need-named need-proxies engine oracle pebble caddy pythonimage check ## run every check and test; brings up an engine first
 	$(TEST) -race -p 3 ./...
 
 .PHONY: test-short
@@ -37,7 +37,7 @@ test-short: need-go ## run the tests that need no engine, no network and no C co
 	CGO_ENABLED=0 $(TEST) $(CORE)
 
 .PHONY: race
-race: need-go need-gcc need-named need-proxies engine oracle pebble caddy ## run tests with the race detector; PKG=./reconciler/... for some
+race: need-go need-gcc need-named need-proxies engine oracle pebble caddy pythonimage ## run tests with the race detector; PKG=./reconciler/... for some
 	$(TEST) -race -p 3 $(PKG)
 
 .PHONY: check
@@ -100,6 +100,14 @@ pebble: need-go # build the ACME server of the tests from its own module once
 .PHONY: caddy
 caddy: need-go # build the proxy of the tests from its own module once
 	@scripts/caddy.sh
+
+.PHONY: pythonimage
+pythonimage: engine need-pip # make the image that the tests run Python connectors in, without a registry, once
+	@scripts/pythonimage.sh
+
+.PHONY: need-pip
+need-pip: # connectors that run as processes of this host install their requirements with it
+	@python3 -m pip --version >/dev/null 2>&1 || PATH=/usr/bin:/bin:/usr/sbin:/sbin scripts/need.sh pip3 python3-pip
 
 .PHONY: need-go
 need-go:
