@@ -99,7 +99,7 @@ func TestRoomsImportInward(t *testing.T) {
 			"golang.org/x/sync"}},
 		"connectors":                        {[]string{"desired", "reconciler"}, []string{"github.com/sirupsen/logrus"}},
 		"connectors/analytics/wire":         {[]string{"connectors"}, nil},
-		"connectors/analytics/duck":         {[]string{"desired", "connectors", "connectors/analytics/wire"}, []string{"github.com/duckdb/duckdb-go", "github.com/apache/arrow-go", "golang.org/x/sys"}},
+		"connectors/analytics/duck":         {[]string{"desired", "connectors", "connectors/analytics/wire"}, []string{"github.com/duckdb/duckdb-go", "github.com/duckdb/duckdb-go-bindings", "github.com/apache/arrow-go", "golang.org/x/sys"}},
 		"connectors/internal/rest":          {nil, nil}, // what the clients of services have in common
 		"connectors/internal/rest/resttest": {[]string{"connectors/internal/rest"}, nil},
 		"connectors/keboola":                {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},

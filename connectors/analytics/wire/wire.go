@@ -184,6 +184,10 @@ type Reply struct {
 type Ready struct {
 	Version string            `json:"version"` // of DuckDB
 	Remotes map[string]string `json:"remotes,omitempty"`
+	// Landlock says that the kernel, too, keeps the worker to its directories;
+	// else Unconfined says why it does not.
+	Landlock   bool   `json:"landlock"`
+	Unconfined string `json:"unconfined,omitempty"`
 }
 
 // AttachReply says what a worker has now, by source, and what could not be done.
