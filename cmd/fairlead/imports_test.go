@@ -100,7 +100,8 @@ func TestRoomsImportInward(t *testing.T) {
 		"connectors":                        {[]string{"desired", "reconciler"}, []string{"github.com/sirupsen/logrus"}},
 		"connectors/analytics/wire":         {[]string{"connectors"}, nil},
 		"connectors/analytics/duck":         {[]string{"desired", "connectors", "connectors/analytics/wire"}, []string{"github.com/duckdb/duckdb-go", "github.com/duckdb/duckdb-go-bindings", "github.com/apache/arrow-go", "golang.org/x/sys"}},
-		"connectors/internal/rest":          {nil, nil}, // what the clients of services have in common
+		"connectors/internal/rest":          {nil, nil},                                                               // what the clients of services have in common
+		"connectors/internal/google":        {[]string{"certs/cloud", "connectors", "connectors/internal/rest"}, nil}, // tokens of service accounts
 		"connectors/internal/rest/resttest": {[]string{"connectors/internal/rest"}, nil},
 		"connectors/keboola":                {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
 		"connectors/jira":                   {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},

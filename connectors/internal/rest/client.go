@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,14 +9,12 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -33,38 +32,14 @@ type Client struct {
 	Secrets []string
 	// Retry is told of each try that failed and is made again; it may be nil.
 	Retry func(err error, after time.Duration)
+	// Tries is how often is asked at most; 5 when it is 0.
+	Tries int
 }
 
 // New makes a client that follows no redirect and speaks to no link-local
 // address. An answer has to begin within a minute.
 func New(secrets ...string) *Client {
-	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}
-	transport := &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    4,
-		IdleConnTimeout:        30 * time.Second,
-		TLSHandshakeTimeout:    15 * time.Second,
-		ResponseHeaderTimeout:  time.Minute,
-		MaxResponseHeaderBytes: 64 << 10,
-		DisableCompression:     true, // a file's own compression is ours to open
-	}
-	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Client{HTTP: &http.Client{Transport: transport, CheckRedirect: stay}, Secrets: secrets}
-}
-
-// refuseLinkLocal keeps an address that a service gave from reaching the
-// metadata service of a cloud.
-func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	if ip := at.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
-		return fmt.Errorf("address %s is refused", ip)
-	}
-	return nil
+	return build(secrets, http.ProxyFromEnvironment, refuseLinkLocal, time.Minute)
 }
 
 // Close gives back the connections that are idle.
@@ -103,16 +78,30 @@ func Permanent(err error) error { return permanent{err} }
 // Do asks and hands a good answer's body to use; a connection that breaks while
 // use reads counts as a failed try, and use is then called again from the start.
 func (c *Client) Do(ctx context.Context, ask func(context.Context) (*http.Request, error), use func(*http.Response) error) error {
+	return c.repeat(ctx, func() error { return c.once(ctx, ask, use) })
+}
+
+// Open asks as Do does, and gives the good answer with its body open: the caller
+// closes it, and has to see itself to a connection that breaks later.
+func (c *Client) Open(ctx context.Context, ask func(context.Context) (*http.Request, error)) (answer *http.Response, err error) {
+	err = c.repeat(ctx, func() error {
+		answer, _, err = c.open(ctx, ask)
+		return err
+	})
+	return answer, err
+}
+
+func (c *Client) repeat(ctx context.Context, once func() error) error {
 	pause := firstPause
 	for try := 1; ; try++ {
-		err := c.once(ctx, ask, use)
+		err := once()
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if try == tries || !again(err) {
+		if try == cmp.Or(c.Tries, tries) || !again(err) {
 			return err
 		}
 		wait := pause + rand.N(pause/2)
@@ -144,23 +133,32 @@ func Sleep(ctx context.Context, d time.Duration) error {
 }
 
 func (c *Client) once(ctx context.Context, ask func(context.Context) (*http.Request, error), use func(*http.Response) error) error {
-	req, err := ask(ctx)
+	answer, where, err := c.open(ctx, ask)
 	if err != nil {
-		return Permanent(err)
-	}
-	where := req.Method + " " + Address(req.URL)
-	answer, err := c.HTTP.Do(req)
-	if err != nil {
-		return fmt.Errorf("%s: %w", where, c.quiet(err))
+		return err
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode < 200 || answer.StatusCode > 299 {
-		return fmt.Errorf("%s: %w", where, c.refusal(answer))
-	}
 	if err := use(answer); err != nil {
 		return fmt.Errorf("%s: %w", where, err)
 	}
 	return nil
+}
+
+func (c *Client) open(ctx context.Context, ask func(context.Context) (*http.Request, error)) (answer *http.Response, where string, err error) {
+	req, err := ask(ctx)
+	if err != nil {
+		return nil, "", Permanent(err)
+	}
+	where = req.Method + " " + Address(req.URL)
+	answer, err = c.HTTP.Do(req)
+	if err != nil {
+		return nil, where, fmt.Errorf("%s: %w", where, c.quiet(err))
+	}
+	if answer.StatusCode < 200 || answer.StatusCode > 299 {
+		defer answer.Body.Close()
+		return nil, where, fmt.Errorf("%s: %w", where, c.refusal(answer))
+	}
+	return answer, where, nil
 }
 
 // quiet takes the address, which may be a signed one, and secrets out of an
