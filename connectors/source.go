@@ -109,7 +109,9 @@ type TableResult struct {
 	PrimaryKey []string `json:"primary_key,omitempty"`
 	// Parts are the parts of a partitioned table that were written, by name; the
 	// others stay what they were.
-	Parts       []string `json:"parts,omitempty"`
+	Parts []string `json:"parts,omitempty"`
+	// Gone are parts of before that are no more; with Changes only.
+	Gone        []string `json:"gone,omitempty"`
 	Description string   `json:"description,omitempty"`
 	Error       string   `json:"error,omitempty"` // nothing secret
 	Hint        string   `json:"hint,omitempty"`
