@@ -17,7 +17,7 @@ func (l *loader) certificates(p Project, read map[string]certificateFiles) map[s
 	if len(l.file.Certificates) == 0 {
 		return nil
 	}
-	f := &filler{loader: l, env: p.HostEnv, told: map[string]bool{}}
+	f := l.filler(&l.file.document, p.HostEnv)
 	specs, keep := map[string]CertificateSpec{}, DefaultRetainCertificates
 	if r := l.file.Retain; r != nil {
 		keep = cmp.Or(r.Certificates, keep)
@@ -131,8 +131,8 @@ func (f *filler) dns(at string, d DNS) *ACMEDNS {
 			continue
 		}
 		s.With[name] = f.secretText(in, s.With[name], "settingValue")
-		if text := badSetting(name, s.With[name]); text != "" && !f.in.AnyHost && !f.file.bad(in) {
-			f.file.add(in, text, "")
+		if text := badSetting(name, s.With[name]); text != "" && !f.in.AnyHost && !f.doc.bad(in) {
+			f.doc.add(in, text, "")
 		}
 	}
 	for _, r := range d.Resolvers {
@@ -208,16 +208,16 @@ func (f *filler) raw(at, text string) string {
 func (f *filler) secretText(at, text, is string) string {
 	value := f.raw(at, text)
 	switch {
-	case f.file.bad(at):
+	case f.doc.bad(at):
 	case secretUse.MatchString(text):
 		if wrong := syntaxes[is].text(value); wrong != "" && !f.in.AnyHost {
-			f.file.add(at, wrong, "look at the value in local/.env")
+			f.doc.add(at, wrong, "look at the value in local/.env")
 		}
-	case text == "" || f.ownInstanceFile():
+	case text == "" || f.own:
 	case strings.Contains(text, "PRIVATE KEY"):
-		f.file.add(at, "is a private key in the clear", "write ${secret:NAME}, and have the key replaced: whoever reads the repository has it")
+		f.doc.add(at, "is a private key in the clear", "write ${secret:NAME}, and have the key replaced: whoever reads the repository has it")
 	default:
-		f.note(at, "a secret stands here in the clear", "write ${secret:NAME}, and NAME=VALUE into the host's local/.env")
+		f.noteIn(f.doc, at, "a secret stands here in the clear", "write ${secret:NAME}, and NAME=VALUE into the host's local/.env")
 	}
 	f.hide(value, value)
 	return value

@@ -34,7 +34,7 @@ func (p *parsed) checkLists() {
 	}
 }
 
-func (p *parsed) unique(field string, list []string) {
+func (p *document) unique(field string, list []string) {
 	first := map[string]int{}
 	for i, s := range list {
 		at := fmt.Sprintf("%s[%d]", field, i)

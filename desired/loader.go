@@ -52,8 +52,10 @@ type loader struct {
 }
 
 // note tells of what is right and has no effect.
-func (l *loader) note(field, text, hint string) {
-	p := Problem{File: l.file.file, Line: l.file.line(field), Field: field, Text: text, Hint: hint}
+func (l *loader) note(field, text, hint string) { l.noteIn(&l.file.document, field, text, hint) }
+
+func (l *loader) noteIn(doc *document, field, text, hint string) {
+	p := Problem{File: doc.file, Line: doc.line(field), Field: field, Text: text, Hint: hint}
 	l.notes = append(l.notes, p.String())
 }
 
@@ -65,7 +67,7 @@ func (l *loader) read() error {
 		return err
 	}
 	if data == nil {
-		l.file = &parsed{file: name}
+		l.file = &parsed{document: document{file: name}}
 		err = l.unnamed()
 	} else {
 		l.file = parseInstance(name, data)
@@ -265,12 +267,14 @@ func (l *loader) spec(p Project, read map[string]certificateFiles) Spec {
 	return s
 }
 
-// ownInstanceFile says whether instance.yaml is the host's own.
-func (l *loader) ownInstanceFile() bool { return slices.Contains(l.local, instanceFile) }
+// ownFile says whether a file of the instance's directory is the host's own.
+func (l *loader) ownFile(name string) bool {
+	return slices.ContainsFunc(l.local, func(own string) bool { return path.Join(l.dir, own) == name })
+}
 
 // sensitive are the variables of an instance.yaml that is the host's own.
 func (l *loader) sensitive() []string {
-	if l.file.Compose == nil || !l.ownInstanceFile() {
+	if l.file.Compose == nil || !l.ownFile(l.file.file) {
 		return nil
 	}
 	var values []string

@@ -1,17 +1,23 @@
 package desired
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
 
-// parsed is an instance.yaml with the places of its fields.
+// document is a YAML file with the places of its fields.
+type document struct {
+	file     string
+	lines    map[string]int // of each field that is there
+	secrets  map[string]int // fields with a secret reference
+	problems Problems
+}
+
+// parsed is an instance.yaml that was read.
 type parsed struct {
 	Instance
-	file     string
-	lines    map[string]int
-	secrets  map[string]int
-	problems Problems
+	document
 }
 
 // ParseInstance reads instance.yaml strictly: everything wrong with the file
@@ -24,19 +30,32 @@ func ParseInstance(file string, data []byte) (Instance, error) {
 }
 
 func parseInstance(file string, data []byte) *parsed {
-	p := &parsed{file: file}
-	r := &reader{file: file, lines: map[string]int{}, secrets: map[string]int{}}
-	r.document(data, &p.Instance)
-	p.lines, p.secrets, p.problems = r.lines, r.secrets, r.problems
+	p := &parsed{}
+	p.document = readDocument(instanceKind, file, data, &p.Instance)
 	p.check()
 	return p
 }
 
+// readDocument reads a file of a kind into v, which points to a struct.
+func readDocument(kind fileKind, file string, data []byte, v any) document {
+	r := &reader{kind: kind, file: file, lines: map[string]int{}, secrets: map[string]int{}}
+	r.document(data, v)
+	return document{file: file, lines: r.lines, secrets: r.secrets, problems: r.problems}
+}
+
+// fileKind is what differs between the kinds of files that are read.
+type fileKind struct {
+	least  string         // what such a file needs at least
+	places *regexp.Regexp // the fields in which a secret reference is filled in
+}
+
+var instanceKind = fileKind{"apiVersion: fairlead/v1 and name: NAME", secretPlaces}
+
 // has says whether the file has the field.
-func (p *parsed) has(field string) bool { _, ok := p.lines[field]; return ok }
+func (p *document) has(field string) bool { _, ok := p.lines[field]; return ok }
 
 // line is where the field stands, or the nearest field around it.
-func (p *parsed) line(field string) int {
+func (p *document) line(field string) int {
 	for {
 		if line, ok := p.lines[field]; ok || field == "" {
 			return line
@@ -45,21 +64,21 @@ func (p *parsed) line(field string) int {
 	}
 }
 
-func (p *parsed) add(field, text, hint string) {
+func (p *document) add(field, text, hint string) {
 	p.problems.add(Problem{File: p.file, Line: p.line(field), Field: field, Text: text, Hint: hint})
 }
 
 // blank says that nothing of the file could be read.
-func (p *parsed) blank() bool { return len(p.problems) > 0 && len(p.lines) == 0 }
+func (p *document) blank() bool { return len(p.problems) > 0 && len(p.lines) == 0 }
 
 // itselfBad says whether something is wrong with the field as a whole.
-func (p *parsed) itselfBad(field string) bool {
+func (p *document) itselfBad(field string) bool {
 	return slices.ContainsFunc(p.problems, func(x Problem) bool { return x.Field == field })
 }
 
 // badBeyond says whether something is wrong with what is in the field, except
 // for one part of it.
-func (p *parsed) badBeyond(field, part string) bool {
+func (p *document) badBeyond(field, part string) bool {
 	return len(p.problems) > maxProblems || slices.ContainsFunc(p.problems, func(x Problem) bool {
 		return within(x.Field, field) && !within(x.Field, part)
 	})
@@ -72,6 +91,6 @@ func within(field, other string) bool {
 }
 
 // bad says whether something is wrong with the field or what is in it.
-func (p *parsed) bad(field string) bool {
+func (p *document) bad(field string) bool {
 	return len(p.problems) > maxProblems || slices.ContainsFunc(p.problems, func(x Problem) bool { return within(x.Field, field) })
 }

@@ -175,10 +175,10 @@ func TestSecretsAreNotTemplates(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			f := &filler{loader: &loader{file: &parsed{}}, env: map[string]string{"KEY": "a${b}$", "SHORT": "{x"}, told: map[string]bool{}}
+			f := &filler{loader: &loader{}, doc: &document{}, env: map[string]string{"KEY": "a${b}$", "SHORT": "{x"}, told: map[string]bool{}}
 			got := f.text("smoke[0].body", tt[0], func(s string) string { return s })
-			if got != tt[1] || len(f.file.problems) > 0 {
-				t.Errorf("got %s, %v", got, f.file.problems)
+			if got != tt[1] || len(f.doc.problems) > 0 {
+				t.Errorf("got %s, %v", got, f.doc.problems)
 			}
 		})
 	}

@@ -31,6 +31,7 @@ var errTooMuch = errors.New("too much")
 // decoder of the yaml package stops at the first error of a value, keeps no
 // lines and forgives unquoted times and booleans; that is why it is not used.
 type reader struct {
+	kind     fileKind
 	file     string
 	lines    map[string]int // of each field that is there
 	secrets  map[string]int // fields with a secret reference
@@ -80,7 +81,7 @@ func (r *reader) parse(data []byte) (*yaml.Node, bool) {
 	var doc, next yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0 {
-		r.add(1, "", "the file is empty", "it needs at least apiVersion: fairlead/v1 and name: NAME")
+		r.add(1, "", "the file is empty", "it needs at least "+r.kind.least)
 		return nil, false
 	} else if err != nil {
 		r.problems.add(SyntaxProblem(r.file, data, err))

@@ -68,7 +68,7 @@ func (r *reader) text(n *yaml.Node, v reflect.Value, at spot) {
 	rule := syntaxes[at.is]
 	if r.secret(n, at) {
 		rule.quiet = true
-		if text := rule.text(secretUse.ReplaceAllString(n.Value, "xxxx")); text != "" && secretPlaces.MatchString(at.field) {
+		if text := rule.text(secretUse.ReplaceAllString(n.Value, "xxxx")); text != "" && r.kind.places.MatchString(at.field) {
 			r.add(n.Line, at.field, text, rule.advice(""))
 		}
 		return

@@ -25,7 +25,7 @@ func (l *loader) smoke(p Project) []SmokeStep {
 		l.noteSecrets(steps)
 		return steps
 	}
-	f := &filler{loader: l, env: p.HostEnv, told: map[string]bool{}}
+	f := l.filler(&l.file.document, p.HostEnv)
 	for i := range steps {
 		f.step(fmt.Sprintf("smoke[%d]", i), &steps[i])
 	}
@@ -46,18 +46,29 @@ func (l *loader) noteSecrets(steps []SmokeStep) {
 }
 
 func (l *loader) noteHostSecrets(field string, names []string) {
+	l.noteHostSecretsIn(&l.file.document, field, names)
+}
+
+func (l *loader) noteHostSecretsIn(doc *document, field string, names []string) {
 	if slices.Sort(names); len(names) > 0 {
-		l.note(field, "each host needs values for "+strings.Join(slices.Compact(names), ", "),
+		l.noteIn(doc, field, "each host needs values for "+strings.Join(slices.Compact(names), ", "),
 			fmt.Sprintf("NAME=VALUE in instances/%s/local/.env of its data directory", l.name))
 	}
 }
 
-// filler puts the host's values in the place of secret references.
+// filler puts the host's values in the place of the secret references of a
+// file.
 type filler struct {
 	*loader
+	doc    *document
+	own    bool // the file is the host's own
 	env    map[string]string
 	told   map[string]bool // problems, by field and name
 	wanted []string        // names, where no host is meant
+}
+
+func (l *loader) filler(doc *document, env map[string]string) *filler {
+	return &filler{loader: l, doc: doc, own: l.ownFile(doc.file), env: env, told: map[string]bool{}}
 }
 
 func (f *filler) step(at string, s *SmokeStep) {
@@ -69,8 +80,8 @@ func (f *filler) step(at string, s *SmokeStep) {
 	for _, name := range sortedKeys(s.Headers) {
 		field := join(at+".headers", name)
 		s.Headers[name] = f.text(field, s.Headers[name], strings.TrimSpace)
-		if text := syntaxes["headerValue"].text(s.Headers[name]); text != "" && !f.file.bad(field) {
-			f.file.add(field, text, "the value in local/.env has a line break or a control character")
+		if text := syntaxes["headerValue"].text(s.Headers[name]); text != "" && !f.doc.bad(field) {
+			f.doc.add(field, text, "the value in local/.env has a line break or a control character")
 		}
 	}
 }
@@ -113,7 +124,7 @@ func (f *filler) text(at, text string, write func(string) string) string {
 		appendText(&b, strings.ReplaceAll(write(value), "${", "$${"))
 		if end = m[1]; strings.HasSuffix(write(value), "$") && strings.HasPrefix(text[end:], "${") &&
 			!strings.HasPrefix(text[end:], "${secret:") {
-			f.file.add(at, "the secret "+name+" ends with $, right before ${", "put something between the two, or choose another value")
+			f.doc.add(at, "the secret "+name+" ends with $, right before ${", "put something between the two, or choose another value")
 		}
 	}
 	appendText(&b, text[end:])
@@ -138,11 +149,11 @@ func (f *filler) missing(at, name string, empty bool) {
 	if empty {
 		text = fmt.Sprintf("the secret %s is empty on this host", name)
 	}
-	line := f.file.secrets[at]
+	line := f.doc.secrets[at]
 	if line == 0 {
-		line = f.file.line(at)
+		line = f.doc.line(at)
 	}
-	f.file.problems.add(Problem{File: f.file.file, Line: line, Field: at, Text: text,
+	f.doc.problems.add(Problem{File: f.doc.file, Line: line, Field: at, Text: text,
 		Hint: fmt.Sprintf("write %s=VALUE into instances/%s/local/.env of the host's data directory", name, f.name)})
 }
 

@@ -12,8 +12,8 @@ import (
 // it is returned at once as Problems, where file is the name that they carry;
 // no step at all is wrong too.
 func ParseSmoke(file string, data []byte) ([]SmokeStep, error) {
-	p := &parsed{file: file}
-	r := &reader{file: file, lines: map[string]int{}, secrets: map[string]int{}}
+	p := &parsed{document: document{file: file}}
+	r := &reader{kind: instanceKind, file: file, lines: map[string]int{}, secrets: map[string]int{}}
 	if len(data) > maxBytes {
 		r.add(0, "", fmt.Sprintf("the file is larger than %d KiB", maxBytes>>10), "")
 		return nil, r.problems.Err()

@@ -128,6 +128,8 @@ func fill(r *rapid.T, v reflect.Value, depth int) {
 		v.SetInt(rapid.Int64Range(-1, 1000).Draw(r, "i"))
 	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		v.SetUint(rapid.Uint64Range(0, 100).Draw(r, "u"))
+	case reflect.Float64:
+		v.SetFloat(float64(rapid.IntRange(0, 1000).Draw(r, "f")) / 8)
 	default:
 		panic("no way to fill a " + v.Kind().String())
 	}
@@ -184,6 +186,8 @@ func eachChange(v reflect.Value, path string, check func(string)) {
 		try(reflect.ValueOf(v.Int()+1).Convert(v.Type()), "")
 	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		try(reflect.ValueOf(v.Uint()+1).Convert(v.Type()), "")
+	case reflect.Float64:
+		try(reflect.ValueOf(v.Float()+1), "")
 	}
 }
 
@@ -205,6 +209,7 @@ func eachMapChange(v reflect.Value, path string, check func(string)) {
 		e.Set(old)
 		if v.Type().Elem() == reflect.TypeFor[Service]() || v.Type().Elem() == reflect.TypeFor[Network]() ||
 			v.Type().Elem() == reflect.TypeFor[Volume]() || v.Type().Elem() == reflect.TypeFor[CertificateSpec]() ||
+			v.Type().Elem() == reflect.TypeFor[ConnectorSpec]() ||
 			e.Kind() == reflect.String || e.Kind() == reflect.Interface {
 			eachChange(e, fmt.Sprintf("%s[%s]", path, k), func(p string) {
 				v.SetMapIndex(k, e)
