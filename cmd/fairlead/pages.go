@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,20 +17,26 @@ type mapping struct {
 	ofFile     bool // nothing but what a file says, which this process cannot write
 }
 
-// givePagesBack has the kernel take the pages of the program's own file out of
-// this process. Starting touches most of them, resting few, and those come back
-// from the page cache as they are used. Only what was never written is given:
-// the loader's relocations stand in mappings of the file too.
-func givePagesBack() error {
+// pages are what a resting process can do without.
+type pages []mapping
+
+// programPages are those of the program's own file and its libraries. Starting
+// touches most of them, resting few. Only what was never written is among them:
+// the loader's relocations stand in mappings of files too.
+func programPages() (pages, error) {
 	f, err := os.Open("/proc/self/smaps")
 	if err != nil {
-		return fmt.Errorf("give pages back: %w", err)
+		return nil, fmt.Errorf("find pages of the program: %w", err)
 	}
 	defer f.Close()
-	for _, m := range readMappings(bufio.NewScanner(f)) {
-		if !m.ofFile {
-			continue
-		}
+	all := readMappings(bufio.NewScanner(f))
+	return slices.DeleteFunc(all, func(m mapping) bool { return !m.ofFile }), nil
+}
+
+// giveBack has the kernel take them out of this process. They come back from
+// the page cache as they are used.
+func (p pages) giveBack() error {
+	for _, m := range p {
 		// by address: this memory is none that Go knows of
 		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED); errno != 0 {
 			return fmt.Errorf("give pages back: %w", errno)

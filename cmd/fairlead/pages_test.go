@@ -31,8 +31,12 @@ func TestPagesAreGivenBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	program, err := programPages()
+	if err != nil {
+		t.Fatal(err)
+	}
 	before := fileKiB(t)
-	if err := givePagesBack(); err != nil {
+	if err := program.giveBack(); err != nil {
 		t.Fatal(err)
 	}
 	if after := fileKiB(t); after > before/2 {

@@ -170,8 +170,13 @@ func (c *cli) useMemoryFor(requests bool) {
 	debug.SetGCPercent(percent)
 }
 
-// restAfter is how long nothing happens before memory is given back.
-const restAfter = 5 * time.Second
+// restAfter is how long nothing happens before memory is given back, and
+// pagesEvery how often the pages of the program are, at rest: looking at the
+// repository and the containers brings most of them in again.
+const (
+	restAfter  = 5 * time.Second
+	pagesEvery = 5 * time.Second
+)
 
 // freeMemory gives memory back to the system some time after something was
 // done: reading a repository and the compose files takes many times what is
@@ -179,20 +184,34 @@ const restAfter = 5 * time.Second
 func freeMemory(ctx context.Context, events *reconciler.Events, changed <-chan struct{}, log *logrus.Entry) {
 	happened, stop := events.Listen()
 	defer stop()
-	timer := time.NewTimer(restAfter)
+	timer, pages := time.NewTimer(restAfter), time.NewTicker(pagesEvery)
 	defer timer.Stop()
+	defer pages.Stop()
+	program, err := programPages()
+	if err != nil {
+		log.WithError(err).Warn("Rest with the whole program in memory")
+	}
+	resting := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-happened:
+			resting = false
 			timer.Reset(restAfter)
 		case <-changed:
+			resting = false
 			timer.Reset(restAfter)
 		case <-timer.C:
+			resting = true
 			debug.FreeOSMemory()
-			if err := givePagesBack(); err != nil {
-				log.WithError(err).Debug("Rest with the pages of the program in memory")
+		case <-pages.C:
+			if !resting {
+				continue
+			}
+			if err := program.giveBack(); err != nil {
+				log.WithError(err).Warn("Rest with the whole program in memory")
+				program = nil
 			}
 		}
 	}
