@@ -184,9 +184,9 @@ const (
 func freeMemory(ctx context.Context, events *reconciler.Events, changed <-chan struct{}, log *logrus.Entry) {
 	happened, stop := events.Listen()
 	defer stop()
-	timer, pages := time.NewTimer(restAfter), time.NewTicker(pagesEvery)
+	timer, ticker := time.NewTimer(restAfter), time.NewTicker(pagesEvery)
 	defer timer.Stop()
-	defer pages.Stop()
+	defer ticker.Stop()
 	program, err := programPages()
 	if err != nil {
 		log.WithError(err).Warn("Rest with the whole program in memory")
@@ -205,7 +205,7 @@ func freeMemory(ctx context.Context, events *reconciler.Events, changed <-chan s
 		case <-timer.C:
 			resting = true
 			debug.FreeOSMemory()
-		case <-pages.C:
+		case <-ticker.C:
 			if !resting {
 				continue
 			}
