@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -26,6 +27,21 @@ func fileKiB(t *testing.T) int {
 	return n
 }
 
+// touch reads all that a program consists of, which brings it into memory.
+func touch(t *testing.T, program pages) {
+	t.Helper()
+	memory, err := os.Open("/proc/self/mem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memory.Close()
+	for _, m := range program {
+		if _, err := io.Copy(io.Discard, io.NewSectionReader(memory, int64(m.start), int64(m.end-m.start))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestPagesAreGivenBack(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -35,6 +51,7 @@ func TestPagesAreGivenBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	touch(t, program)
 	before := fileKiB(t)
 	if err := program.giveBack(); err != nil {
 		t.Fatal(err)
