@@ -29,7 +29,7 @@ build: need-go ## build bin/fairlead
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fairlead ./cmd/fairlead
 
 .PHONY: test
-test: need-go need-gcc need-named need-proxies engine oracle pebble caddy pythonimage check ## run every check and test; brings up an engine first
+test: need-go need-gcc need-named need-proxies need-postgres engine oracle pebble caddy pythonimage check ## run every check and test; brings up an engine first
 	$(TEST) -race -p 3 ./...
 
 .PHONY: test-short
@@ -37,7 +37,7 @@ test-short: need-go ## run the tests that need no engine, no network and no C co
 	CGO_ENABLED=0 $(TEST) $(CORE)
 
 .PHONY: race
-race: need-go need-gcc need-named need-proxies engine oracle pebble caddy pythonimage ## run tests with the race detector; PKG=./reconciler/... for some
+race: need-go need-gcc need-named need-proxies need-postgres engine oracle pebble caddy pythonimage ## run tests with the race detector; PKG=./reconciler/... for some
 	$(TEST) -race -p 3 $(PKG)
 
 .PHONY: check
@@ -127,3 +127,7 @@ need-proxies: # servers that certificates are delivered to; the packages' own se
 	@PATH="$$PATH:/usr/sbin"; scripts/need.sh openssl openssl; for pair in nginx:nginx-light haproxy:haproxy; do \
 		command -v "$${pair%:*}" >/dev/null || { scripts/need.sh "$${pair%:*}" "$${pair#*:}"; \
 		systemctl disable --now "$${pair%:*}" >/dev/null 2>&1 || true; }; done
+
+.PHONY: need-postgres
+need-postgres: # the tests run a server of their own; that of the package is not to run on port 5432
+	@scripts/postgres.sh

@@ -104,6 +104,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"connectors/internal/google":        {[]string{"certs/cloud", "connectors", "connectors/internal/rest"}, nil}, // tokens of service accounts
 		"connectors/internal/rest/resttest": {[]string{"connectors/internal/rest"}, nil},
 		"connectors/keboola":                {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
+		"connectors/postgres":               {[]string{"desired", "connectors", "connectors/internal/rest"}, []string{"github.com/jackc/pgx/v5/pgconn", "github.com/sirupsen/logrus"}},
 		"connectors/jira":                   {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
 	}
 	for name, rule := range rooms {
@@ -144,6 +145,7 @@ func TestLibrariesHaveOneImporter(t *testing.T) {
 		"golang.org/x/time":                             "reconciler/registry",
 		"software.sslmate.com/src/go-pkcs12":            "certs/pair",
 		"filippo.io/age":                                "certs/source",
+		"github.com/jackc/pgx":                          "connectors/postgres",
 		"github.com/caddyserver/certmagic":              "certs/acme",
 		"github.com/mholt/acmez":                        "certs/acme",
 	}
