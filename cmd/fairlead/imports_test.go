@@ -98,6 +98,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"server/front": {[]string{"desired", "reconciler"}, []string{"github.com/prometheus/client_golang/prometheus", "github.com/sirupsen/logrus",
 			"golang.org/x/sync"}},
 		"connectors":                        {[]string{"desired", "reconciler"}, []string{"github.com/sirupsen/logrus"}},
+		"connectors/analytics":              {[]string{"desired", "connectors", "connectors/analytics/wire"}, []string{"github.com/sirupsen/logrus", "golang.org/x/sys"}},
 		"connectors/analytics/wire":         {[]string{"connectors"}, nil},
 		"connectors/analytics/duck":         {[]string{"desired", "connectors", "connectors/analytics/wire"}, []string{"github.com/duckdb/duckdb-go", "github.com/duckdb/duckdb-go-bindings", "github.com/apache/arrow-go", "golang.org/x/sys"}},
 		"connectors/internal/rest":          {nil, nil},                                                               // what the clients of services have in common

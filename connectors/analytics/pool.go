@@ -1,0 +1,420 @@
+package analytics
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/connectors/analytics/wire"
+)
+
+// pool has the query workers of an instance, and who waits for one.
+type pool struct {
+	i  *instance
+	mu sync.Mutex
+
+	now      *catalog
+	queue    *queue
+	all      map[*worker]bool
+	idle     []*worker // the one that was used last is the last
+	starting int
+	fails    int   // starts in a row that failed
+	lastFail error // of a start
+	careful  bool  // sources are attached one by one, to find the one that kills workers
+	renew    bool  // a new worker is wanted beside those that are there
+	resting  bool  // after a start that failed
+	ended    bool
+	number   int
+	took     time.Duration // of a query, a moving mean
+	bringing int           // idle workers that are being brought to the catalogue
+	settled  chan struct{} // is closed when there are none any more
+}
+
+func newPool(i *instance) pool {
+	o := i.a.o
+	return pool{i: i, all: map[*worker]bool{}, now: &catalog{sources: map[string]*generation{}},
+		queue: newQueue(o.MaxWaiting, o.MaxWaitingUser, max(1, o.Workers-1))}
+}
+
+func (p *pool) catalog() *catalog {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now
+}
+
+// swap makes a catalogue the one that workers are brought to, each before its
+// next query.
+func (p *pool) swap(c *catalog) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.version = p.now.version + 1
+	if c.remoteKey != p.now.remoteKey && len(p.all) > 0 {
+		p.renew = true
+	}
+	p.now = c
+	p.freshen()
+	p.warm()
+}
+
+// replaceAll has new workers take the place of all that are there.
+func (p *pool) replaceAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.renew = true
+	p.warm()
+}
+
+// warm starts a worker when there is something attached and none is there, and
+// when one is to be renewed. The caller has the lock, as for all below that say so.
+func (p *pool) warm() {
+	if p.ended || p.resting || p.starting > 0 {
+		return
+	}
+	if p.renew || len(p.all) == 0 && (len(p.now.sources) > 0 || p.queue.length > 0) {
+		p.start()
+	}
+}
+
+// start starts a worker beside. The caller has the lock.
+func (p *pool) start() {
+	renew := p.renew
+	p.renew = false
+	p.starting++
+	p.number++
+	n := p.number
+	if !p.i.a.spawn(func() { p.bring(n, renew) }) {
+		p.starting--
+	}
+}
+
+// setup is what a new worker is told first.
+func (p *pool) setup(c *catalog, n int) wire.Setup {
+	o := p.i.a.o
+	return wire.Setup{
+		Allowed: []string{p.i.path(extractsDir), p.i.path(analyticsDir, systemSchema)},
+		Temp:    filepath.Join(p.i.path(analyticsDir, childrenDir), "worker-"+strconv.Itoa(n)),
+		Memory:  o.Memory, MaxAddress: o.MaxData, MaxFile: o.MaxSpill, Threads: o.Threads,
+		Extensions: o.Extensions, Remotes: c.remotes, Tokens: c.tokens, Policy: o.Remote,
+	}
+}
+
+// bring starts a worker and brings it to the catalogue; only then is it one of
+// the pool's. Those that are to be replaced end when it is there.
+func (p *pool) bring(n int, renew bool) {
+	c := p.catalog()
+	w, err := startWorker(p.i.a.ctx, p.i.a.o.Command, p.setup(c, n), p.i.a.groups.make(wire.Worker, p.i.a.o.MaxData+256<<20))
+	if err == nil {
+		w.remotes, w.busy = c.remoteKey, true
+		p.mu.Lock()
+		p.all[w] = true // so that nobody removes what it is about to attach
+		p.mu.Unlock()
+		if err = p.update(w); err != nil {
+			p.drop(w)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.starting--
+	if err != nil {
+		p.startFailed(err)
+		return
+	}
+	p.fails, p.lastFail, p.careful = 0, nil, false
+	if renew && len(w.failed) > 0 && len(p.all) > 1 { // those that are there have what was good
+		p.discard(w)
+		return
+	}
+	p.retireOthers(w, renew)
+	p.i.a.spawn(func() { p.watch(w) })
+	p.rest(w)
+	p.dispatch()
+	p.warm()
+}
+
+// retireOthers ends workers whose place another takes. The caller has the lock.
+func (p *pool) retireOthers(w *worker, every bool) {
+	for other := range p.all {
+		if other != w && (every || other.remotes != w.remotes) {
+			other.retired = true
+			if !other.busy {
+				p.discard(other)
+			}
+		}
+	}
+}
+
+// startFailed tells those who wait, when there is no worker left to wait for, and
+// tries again after a while. The caller has the lock.
+func (p *pool) startFailed(err error) {
+	p.fails++
+	p.lastFail = err
+	if p.ended {
+		return
+	}
+	if p.fails == 1 || p.fails%20 == 0 {
+		p.i.a.o.Log.WithField("instance", p.i.name).WithError(err).Warn("a query worker did not start")
+	}
+	if len(p.all) == 0 && p.starting == 0 && p.fails > 1 {
+		for _, t := range p.queue.all() {
+			t.failed <- err
+		}
+	}
+	if p.resting {
+		return
+	}
+	p.resting = true
+	pause := min(50*time.Millisecond<<min(p.fails, 8), 10*time.Second)
+	p.i.a.spawn(func() {
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-p.i.a.ctx.Done():
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.resting = false
+		p.dispatch()
+		p.warm()
+	})
+}
+
+// watch notices the end of a worker that nobody speaks with.
+func (p *pool) watch(w *worker) {
+	<-w.dead
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all[w] && !w.busy {
+		if !w.killed.Load() {
+			p.i.a.o.Log.WithField("instance", p.i.name).Warnf("an idle query worker ended (%s): another one takes its place", w.epitaph())
+		}
+		p.discard(w)
+		p.warm()
+	}
+}
+
+// discard takes a worker out and ends it. The caller has the lock.
+func (p *pool) discard(w *worker) {
+	if !p.all[w] {
+		return
+	}
+	delete(p.all, w)
+	p.idle = slices.DeleteFunc(p.idle, func(o *worker) bool { return o == w })
+	w.kill()
+	if !p.i.a.spawn(w.close) {
+		w.close()
+	}
+}
+
+func (p *pool) drop(w *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.discard(w)
+}
+
+// rest makes a worker one of the idle ones. The caller has the lock.
+func (p *pool) rest(w *worker) {
+	if w.busy, w.user = false, ""; w.retired || w.isDead() || p.ended {
+		p.discard(w)
+		return
+	}
+	w.idleSince = time.Now()
+	p.idle = append(p.idle, w)
+}
+
+// take gives an idle worker; nil when there is none. The caller has the lock.
+func (p *pool) take() *worker {
+	for len(p.idle) > 0 {
+		w := p.idle[len(p.idle)-1]
+		p.idle = p.idle[:len(p.idle)-1]
+		if !w.isDead() {
+			w.busy = true
+			return w
+		}
+		p.discard(w)
+	}
+	return nil
+}
+
+// dispatch gives idle workers to those whose turn it is, and starts as many as are
+// missing. The caller has the lock.
+func (p *pool) dispatch() {
+	for p.queue.length > 0 {
+		w := p.take()
+		if w == nil {
+			break
+		}
+		t := p.queue.next()
+		if t == nil {
+			p.rest(w)
+			break
+		}
+		w.user = t.user
+		t.worker <- w
+	}
+	for !p.ended && !p.resting && p.queue.ready() > p.starting && len(p.all)+p.starting < p.i.a.o.Workers {
+		p.start()
+	}
+	p.freshen()
+}
+
+// freshen brings idle workers to the catalogue. The caller has the lock.
+func (p *pool) freshen() {
+	for _, w := range slices.Clone(p.idle) {
+		if w.version == p.now.version || w.isDead() {
+			continue
+		}
+		p.idle = slices.DeleteFunc(p.idle, func(o *worker) bool { return o == w })
+		w.busy = true
+		if p.bringing++; p.bringing == 1 {
+			p.settled = make(chan struct{})
+		}
+		if !p.i.a.spawn(func() { p.refresh(w) }) {
+			p.brought()
+		}
+	}
+}
+
+// brought takes note that one has been brought. The caller has the lock.
+func (p *pool) brought() {
+	if p.bringing--; p.bringing == 0 {
+		close(p.settled)
+	}
+}
+
+func (p *pool) refresh(w *worker) {
+	err := p.update(w)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.brought()
+	if err != nil {
+		p.discard(w)
+	} else {
+		p.rest(w)
+	}
+	p.dispatch()
+	p.warm()
+}
+
+// settle waits until the workers that are idle have what they are to have.
+func (p *pool) settle(ctx context.Context) {
+	p.mu.Lock()
+	count, done := p.bringing, p.settled
+	p.mu.Unlock()
+	if count == 0 {
+		return
+	}
+	timer := time.NewTimer(settleFor)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// update brings a worker that nobody else speaks with to the catalogue. An error
+// says that the worker is of no use any more.
+func (p *pool) update(w *worker) error {
+	p.mu.Lock()
+	c, version, careful := p.now, p.now.version, p.careful
+	if w.version == version {
+		p.mu.Unlock()
+		return nil
+	}
+	w.target = c
+	fresh := w.version == 0
+	p.mu.Unlock()
+	have, failed, culprit, err := w.attach(c, careful)
+	p.mu.Lock()
+	w.have, w.failed, w.target, w.version = have, failed, nil, version
+	var gone errGone
+	if errors.As(err, &gone) {
+		p.careful = p.careful || !w.killed.Load()
+	}
+	p.mu.Unlock()
+	if err != nil && culprit != "" && careful {
+		failed = map[string]string{culprit: err.Error()}
+	}
+	for source, why := range failed {
+		p.i.couldNot(w, c, source, why, fresh)
+	}
+	return err
+}
+
+// couldNot says beside that a worker could not attach a source, unless that is
+// since a remote database of it is not there.
+func (i *instance) couldNot(w *worker, c *catalog, source, why string, fresh bool) {
+	g := c.sources[source]
+	if g == nil {
+		i.a.o.Log.WithField("instance", i.name).Warnf("attach %s: %s", source, why)
+		return
+	}
+	for _, r := range g.manifest.Remotes {
+		if w.ready.Remotes[r.Alias] != "" || w.remotes != c.remoteKey {
+			return
+		}
+	}
+	i.a.spawn(func() { i.unattachable(source, g.number, why, fresh) })
+}
+
+// held are the generations of a source that a worker has or is about to have.
+func (p *pool) held(source string) map[int]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held := map[int]bool{}
+	note := func(c *catalog) {
+		if c != nil && c.sources[source] != nil {
+			held[c.sources[source].number] = true
+		}
+	}
+	note(p.now)
+	for w := range p.all {
+		held[w.have[source]] = true
+		note(w.target)
+	}
+	return held
+}
+
+// tidy ends workers that nobody has needed for long; one stays while there is
+// something attached.
+func (p *pool) tidy(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	least := 0
+	if len(p.now.sources) > 0 {
+		least = 1
+	}
+	for _, w := range slices.Clone(p.idle) {
+		if len(p.all) > least && now.Sub(w.idleSince) >= p.i.a.o.Idle {
+			p.discard(w)
+		}
+	}
+	p.warm()
+}
+
+// close ends everything; those who wait are told.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.ended = true
+	for _, t := range p.queue.all() {
+		t.failed <- ErrClosed
+	}
+	workers := slices.Collect(maps.Keys(p.all))
+	p.mu.Unlock()
+	for _, w := range workers {
+		w.kill()
+	}
+	for _, w := range workers {
+		w.close()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.all)
+	p.idle = nil
+}
