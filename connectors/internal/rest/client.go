@@ -49,6 +49,7 @@ func (c *Client) Close() { c.HTTP.CloseIdleConnections() }
 type Status struct {
 	Code    int
 	Message string // what the service said, shortened, without secrets
+	Reason  string // of Google's services: the word for what is wrong, as rateLimitExceeded
 	Header  http.Header
 }
 
@@ -180,7 +181,9 @@ func (c *Client) refusal(answer *http.Response) *Status {
 		s.Message = "a redirect, which is not followed"
 		return s
 	}
-	s.Message = c.Scrub(message(scrub(said, answer.Request)))
+	said = scrub(said, answer.Request)
+	text, reason := googleMessage(said)
+	s.Message, s.Reason = c.Scrub(cmp.Or(text, message(said))), reason
 	return s
 }
 
@@ -227,6 +230,35 @@ func message(said []byte) string {
 	return Short(strings.Join(nonEmpty(parts), "; "))
 }
 
+// googleMessage is what a refusal of a service of Google's says: its words, and
+// the reason (https://cloud.google.com/bigquery/docs/error-messages).
+func googleMessage(said []byte) (text, reason string) {
+	var form struct {
+		Error struct {
+			Message string `json:"message"`
+			Errors  []struct {
+				Reason string `json:"reason"`
+			} `json:"errors"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(said, &form) != nil {
+		return "", ""
+	}
+	if len(form.Error.Errors) > 0 {
+		reason = Short(form.Error.Errors[0].Reason)
+	}
+	return Short(form.Error.Message), reason
+}
+
+// Reason is the word of one of Google's services that an error came from; empty
+// when it came from none.
+func Reason(err error) string {
+	if s, ok := errors.AsType[*Status](err); ok {
+		return s.Reason
+	}
+	return ""
+}
+
 func nonEmpty(in []string) (out []string) {
 	for _, s := range in {
 		if s = strings.TrimSpace(s); s != "" {
@@ -271,6 +303,9 @@ func again(err error) bool {
 	case 0, http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
+	case http.StatusForbidden: // is not only that of a right that is missing
+		reason := Reason(err)
+		return strings.HasSuffix(strings.ToLower(reason), "ratelimitexceeded") || reason == "quotaExceeded"
 	}
 	return false
 }

@@ -82,6 +82,16 @@ func TestErrorsShowNothingSecret(t *testing.T) {
 	}
 }
 
+func TestRefusalsOfGoogleSayWhyAndAreTriedAgainForRates(t *testing.T) {
+	for reason, want := range map[string]bool{"rateLimitExceeded": true, "userRateLimitExceeded": true, "jobRateLimitExceeded": true, "quotaExceeded": true, "accessDenied": false, "": false} {
+		text, got := googleMessage([]byte(`{"error": {"code": 403, "message": "No. ", "errors": [{"reason": "` + reason + `", "message": "x"}], "status": "X"}}`))
+		err := fmt.Errorf("x: %w", &Status{Code: 403, Message: text, Reason: got})
+		if text != "No." || Reason(err) != reason || again(err) != want {
+			t.Errorf("%s: %q, %q, again %v", reason, text, got, again(err))
+		}
+	}
+}
+
 func TestBounded(t *testing.T) {
 	for size, good := range map[int64]bool{9: false, 10: true, 11: true, 0: false, -1: false} {
 		data, err := io.ReadAll(Bounded(strings.NewReader("0123456789"), size))
@@ -101,6 +111,9 @@ func FuzzMessage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		if got := message(said); len(got) > 310 || strings.ContainsAny(got, "\r\n") {
 			t.Errorf("made %q", got)
+		}
+		if text, reason := googleMessage(said); len(text) > 310 || len(reason) > 310 {
+			t.Errorf("made %q, %q", text, reason)
 		}
 		_ = errors.Is(refuseLinkLocal("tcp", string(said), nil), io.EOF)
 	})
