@@ -116,9 +116,6 @@ type TableResult struct {
 	Error       string   `json:"error,omitempty"` // nothing secret
 	Hint        string   `json:"hint,omitempty"`
 	Warnings    []string `json:"warnings,omitempty"`
-	// BareNull says of CSV that an empty field without quotes is NULL and one with
-	// quotes an empty text; without it both are NULL.
-	BareNull bool `json:"bare_null,omitempty"`
 	// Remote is where a remote table is, which has no files. Its Alias is one of
 	// the Report's Remotes.
 	Remote *RemoteTable `json:"remote,omitempty"`

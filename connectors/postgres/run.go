@@ -181,7 +181,7 @@ func (r *run) table(ctx context.Context, i int) error {
 	if r.job.Log != nil {
 		r.job.Log.WithFields(logrus.Fields{"table": spec.Name, "strategy": spec.Strategy, "columns": len(p.columns)}).Debug("copying a table")
 	}
-	result := connectors.TableResult{Table: spec.Name, Outcome: connectors.OK, Columns: p.plain(), PrimaryKey: p.key, Description: p.about, BareNull: true}
+	result := connectors.TableResult{Table: spec.Name, Outcome: connectors.OK, Columns: p.plain(), PrimaryKey: p.key, Description: p.about}
 	keep := left{Request: p.request, Columns: result.Columns}
 	switch spec.Strategy {
 	case connectors.Incremental:
