@@ -27,7 +27,7 @@ func (l *loader) certificateFiles() (map[string]certificateFiles, error) {
 	read := map[string]certificateFiles{}
 	for _, name := range sortedKeys(l.file.Certificates) {
 		at, c := "certificates."+name, l.file.Certificates[name]
-		ca, err := l.roots(at+".ca", c.CA)
+		ca, err := l.roots(&l.file.document, at+".ca", c.CA)
 		if err != nil {
 			return nil, err
 		}
@@ -51,13 +51,14 @@ func (l *loader) certificateFiles() (map[string]certificateFiles, error) {
 	return read, nil
 }
 
-// roots reads certificates in PEM. What stands between them is left out, so
-// that a comment does not change what is asked for.
-func (l *loader) roots(field, name string) (string, error) {
-	if name == "" || l.file.bad(field) {
+// roots reads certificates in PEM, which a document names relative to itself.
+// What stands between them is left out, so that a comment does not change what
+// is asked for.
+func (l *loader) roots(doc *document, field, name string) (string, error) {
+	if name == "" || doc.bad(field) {
 		return "", nil
 	}
-	data, ok, err := l.treeFile(field, name, path.Join(l.dir, name))
+	data, ok, err := l.treeFile(doc, field, name, path.Join(path.Dir(doc.file), name))
 	if err != nil || !ok {
 		return "", err
 	}
@@ -73,13 +74,13 @@ func (l *loader) roots(field, name string) (string, error) {
 			text, hint = fmt.Sprintf("holds more than %d certificates", maxRoots), "name the few that are needed"
 		}
 		if text != "" {
-			l.file.add(field, fmt.Sprintf("%q %s", clip(name), text), hint)
+			doc.add(field, fmt.Sprintf("%q %s", clip(name), text), hint)
 			return "", nil
 		}
 		_ = pem.Encode(&out, &pem.Block{Type: block.Type, Bytes: block.Bytes}) // into memory: cannot fail
 	}
 	if n == 0 || bytes.Count(data, []byte("-----BEGIN ")) > n {
-		l.file.add(field, fmt.Sprintf("%q is not certificates in PEM, or one is damaged", clip(name)), "it begins with -----BEGIN CERTIFICATE-----")
+		doc.add(field, fmt.Sprintf("%q is not certificates in PEM, or one is damaged", clip(name)), "it begins with -----BEGIN CERTIFICATE-----")
 		return "", nil
 	}
 	return out.String(), nil
@@ -100,7 +101,7 @@ func badRoot(b *pem.Block) (text, hint string) {
 
 // encrypted reads a file that age encrypted.
 func (l *loader) encrypted(field, name string) ([]byte, error) {
-	data, ok, err := l.treeFile(field, name, name)
+	data, ok, err := l.treeFile(&l.file.document, field, name, name)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -117,9 +118,9 @@ func (l *loader) encrypted(field, name string) ([]byte, error) {
 }
 
 // treeFile reads a file of the repository; full is its path from the root.
-func (l *loader) treeFile(field, name, full string) (data []byte, ok bool, err error) {
+func (l *loader) treeFile(doc *document, field, name, full string) (data []byte, ok bool, err error) {
 	if strings.HasPrefix(full, "../") || full == ".." {
-		l.file.add(field, fmt.Sprintf("%q is outside the repository", clip(name)), "")
+		doc.add(field, fmt.Sprintf("%q is outside the repository", clip(name)), "")
 		return nil, false, nil
 	}
 	data, err = readBounded(l.fsys, full)
@@ -131,9 +132,9 @@ func (l *loader) treeFile(field, name, full string) (data []byte, ok bool, err e
 		if full == name {
 			hint = "the path is from the root of the repository"
 		}
-		l.file.add(field, fmt.Sprintf("there is no file %q", clip(name)), hint)
+		doc.add(field, fmt.Sprintf("there is no file %q", clip(name)), hint)
 	case len(data) > maxEncrypted:
-		l.file.add(field, fmt.Sprintf("%q is larger than %d KiB", clip(name), maxEncrypted>>10), "")
+		doc.add(field, fmt.Sprintf("%q is larger than %d KiB", clip(name), maxEncrypted>>10), "")
 	default:
 		return data, true, nil
 	}

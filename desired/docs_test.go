@@ -18,13 +18,17 @@ func TestConfigurationDocIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const begin, end = "<!-- keys: made by go test ./desired -run Doc -update -->\n", "<!-- end of keys -->\n"
-	head, rest, ok := strings.Cut(string(data), begin)
-	_, tail, found := strings.Cut(rest, end)
-	if !ok || !found {
-		t.Fatalf("%s has no place for the keys", configurationDoc)
+	text := string(data)
+	for _, table := range []struct{ what, content string }{{"keys", keyTable(reflect.TypeFor[Instance](), true)}, {"connector keys", keyTable(reflect.TypeFor[Connector](), false)}} {
+		begin, end := "<!-- "+table.what+": made by go test ./desired -run Doc -update -->\n", "<!-- end of "+table.what+" -->\n"
+		head, rest, ok := strings.Cut(text, begin)
+		_, tail, found := strings.Cut(rest, end)
+		if !ok || !found {
+			t.Fatalf("%s has no place for the %s", configurationDoc, table.what)
+		}
+		text = head + begin + table.content + end + tail
 	}
-	golden(t, configurationDoc, head+begin+keyTable()+end+tail)
+	golden(t, configurationDoc, text)
 }
 
 var yamlBlock = regexp.MustCompile("(?s)```yaml\n(certificates:\n.*?)```")
@@ -49,10 +53,16 @@ func TestCertificatesInDocsAreRight(t *testing.T) {
 	}
 }
 
-func keyTable() string {
+// keyTable lists the keys of a format; with whether they are supported now, if
+// some are not.
+func keyTable(t reflect.Type, withNow bool) string {
 	var b strings.Builder
-	b.WriteString("| key | value | default | example | meaning | now |\n| --- | --- | --- | --- | --- | --- |\n")
-	eachField(reflect.TypeFor[Instance](), "", func(path string, f reflect.StructField) {
+	if withNow {
+		b.WriteString("| key | value | default | example | meaning | now |\n| --- | --- | --- | --- | --- | --- |\n")
+	} else {
+		b.WriteString("| key | value | default | example | meaning |\n| --- | --- | --- | --- | --- |\n")
+	}
+	eachField(t, "", func(path string, f reflect.StructField) {
 		now := "yes"
 		for at := path; at != ""; at = at[:max(0, strings.LastIndexByte(at, '.'))] {
 			if isUnsupported(at) {
@@ -77,7 +87,11 @@ func keyTable() string {
 		if example != "" {
 			example = "`" + strings.ReplaceAll(example, hex64, "…") + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", path, kindInWords(f.Type), standard, example, f.Tag.Get("doc"), now)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |", path, kindInWords(f.Type), standard, example, f.Tag.Get("doc"))
+		if withNow {
+			fmt.Fprintf(&b, " %s |", now)
+		}
+		b.WriteString("\n")
 	})
 	return b.String()
 }
@@ -86,6 +100,8 @@ func kindInWords(t reflect.Type) string {
 	switch t {
 	case reflect.TypeFor[*Duration]():
 		return "duration"
+	case reflect.TypeFor[*Size]():
+		return "size"
 	case reflect.TypeFor[*Window]():
 		return "window"
 	case reflect.TypeFor[time.Time]():
@@ -102,7 +118,7 @@ func kindInWords(t reflect.Type) string {
 		return "map"
 	case reflect.Bool:
 		return "true or false"
-	case reflect.Int:
+	case reflect.Int, reflect.Float64:
 		return "number"
 	case reflect.Interface:
 		return "any value"

@@ -31,6 +31,7 @@ type ComposeInput struct {
 	Files    []string          // relative to Dir; empty: compose.yaml and its kin, with its override
 	Profiles []string          // active profiles
 	Env      map[string]string // compose.env of instance.yaml; stronger than .env
+	NoFiles  bool              // there are none, and only .env is read
 }
 
 // Project is what the compose files of an instance say.

@@ -23,6 +23,9 @@ func composeForTest(in ComposeInput) (Project, error) {
 	fsys := Overlay(in.Tree, in.Dir, in.Local)
 	p := Project{Services: map[string]Service{}}
 	files := in.Files
+	if in.NoFiles {
+		return p, hostEnv(in, &p)
+	}
 	if len(files) == 0 {
 		found, err := findCompose(fsys, in.Dir)
 		if err != nil {
@@ -131,7 +134,7 @@ func TestUnsupportedIsRefused(t *testing.T) {
 	}
 	files := tree(map[string]string{
 		"a/instance.yaml": string(data), "a/compose.yaml": twoServices, "a/compose.override.yaml": "services: {caddy: {image: caddy}}",
-		"a/connectors/keboola.yaml": "", "a/connectors/snowflake/connector.yaml": "", "a/connectors/README.md": "", "a/secrets.enc.yaml": "",
+		"a/connectors/README.md": "", "a/secrets.enc.yaml": "",
 	})
 	_, err = Load(Input{Tree: files, Dir: "a", Compose: composeForTest})
 	var problems Problems

@@ -27,11 +27,18 @@ func Load(in Input) (Spec, error) {
 	if err != nil {
 		return Spec{}, fmt.Errorf("load instance %s: %w", l.dir, err)
 	}
+	roots, err := l.connectorRoots()
+	if err != nil {
+		return Spec{}, fmt.Errorf("load instance %s: %w", l.dir, err)
+	}
 	var s Spec
 	if p != nil {
-		s = l.spec(*p, read)
+		s = l.spec(*p, read, roots)
 	}
 	l.file.checkSupported()
+	for _, c := range l.connectors {
+		l.problems = append(l.problems, c.problems...)
+	}
 	if err := append(l.problems, l.file.problems...).Err(); err != nil {
 		return Spec{}, err
 	}
@@ -40,15 +47,19 @@ func Load(in Input) (Spec, error) {
 
 // loader is one Load.
 type loader struct {
-	in       Input
-	dir      string
-	fsys     fs.FS
-	file     *parsed
-	name     string
-	local    []string
-	notes    []string
-	secrets  []string // that were filled in
-	problems Problems
+	in   Input
+	dir  string
+	fsys fs.FS
+	file *parsed
+	// connectors are the files of connectors, and programs the directories of
+	// those that have one, by name.
+	connectors []*connectorDocument
+	programs   map[string]FileTree
+	name       string
+	local      []string
+	notes      []string
+	secrets    []string // that were filled in
+	problems   Problems
 }
 
 // note tells of what is right and has no effect.
@@ -90,6 +101,9 @@ func (l *loader) read() error {
 	local, odd, err := localFiles(l.in.Local)
 	l.local, l.notes = local, notes
 	l.problems = slices.Concat(l.problems, problems, odd)
+	if err == nil && data != nil {
+		err = l.readConnectors()
+	}
 	if err != nil || !slices.Contains(local, instanceFile) {
 		return err
 	}
@@ -138,11 +152,8 @@ func (l *loader) compose() (*Project, error) {
 	if name == "" || l.file.bad("name") {
 		name = standInName
 	}
-	if empty {
-		return &Project{}, nil
-	}
 	p, err := l.in.Compose(ComposeInput{Tree: l.in.Tree, Dir: l.dir, Local: l.in.Local, Name: name,
-		Files: once(c.Files), Profiles: c.Profiles, Env: c.Env})
+		Files: once(c.Files), Profiles: c.Profiles, Env: c.Env, NoFiles: empty})
 	var problems Problems
 	if errors.As(err, &problems) {
 		l.problems = append(l.problems, problems...)
@@ -239,7 +250,7 @@ func (l *loader) nearFile(name string) (string, error) {
 
 // spec puts together what was read. What the files do not say right together
 // is added to the problems.
-func (l *loader) spec(p Project, read map[string]certificateFiles) Spec {
+func (l *loader) spec(p Project, read map[string]certificateFiles, roots map[string]string) Spec {
 	l.checkServices(p)
 	l.lock(p)
 	s := Spec{
@@ -251,6 +262,7 @@ func (l *loader) spec(p Project, read map[string]certificateFiles) Spec {
 		Follow:     l.follow(p), Check: l.check(p), Smoke: l.smoke(p),
 		Front: l.front(p), Certificates: l.certificates(p, read),
 	}
+	s.Connectors, s.Files = l.connectorSpecs(p, roots), l.withPrograms(p.Files)
 	if h := l.file.Health; h != nil {
 		s.HealthTimeout = orDefault(h.Timeout, DefaultHealthTimeout)
 		s.Bake = orDefault(h.Bake, DefaultBake)

@@ -45,11 +45,12 @@ func readDocument(kind fileKind, file string, data []byte, v any) document {
 
 // fileKind is what differs between the kinds of files that are read.
 type fileKind struct {
-	least  string         // what such a file needs at least
+	least  string         // what such a file needs at least; empty: nothing
 	places *regexp.Regexp // the fields in which a secret reference is filled in
+	whole  bool           // of a value that is one reference nothing is known before
 }
 
-var instanceKind = fileKind{"apiVersion: fairlead/v1 and name: NAME", secretPlaces}
+var instanceKind = fileKind{least: "apiVersion: fairlead/v1 and name: NAME", places: secretPlaces}
 
 // has says whether the file has the field.
 func (p *document) has(field string) bool { _, ok := p.lines[field]; return ok }

@@ -81,6 +81,9 @@ func (r *reader) parse(data []byte) (*yaml.Node, bool) {
 	var doc, next yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0 {
+		if r.kind.least == "" {
+			return nil, false
+		}
 		r.add(1, "", "the file is empty", "it needs at least "+r.kind.least)
 		return nil, false
 	} else if err != nil {
@@ -184,7 +187,7 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, at spot) error {
 		v = v.Elem()
 	}
 	switch v.Interface().(type) {
-	case Duration, Window, time.Time:
+	case Duration, Size, Window, time.Time:
 		r.special(n, v, at)
 		return nil
 	}

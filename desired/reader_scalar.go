@@ -49,7 +49,24 @@ func (r *reader) scalar(n *yaml.Node, v reflect.Value, at spot) {
 			r.add(n.Line, at.field, text, "")
 		}
 		v.SetInt(got)
+	case reflect.Float64:
+		r.hundredths(n, v, at)
 	}
+}
+
+// hundredths reads a number with up to two digits after the point.
+func (r *reader) hundredths(n *yaml.Node, v reflect.Value, at spot) {
+	var got float64
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" && n.Tag != "!!float" || n.Decode(&got) != nil || math.IsNaN(got) {
+		r.wrong(n, at, "a number", syntaxes[at.is].advice(n.Value))
+		return
+	}
+	show := func(i int64) string { return strconv.FormatFloat(float64(i)/100, 'g', -1, 64) }
+	bounded := math.Max(math.Min(math.Round(got*100), 1e12), -1e12)
+	if text := syntaxes[at.is].number(int64(bounded), show); text != "" {
+		r.add(n.Line, at.field, text, "")
+	}
+	v.SetFloat(bounded / 100)
 }
 
 // text reads a string. A variable's value may be a bare number or boolean, as
@@ -68,6 +85,9 @@ func (r *reader) text(n *yaml.Node, v reflect.Value, at spot) {
 	rule := syntaxes[at.is]
 	if r.secret(n, at) {
 		rule.quiet = true
+		if r.kind.whole && secretWhole.MatchString(n.Value) {
+			return
+		}
 		if text := rule.text(secretUse.ReplaceAllString(n.Value, "xxxx")); text != "" && r.kind.places.MatchString(at.field) {
 			r.add(n.Line, at.field, text, rule.advice(""))
 		}
@@ -83,8 +103,10 @@ func (r *reader) text(n *yaml.Node, v reflect.Value, at spot) {
 }
 
 var (
-	secretUse  = regexp.MustCompile(`\$\{secret:([^}]*)\}?`)
-	secretName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
+	secretUse = regexp.MustCompile(`\$\{secret:([^}]*)\}?`)
+	// secretWhole is a text that is one reference and nothing else.
+	secretWhole = regexp.MustCompile(`^\$\{secret:[^}]*\}$`)
+	secretName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
 )
 
 // secret reports whether the text holds a secret reference, which is checked
@@ -105,6 +127,8 @@ func (r *reader) special(n *yaml.Node, v reflect.Value, at spot) {
 	switch v.Interface().(type) {
 	case Duration:
 		r.duration(n, v, at)
+	case Size:
+		r.size(n, v, at)
 	case Window:
 		const hint = `for example "Mon-Fri 02:00-05:00 Europe/Prague"`
 		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
@@ -147,6 +171,27 @@ func (r *reader) duration(n *yaml.Node, v reflect.Value, at spot) {
 		r.add(n.Line, at.field, text, "")
 	}
 	v.Set(reflect.ValueOf(d))
+}
+
+func (r *reader) size(n *yaml.Node, v reflect.Value, at spot) {
+	rule := syntaxes[at.is]
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+		hint := rule.advice("")
+		if n.Kind == yaml.ScalarNode && n.Tag == "!!int" {
+			hint = "give it a unit: " + clip(n.Value) + "MiB"
+		}
+		r.wrong(n, at, "a size", hint)
+		return
+	}
+	size, err := ParseSize(n.Value)
+	if err != nil {
+		r.add(n.Line, at.field, err.Error(), rule.advice(n.Value))
+		return
+	}
+	if text := rule.number(int64(size), func(i int64) string { return Size(i).String() }); text != "" {
+		r.add(n.Line, at.field, text, "")
+	}
+	v.Set(reflect.ValueOf(size))
 }
 
 // free reads a value of any shape: the body of a request, a wanted answer.

@@ -15,11 +15,20 @@ import (
 // Schema is the JSON Schema (draft 2020-12) of instance.yaml, made from the
 // types and their tags, as indented JSON with a final newline.
 func Schema() ([]byte, error) {
+	return schemaOf(reflect.TypeFor[Instance](), "Fairlead instance.yaml", "The desired state of one instance.")
+}
+
+// ConnectorSchema is the JSON Schema of connectors/NAME.yaml and
+// connectors/NAME/connector.yaml.
+func ConnectorSchema() ([]byte, error) {
+	return schemaOf(reflect.TypeFor[Connector](), "Fairlead connector", "A source of data of an instance.")
+}
+
+func schemaOf(t reflect.Type, title, description string) ([]byte, error) {
 	r := &jsonschema.Reflector{Anonymous: true, DoNotReference: true, Mapper: mapType}
-	s := r.ReflectFromType(reflect.TypeFor[Instance]())
-	s.Title = "Fairlead instance.yaml"
-	s.Description = "The desired state of one instance."
-	describeSchema(s, reflect.TypeFor[Instance](), "")
+	s := r.ReflectFromType(t)
+	s.Title, s.Description = title, description
+	describeSchema(s, t, "")
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write JSON Schema: %w", err)
@@ -32,6 +41,8 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: durationPattern, MinLength: ptr(uint64(1))}
+	case reflect.TypeFor[Size]():
+		return &jsonschema.Schema{Type: "string", Pattern: sizePattern}
 	case reflect.TypeFor[Window]():
 		return &jsonschema.Schema{Type: "string", Pattern: windowPattern, Examples: []any{windowExample}}
 	}
@@ -73,7 +84,7 @@ func describeProperty(p *jsonschema.Schema, f reflect.StructField, at string) {
 	}
 	p.UniqueItems = f.Tag.Get("unique") != ""
 	switch {
-	case t == reflect.TypeFor[Duration]():
+	case t == reflect.TypeFor[Duration](), t == reflect.TypeFor[Size]():
 		p.Examples = []any{rule.example}
 	case t == reflect.TypeFor[time.Time]():
 		p.Examples = []any{"2026-12-01T08:00:00Z"}
@@ -110,6 +121,9 @@ func restrict(p *jsonschema.Schema, rule syntax) {
 	if p.Type == "integer" && rule.max > 0 {
 		p.Minimum, p.Maximum = number(rule.min), number(rule.max)
 	}
+	if p.Type == "number" && rule.max > 0 {
+		p.Minimum, p.Maximum = hundredths(rule.min), hundredths(rule.max)
+	}
 	if p.Type != "string" {
 		return
 	}
@@ -118,16 +132,23 @@ func restrict(p *jsonschema.Schema, rule syntax) {
 	}
 	if rule.pattern != nil {
 		p.Pattern = rule.pattern.String()
+		if rule.secret {
+			p.Pattern = "(" + p.Pattern + ")|" + secretUse.String()
+		}
 	}
 	if rule.what == syntaxes["envValue"].what {
 		p.Type, p.AnyOf = "", []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}
 	}
 }
 
+func hundredths(i int64) json.Number {
+	return json.Number(strconv.FormatFloat(float64(i)/100, 'f', -1, 64))
+}
+
 func number(i int64) json.Number { return json.Number(strconv.FormatInt(i, 10)) }
 
 func schemaExample(s, kind string) any {
-	if kind == "integer" {
+	if kind == "integer" || kind == "number" {
 		return json.Number(s)
 	}
 	return s
@@ -147,6 +168,9 @@ func schemaDefault(s string, t reflect.Type) any {
 		}
 	case reflect.Int64:
 		if _, err := ParseDuration(s); err == nil {
+			return s
+		}
+		if _, err := ParseSize(s); err == nil {
 			return s
 		}
 	case reflect.String:

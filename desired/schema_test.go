@@ -11,26 +11,28 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-const schemaFile = "schema/instance.schema.json"
-
-// The checked-in schema is what editors use.
+// The checked-in schemas are what editors use.
 func TestSchemaIsCurrent(t *testing.T) {
-	got, err := Schema()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		write(t, schemaFile, string(got))
-	}
-	have, err := os.ReadFile(schemaFile)
-	if err != nil || !bytes.Equal(got, have) {
-		t.Errorf("%s is stale (%v): run fairlead schema > desired/%s, or go test ./desired -run Schema -update", schemaFile, err, schemaFile)
+	for file, make := range map[string]func() ([]byte, error){"schema/instance.schema.json": Schema, "schema/connector.schema.json": ConnectorSchema} {
+		got, err := make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *update {
+			write(t, file, string(got))
+		}
+		have, err := os.ReadFile(file)
+		if err != nil || !bytes.Equal(got, have) {
+			t.Errorf("%s is stale (%v): run fairlead schema > desired/%s, or go test ./desired -run Schema -update", file, err, file)
+		}
 	}
 }
 
-func compileSchema(t *testing.T) *jsonschema.Schema {
+func compileSchema(t *testing.T) *jsonschema.Schema { return compile(t, Schema) }
+
+func compile(t *testing.T, make func() ([]byte, error)) *jsonschema.Schema {
 	t.Helper()
-	data, err := Schema()
+	data, err := make()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,8 +140,14 @@ func TestSchemaRejectsWhatTheReaderRejects(t *testing.T) {
 // What the schema calls an example or a default is right by the reader too.
 func TestSyntaxSamples(t *testing.T) {
 	for name, s := range syntaxes {
-		if sample := s.sample(); sample != "" && s.max == 0 && s.text(sample) != "" {
+		if sample := s.sample(); sample != "" && s.max == 0 && !strings.Contains(sample, "${secret:") && s.text(sample) != "" {
 			t.Errorf("%s: %s", name, s.text(sample))
+		}
+		if size, err := ParseSize(s.example); err == nil {
+			if s.number(int64(size), func(int64) string { return "" }) != "" {
+				t.Errorf("%s: %q is not in its bounds", name, s.example)
+			}
+			continue
 		}
 		if d, err := ParseDuration(s.example); s.min > 1e6 && (err != nil || s.number(int64(d), func(int64) string { return "" }) != "") {
 			t.Errorf("%s: %q is not in its bounds", name, s.example)

@@ -22,9 +22,10 @@ type syntax struct {
 	example  string
 	hint     string                  // instead of the example
 	advise   func(got string) string // instead of both
-	min, max int64                   // of a number, or nanoseconds of a duration; max 0 is no bound
+	min, max int64                   // of a number, nanoseconds of a duration, or hundredths; max 0 is no bound
 	check    func(string) error
 	quiet    bool // the value may hold a password: it is not repeated
+	secret   bool // the value may be, or hold, a secret reference instead
 }
 
 const (
@@ -34,8 +35,8 @@ const (
 	jsonField = `[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*`
 )
 
-// syntaxes are the values of the is and keys tags of Instance.
-var syntaxes = merged(certificateSyntaxes(), map[string]syntax{
+// syntaxes are the values of the is and keys tags of Instance and Connector.
+var syntaxes = merged(certificateSyntaxes(), connectorSyntaxes(), map[string]syntax{
 	"apiVersion": {what: "a version of this format", words: []string{"fairlead/v1"}},
 	"name": {what: "a name", pattern: pat(`^[a-z][a-z0-9-]{0,38}$`), example: "acme",
 		hint: "a lower-case letter, then up to 38 lower-case letters, digits and dashes"},
@@ -82,9 +83,11 @@ var syntaxes = merged(certificateSyntaxes(), map[string]syntax{
 	"span":        {what: "a span of time", min: 0, max: int64(366 * 24 * time.Hour), example: "30s"},
 })
 
-func merged(a, b map[string]syntax) map[string]syntax {
-	maps.Copy(a, b)
-	return a
+func merged(first map[string]syntax, more ...map[string]syntax) map[string]syntax {
+	for _, m := range more {
+		maps.Copy(first, m)
+	}
+	return first
 }
 
 func pat(s string) *regexp.Regexp { return regexp.MustCompile(s) }

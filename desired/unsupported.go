@@ -40,14 +40,21 @@ func refused(field string) bool {
 
 // checkDirectory reports the files of an instance's directory whose machinery
 // is missing. Without an instance.yaml they are not Fairlead's, and a note
-// says that they were not read.
+// says that they were not read; so are the files of connectors.
 func checkDirectory(tree fs.FS, dir string, ours bool) (notes []string, problems Problems, err error) {
-	found, err := connectorFiles(tree, dir)
+	const secrets = "secrets.enc.yaml"
+	there, err := isFile(tree, path.Join(dir, secrets))
 	if err != nil {
 		return nil, nil, err
 	}
-	const secrets = "secrets.enc.yaml"
-	there, err := isFile(tree, path.Join(dir, secrets))
+	if there && ours {
+		return nil, Problems{{File: path.Join(dir, secrets), Text: notYet,
+			Hint: "put the values into .env in the host's local/ directory"}}, nil
+	}
+	if ours {
+		return nil, nil, nil
+	}
+	found, _, err := connectorFiles(tree, dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -55,40 +62,7 @@ func checkDirectory(tree fs.FS, dir string, ours bool) (notes []string, problems
 		found = append(found, secrets)
 	}
 	for _, f := range found {
-		if !ours {
-			notes = append(notes, fmt.Sprintf("%s is not read: there is no instance.yaml", f))
-			continue
-		}
-		hint := "run the connector as a service of a compose file"
-		if f == secrets {
-			hint = "put the values into .env in the host's local/ directory"
-		}
-		problems = append(problems, Problem{File: path.Join(dir, f), Text: notYet, Hint: hint})
+		notes = append(notes, fmt.Sprintf("%s is not read: there is no instance.yaml", f))
 	}
-	return notes, problems, nil
-}
-
-// connectorFiles lists connectors/NAME.yaml and connectors/NAME/connector.yaml.
-func connectorFiles(tree fs.FS, dir string) ([]string, error) {
-	entries, err := readDir(tree, path.Join(dir, "connectors"))
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	for _, e := range entries {
-		name := path.Join("connectors", e.Name())
-		if e.IsDir() {
-			name = path.Join(name, "connector.yaml")
-			there, err := isFile(tree, path.Join(dir, name))
-			if err != nil {
-				return nil, err
-			}
-			if there {
-				found = append(found, name)
-			}
-		} else if strings.HasSuffix(name, ".yaml") {
-			found = append(found, name)
-		}
-	}
-	return found, nil
+	return notes, nil, nil
 }

@@ -81,9 +81,11 @@ func newLoader(in desired.ComposeInput) *loader {
 func (l *loader) load() (desired.Project, error) {
 	l.env = l.projectEnv()
 	before := len(l.problems)
-	l.readMain()
+	if !l.in.NoFiles {
+		l.readMain()
+	}
 	blocked := len(l.problems)-before > l.mended || l.envWrong && l.needStage
-	if l.fatal == nil && !blocked { // else the model would lack what could not be read
+	if l.fatal == nil && !blocked && !l.in.NoFiles { // else the model would lack what could not be read
 		l.interpret()
 	}
 	if l.fatal != nil {
