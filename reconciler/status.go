@@ -56,7 +56,7 @@ type ConditionStatus string
 
 // Condition is one aspect of an instance, with why and since when.
 type Condition struct {
-	Type    string          `json:"type"` // SourceReady, ReleaseReady, ContainersReady, CertificatesReady
+	Type    string          `json:"type"` // SourceReady, ReleaseReady, ContainersReady, CertificatesReady, AttachmentsReady
 	Status  ConditionStatus `json:"status"`
 	Reason  string          `json:"reason"` // one word, stable: docs/operations.md explains each
 	Message string          `json:"message,omitempty"`
@@ -70,6 +70,8 @@ const (
 	ContainersReady = "ContainersReady"
 	// CertificatesReady is only where certificates are wanted.
 	CertificatesReady = "CertificatesReady"
+	// AttachmentsReady is only where connectors are wanted.
+	AttachmentsReady = "AttachmentsReady"
 )
 
 // ContainerStatus is a container as people are shown it.
@@ -104,19 +106,22 @@ type ReleaseStatus struct {
 
 // Status is everything there is to say about an instance.
 type Status struct {
-	Name         string              `json:"name"`
-	Dir          string              `json:"dir"`
-	Sync         Sync                `json:"sync"`
-	Health       HealthStatus        `json:"health"`
-	Phase        Phase               `json:"phase"`
-	Attempted    desired.Revision    `json:"attempted,omitzero"`
-	Applied      desired.Revision    `json:"applied,omitzero"`
-	AppliedAt    time.Time           `json:"applied_at,omitzero"`
-	Generation   int                 `json:"generation"`
-	Release      *ReleaseStatus      `json:"release,omitempty"`
-	Conditions   []Condition         `json:"conditions"`
-	Containers   []ContainerStatus   `json:"containers"`
+	Name       string            `json:"name"`
+	Dir        string            `json:"dir"`
+	Sync       Sync              `json:"sync"`
+	Health     HealthStatus      `json:"health"`
+	Phase      Phase             `json:"phase"`
+	Attempted  desired.Revision  `json:"attempted,omitzero"`
+	Applied    desired.Revision  `json:"applied,omitzero"`
+	AppliedAt  time.Time         `json:"applied_at,omitzero"`
+	Generation int               `json:"generation"`
+	Release    *ReleaseStatus    `json:"release,omitempty"`
+	Conditions []Condition       `json:"conditions"`
+	Containers []ContainerStatus `json:"containers"`
+	// Attachments are the connectors and their data.
+	Attachments  []AttachmentStatus  `json:"attachments,omitempty"`
 	Certificates []CertificateStatus `json:"certificates,omitempty"`
+	Attachments  []AttachmentStatus  `json:"attachments,omitempty"` // connectors, in order of name
 	Pending      []Action            `json:"pending,omitempty"`
 	// Switches say what users notice of the apply that is on its way, or of the
 	// last one.

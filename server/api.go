@@ -108,6 +108,9 @@ type Config struct {
 	Metrics []prometheus.Collector
 	// Certificates are steered; nil: there are none.
 	Certificates Certificates
+	// Connectors are steered and Data is asked; nil: there are none.
+	Connectors Connectors
+	Data       Data
 	// Alone says that no loop runs: passes are made by the API itself, and a
 	// status is read afresh each time.
 	Alone bool

@@ -55,6 +55,7 @@ func (a *API) Handler() http.Handler {
 	})
 	mux.HandleFunc("POST /api/instances/{name}/reconcile", a.postReconcile)
 	a.serveCertificates(mux)
+	a.serveData(mux)
 	if metrics, err := a.metricsHandler(); err == nil {
 		mux.Handle("GET /metrics", metrics)
 	} else { // a collector that tells the same as another one

@@ -94,7 +94,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"certs/acme/dns01": {[]string{"certs/cloud"}, []string{"github.com/libdns/libdns", "github.com/miekg/dns"}},
 		"reconciler/registry": {[]string{"desired", "reconciler", "release"}, []string{"github.com/google/go-containerregistry",
 			"github.com/sirupsen/logrus", "golang.org/x/time"}},
-		"server": {[]string{"desired", "reconciler"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang"}},
+		"server": {[]string{"desired", "reconciler", "connectors"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang"}},
 		"server/front": {[]string{"desired", "reconciler"}, []string{"github.com/prometheus/client_golang/prometheus", "github.com/sirupsen/logrus",
 			"golang.org/x/sync"}},
 		"connectors":                        {[]string{"desired", "reconciler"}, []string{"github.com/sirupsen/logrus"}},
@@ -106,6 +106,8 @@ func TestRoomsImportInward(t *testing.T) {
 		"connectors/internal/rest/resttest": {[]string{"connectors/internal/rest"}, nil},
 		"connectors/keboola":                {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
 		"connectors/postgres":               {[]string{"desired", "connectors", "connectors/internal/rest"}, []string{"github.com/jackc/pgx/v5/pgconn", "github.com/sirupsen/logrus"}},
+		"connectors/program":                {[]string{"desired", "reconciler", "connectors"}, []string{"github.com/sirupsen/logrus", "golang.org/x/sys"}},
+		"connectors/starter":                {nil, nil},
 		"connectors/jira":                   {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
 	}
 	for name, rule := range rooms {

@@ -4,11 +4,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/connectors/analytics/wire"
-	"github.com/fairlead/fairlead/desired"
 )
 
 // catalog is what the workers of an instance are to have. It is never changed:
@@ -118,25 +116,7 @@ func claim(claims map[string][]string, sources map[string]*generation) (flat map
 }
 
 // CatalogTable is a table that can be queried.
-type CatalogTable struct {
-	Source string `json:"source"`
-	Name   string `json:"name"`
-	// Flat is the name without the source; empty when another source has it, whose
-	// table is then FlatOwner.
-	Flat          string              `json:"flat,omitempty"`
-	FlatOwner     string              `json:"flat_owner,omitempty"`
-	Description   string              `json:"description,omitempty"`
-	Owner         string              `json:"owner,omitempty"`
-	QueryMode     desired.QueryMode   `json:"query_mode"`
-	Rows          int64               `json:"rows"`
-	Bytes         int64               `json:"bytes"`
-	Columns       []connectors.Column `json:"columns"`
-	PrimaryKey    []string            `json:"primary_key,omitempty"`
-	ExtractedAt   time.Time           `json:"extracted_at,omitzero"`
-	Generation    int                 `json:"generation"`
-	PublishedAt   time.Time           `json:"published_at,omitzero"`
-	SchemaChanges []string            `json:"schema_changes,omitempty"`
-}
+type CatalogTable = connectors.CatalogTable
 
 // Catalog lists the tables of an instance, by source and name.
 func (a *Analytics) Catalog(instance string) ([]CatalogTable, error) {
