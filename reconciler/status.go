@@ -106,20 +106,18 @@ type ReleaseStatus struct {
 
 // Status is everything there is to say about an instance.
 type Status struct {
-	Name       string            `json:"name"`
-	Dir        string            `json:"dir"`
-	Sync       Sync              `json:"sync"`
-	Health     HealthStatus      `json:"health"`
-	Phase      Phase             `json:"phase"`
-	Attempted  desired.Revision  `json:"attempted,omitzero"`
-	Applied    desired.Revision  `json:"applied,omitzero"`
-	AppliedAt  time.Time         `json:"applied_at,omitzero"`
-	Generation int               `json:"generation"`
-	Release    *ReleaseStatus    `json:"release,omitempty"`
-	Conditions []Condition       `json:"conditions"`
-	Containers []ContainerStatus `json:"containers"`
-	// Attachments are the connectors and their data.
-	Attachments  []AttachmentStatus  `json:"attachments,omitempty"`
+	Name         string              `json:"name"`
+	Dir          string              `json:"dir"`
+	Sync         Sync                `json:"sync"`
+	Health       HealthStatus        `json:"health"`
+	Phase        Phase               `json:"phase"`
+	Attempted    desired.Revision    `json:"attempted,omitzero"`
+	Applied      desired.Revision    `json:"applied,omitzero"`
+	AppliedAt    time.Time           `json:"applied_at,omitzero"`
+	Generation   int                 `json:"generation"`
+	Release      *ReleaseStatus      `json:"release,omitempty"`
+	Conditions   []Condition         `json:"conditions"`
+	Containers   []ContainerStatus   `json:"containers"`
 	Certificates []CertificateStatus `json:"certificates,omitempty"`
 	Attachments  []AttachmentStatus  `json:"attachments,omitempty"` // connectors, in order of name
 	Pending      []Action            `json:"pending,omitempty"`
