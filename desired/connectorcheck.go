@@ -67,8 +67,9 @@ func (c *connectorDocument) rules(kind string) tableRules {
 	const full, incremental, partitioned = "full", "incremental", "partitioned"
 	switch kind {
 	case "files":
-		return tableRules{keys: []string{"paths", "format", "types", "options", "columns", "primaryKey", "strategy", "schedule"},
-			strategies: []string{full, partitioned}}
+		return tableRules{keys: []string{"paths", "format", "types", "options", "primaryKey", "strategy", "schedule"},
+			strategies: []string{full, incremental, partitioned}, options: []string{"delimiter", "quote", "header", "names", "skip", "null", "encoding",
+				"decimal", "thousands", "dateFormat", "timestampFormat", "badRows", "allowEmpty", "strict"}}
 	case "keboola":
 		return tableRules{keys: []string{"id", "strategy", "primaryKey", "columns", "where", "schedule"}, strategies: []string{full, incremental}}
 	case "bigquery":
@@ -265,6 +266,9 @@ func (c *connectorDocument) checkFiles(at string, t Table) {
 		if !strings.Contains(p, "://") && c.Files.Dir == "" && !c.bad("files") {
 			c.add(fmt.Sprintf("%s.paths[%d]", at, i), "is a path of the host, and files.dir is not there", "add files: {dir: /srv/data}")
 		}
+	}
+	if t.Strategy == "incremental" && len(t.PrimaryKey) == 0 {
+		c.add(at+".strategy", "needs primaryKey, to join what changed with what is there", "name the columns that make a row the same row")
 	}
 	if t.Format != "" && t.Format != "csv" && t.Format != "tsv" && len(t.Options) > 0 {
 		c.add(at+".options", "has no effect on "+t.Format, "options say how CSV is read")

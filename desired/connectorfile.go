@@ -21,8 +21,8 @@ type Connector struct {
 	Jira     *JiraConnector     `json:"jira,omitempty" doc:"Reads Jira, Cloud or Data Center."`
 	Postgres *PostgresConnector `json:"postgres,omitempty" doc:"Reads a PostgreSQL database."`
 
-	Image        string            `json:"image,omitempty" is:"image" default:"that of Python, in a directory" doc:"The image of the container that the program runs in."`
-	Run          []string          `json:"run,omitempty" is:"argument" default:"extractor.* of the directory, or the image's own" doc:"The command. No shell reads it."`
+	Image        string            `json:"image,omitempty" is:"image" default:"one of Python, in a directory" doc:"The image of the container that the program runs in."`
+	Run          []string          `json:"run,omitempty" is:"argument" default:"extractor.* of the directory; without one, the image's own" doc:"The command. No shell reads it."`
 	Requirements string            `json:"requirements,omitempty" is:"file" default:"requirements.txt, when it is there" doc:"The file of the directory that names Python packages. They are installed once for each content of it."`
 	Host         bool              `json:"host,omitempty" default:"false" doc:"Runs the directory as a process of the host instead of in a container. The host has to permit it."`
 	Env          map[string]string `json:"env,omitempty" keys:"env" is:"envValue" doc:"The variables that the program sees, and all that it sees."`
@@ -55,7 +55,7 @@ type Table struct {
 // FilesConnector says how files are reached.
 type FilesConnector struct {
 	Dir     string            `json:"dir,omitempty" is:"hostPath" doc:"The directory of the host that paths without a scheme are under. The host has to permit it."`
-	Headers map[string]string `json:"headers,omitempty" keys:"header" is:"headerValue" doc:"Headers that are sent by https. The secrets among them are written ${secret:NAME}."`
+	Headers map[string]string `json:"headers,omitempty" keys:"hostHeader" is:"headerValue" doc:"Headers that are sent by https: NAME, or HOST/NAME where there are several hosts. The secrets among them are written ${secret:NAME}."`
 	S3      *S3Connector      `json:"s3,omitempty" default:"as the machine may" doc:"How s3:// is reached."`
 	GS      *GSConnector      `json:"gs,omitempty" default:"as the machine may" doc:"How gs:// is reached."`
 }
@@ -113,6 +113,4 @@ const (
 	DefaultKeep             = 3
 	DefaultMemory     int64 = 512 << 20
 	DefaultDisk       int64 = 10 << 30
-	// DefaultProgramImage runs the directory of a connector that names no image.
-	DefaultProgramImage = "docker.io/library/python:3.13-slim"
 )

@@ -82,12 +82,12 @@ func (c *connectorDocument) checkProgram(tree FileTree) {
 		return
 	}
 	extractors := slices.DeleteFunc(slices.Clone(tree.Entries), func(e FileEntry) bool {
-		return !strings.HasPrefix(e.Path, "extractor.") || strings.Contains(e.Path, "/")
+		return e.Path != "extractor" && (!strings.HasPrefix(e.Path, "extractor.") || strings.Contains(e.Path, "/"))
 	})
 	switch {
 	case len(extractors) > 1:
 		c.add("", fmt.Sprintf("there are %s and %s", extractors[0].Path, extractors[1].Path), "say which one: run: [python3, "+extractors[0].Path+"]")
-	case len(extractors) == 0 && !c.has("image"):
+	case len(extractors) == 0:
 		c.add("", "there is no extractor.* in the directory", "add extractor.py, or say what is run: run: [python3, main.py]")
 	}
 }
@@ -189,9 +189,6 @@ func tokenEnv(name string) string {
 // directory adds what the directory of a program says.
 func (c *connectorDocument) directory(p *ProgramSource, tree FileTree) {
 	p.Files = tree.Hash()
-	if p.Image == "" && !p.Host {
-		p.Image = DefaultProgramImage
-	}
 	if p.Requirements == "" && tree.has("requirements.txt") {
 		p.Requirements = "requirements.txt"
 	}

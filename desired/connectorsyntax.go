@@ -59,7 +59,9 @@ func connectorSyntaxes() map[string]syntax {
 			hint: "orders/*.csv under dir, or https://HOST/PATH, s3://BUCKET/KEY, gs://BUCKET/OBJECT"},
 		"format":   {what: "a format", words: []string{"csv", "tsv", "parquet", "json", "ndjson"}},
 		"duckType": {what: "a type of DuckDB", pattern: pat(`^[A-Za-z][A-Za-z0-9_]*( [A-Za-z]+)*(\([0-9]{1,2}(, ?[0-9]{1,2})?\))?(\[\])*$`), example: "DECIMAL(12,2)"},
-		"option":   {what: "an option", pattern: pat(`^[a-z][a-zA-Z_]{0,31}$`), example: "delimiter"},
+		"hostHeader": {what: "a header's name", pattern: pat(`^([A-Za-z0-9.:-]{1,255}/)?[A-Za-z0-9!#$%&'*+.^_|~-]{1,64}$`), example: "Authorization", check: checkHostHeader,
+			hint: "Authorization, or data.acme.com/Authorization"},
+		"option": {what: "an option", pattern: pat(`^[a-z][a-zA-Z_]{0,31}$`), example: "delimiter"},
 		"serviceURL": {quiet: true, secret: true, what: "an http or https URL", pattern: pat(`^https?://`), example: "https://connection.keboola.com", check: checkServiceURL,
 			hint: "https://HOST, and http://HOST only on this host"},
 		"region":      {what: "a region", pattern: pat(`^[a-z0-9][a-z0-9-]{0,62}$`), example: "eu-central-1"},
@@ -97,6 +99,14 @@ func checkTimezone(s string) error {
 	return nil
 }
 
+func checkHostHeader(s string) error {
+	_, name, both := strings.Cut(s, "/")
+	if !both {
+		name = s
+	}
+	return checkHeader(name)
+}
+
 // maxQuery bounds a query; the longest that people write are of some pages.
 const maxQuery = 64 << 10
 
@@ -129,12 +139,14 @@ func checkDataPath(s string) error {
 }
 
 func checkFileURL(s string) error {
-	u, err := url.Parse(strings.NewReplacer("{", "x", "}", "x", "[", "x", "]", "x").Replace(s)) // of a glob
+	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "":
 		return errors.New("it does not parse")
 	case u.User != nil:
 		return errors.New("it holds a user or password; send them with headers")
+	case strings.Contains(u.Path, "*"):
+		return errors.New("no list can be asked for by https, so there is no star")
 	}
 	return nil
 }
