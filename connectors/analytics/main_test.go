@@ -243,7 +243,8 @@ func (p *plain) read(s wire.Source, table string) (string, error) {
 // query understands: read NAME, sleep DURATION, hang, crash, fatal, refuse,
 // big BYTES, system NAME, version (of the worker's process).
 func (p *plain) query(q *wire.Query, reply *wire.Reply) {
-	verb, rest, _ := strings.Cut(q.SQL, " ")
+	sql, _, _ := strings.Cut(q.SQL, " --")
+	verb, rest, _ := strings.Cut(sql, " ")
 	text := ""
 	var err error
 	switch verb {

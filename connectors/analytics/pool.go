@@ -219,7 +219,7 @@ func (p *pool) drop(w *worker) {
 
 // rest makes a worker one of the idle ones. The caller has the lock.
 func (p *pool) rest(w *worker) {
-	if w.busy, w.user = false, ""; w.retired || w.isDead() || p.ended {
+	if w.busy, w.user = false, ""; w.retired || w.killed.Load() || w.isDead() || p.ended {
 		p.discard(w)
 		return
 	}
