@@ -64,7 +64,7 @@ func (a *attempt) job(img reconciler.JobImage) reconciler.Job {
 	return reconciler.Job{
 		Instance: a.run.Instance, Source: a.run.Source, Image: img.ID, Env: env,
 		User: fmt.Sprintf("%d:%d", img.UID, img.GID), Network: a.spec.Network,
-		Memory: a.memory(), CPUs: cmp.Or(a.spec.CPUs, DefaultCPUs), Pids: maxPids,
+		Memory: a.memory(), CPUs: a.spec.CPUs, Pids: maxPids,
 		Tmp: min(max(a.memory()/4, 16<<20), 1<<30), MaxFile: a.disk(),
 		Mounts: []reconciler.JobMount{
 			{Source: a.run.Job.Dir, Target: outDir, Writable: true},

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -22,17 +23,20 @@ const (
 	maxMeta     = 1 << 20 // bytes, of each
 )
 
-// endings are how the files of tables end, the longer ones first.
-var endings = []string{".csv.gz", ".ndjson.gz", ".csv", ".ndjson", ".parquet"}
+// formats are how the names of tables' files end, but for .gz.
+var formats = []string{".csv", ".tsv", ".json", ".ndjson", ".jsonl", ".parquet"}
 
-// tableOf is the table that an entry of the output belongs to; empty: to none.
+// tableOf is the table that an entry of the output belongs to, which may be a
+// directory; empty: to none.
 func tableOf(name string, dir bool) string {
-	for _, e := range endings {
-		if table, ok := strings.CutSuffix(name, e); ok && !dir {
-			return table
-		}
+	if name == metaName || name == leftName || strings.HasPrefix(name, ".") {
+		return ""
 	}
-	if dir || !strings.Contains(name, ".") {
+	stem := strings.TrimSuffix(name, ".gz")
+	if ext := path.Ext(stem); slices.Contains(formats, strings.ToLower(ext)) {
+		return strings.TrimSuffix(stem, ext)
+	}
+	if dir {
 		return name
 	}
 	return ""
@@ -56,6 +60,9 @@ func (a *attempt) judge(end ended) (connectors.Report, error) {
 	if end.code != 0 || end.outOfMemory {
 		return a.salvage(end, l)
 	}
+	if l.extract && len(l.spoiled) > 0 {
+		return connectors.Report{}, a.refused(l) // a database is whole or not at all
+	}
 	report := connectors.Report{Tables: l.results(), State: l.state}
 	if report.State == nil {
 		report.State = a.run.Job.State
@@ -64,7 +71,18 @@ func (a *attempt) judge(end ended) (connectors.Report, error) {
 		return connectors.Report{}, connectors.WithHint(fmt.Errorf("run %s: the program ended well and left no table", a.run.Source),
 			"write NAME.csv, NAME.ndjson or NAME.parquet into the directory that FAIRLEAD_OUT names")
 	}
-	return report, nil
+	return report, a.refused(l)
+}
+
+// refused is the error of an output with something in it that is no ordinary
+// file: what of it is good counts, and nobody takes the rest for gone.
+func (a *attempt) refused(l left) error {
+	if len(l.spoiled) == 0 {
+		return nil
+	}
+	first := slices.Min(slices.Collect(maps.Keys(l.spoiled)))
+	return connectors.WithHint(fmt.Errorf("run %s: %d of its tables were refused: %s", a.run.Source, len(l.spoiled), l.spoiled[first]),
+		"leave ordinary files and directories only")
 }
 
 // results says of each table whether its files are all there. An output with a
@@ -90,7 +108,7 @@ func (l left) results() (out []connectors.TableResult) {
 func (a *attempt) salvage(end ended, l left) (connectors.Report, error) {
 	err := a.failure(end)
 	if l.extract {
-		return connectors.Report{}, err // a database is whole or not at all
+		return connectors.Report{}, err
 	}
 	report := connectors.Report{State: a.run.Job.State}
 	for _, t := range l.results() {
@@ -105,6 +123,9 @@ func (a *attempt) salvage(end ended, l left) (connectors.Report, error) {
 	return report, err
 }
 
+// killed is the exit code of who was killed.
+const killed = 128 + int(syscall.SIGKILL)
+
 // failure says how a program failed. What it wrote itself is in the log, where
 // secrets are hidden.
 func (a *attempt) failure(end ended) error {
@@ -114,9 +135,13 @@ func (a *attempt) failure(end ended) error {
 	case end.outOfMemory:
 		err = fmt.Errorf("run %s: the program ran out of memory (it has %s)", a.run.Source, bytesText(a.memory()))
 		hint = "let it keep less in memory, or raise memory"
+	case end.code == killed && a.contained():
+		// Engines do not always tell (20.10 with cgroup v1 says nothing).
+		err = fmt.Errorf("run %s: the program was killed (exit code %d), most likely because it ran out of memory (it has %s)", a.run.Source, killed, bytesText(a.memory()))
+		hint = "let it keep less in memory, or raise memory"
 	case end.code == 126 || end.code == 127:
 		hint = "the program, or what it is started with, is not there or not executable: look at run and image"
-	case end.code == 128+int(syscall.SIGKILL):
+	case end.code == killed:
 		err = fmt.Errorf("run %s: the program was killed from outside (exit code %d)", a.run.Source, end.code)
 	case end.code == 128+int(syscall.SIGXFSZ):
 		err = fmt.Errorf("run %s: the program wrote a file larger than its limit of %s", a.run.Source, bytesText(a.disk()))
@@ -142,14 +167,18 @@ func (a *attempt) collect() (left, error) {
 	if err := walk(root, ".", 1, maxDepth, func(name string, info fs.FileInfo) error {
 		first, _, deep := strings.Cut(name, "/")
 		dirs[name] = info.IsDir() && !deep
-		table := tableOf(first, dirs[first])
-		if what := unusual(info); what != "" {
+		what := unusual(info)
+		table := tableOf(first, dirs[first] || what != "")
+		if !connectors.ValidName(table) {
+			table = "" // whoever reads the files says so
+		}
+		if what != "" {
 			bad = append(bad, name)
 			a.say("%q is %s and was removed", name, what)
 			if table != "" {
 				l.spoiled[table] = fmt.Sprintf("%q is %s", name, what)
 			}
-		} else if info.Mode().IsRegular() && table != "" && table != strings.TrimSuffix(extractName, ".duckdb") {
+		} else if info.Mode().IsRegular() && table != "" {
 			l.bytes[table] += sizeOf(info)
 		}
 		l.extract = l.extract || name == extractName && info.Mode().IsRegular()
@@ -223,10 +252,14 @@ func (a *attempt) discard(table string) error {
 		return fmt.Errorf("remove what is left of %s: %w", table, err)
 	}
 	defer root.Close()
-	for _, e := range append(slices.Clone(endings), "") {
-		if err := root.RemoveAll(table + e); err != nil {
-			return fmt.Errorf("remove what is left of %s: %w", table, err)
+	entries, err := fs.ReadDir(root.FS(), ".")
+	for _, e := range entries {
+		if tableOf(e.Name(), e.IsDir()) == table {
+			err = errors.Join(err, root.RemoveAll(e.Name()))
 		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove what is left of %s: %w", table, err)
 	}
 	return nil
 }

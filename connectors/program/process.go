@@ -8,10 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -48,10 +46,8 @@ type process struct {
 	env     []string
 	dir     string
 	mark    string
-	network bool
 	memory  int64 // bytes of data, for each process
 	maxFile int64
-	cred    *syscall.Credential
 	output  io.Writer
 }
 
@@ -65,17 +61,8 @@ func (a *attempt) onHost(ctx context.Context, stop context.CancelCauseFunc) (end
 	if err != nil {
 		return ended{}, err
 	}
-	cred, err := credential(a.spec.User)
-	if err != nil {
-		return ended{}, err
-	}
-	if cred != nil {
-		if err := handOver(a.run.Job.Dir, int(cred.Uid), int(cred.Gid)); err != nil {
-			return ended{}, err
-		}
-	}
-	home, err := a.home(cred)
-	if err != nil {
+	home := filepath.Join(a.scratch, "home") // for what it writes besides
+	if err := os.Mkdir(home, 0o700); err != nil {
 		return ended{}, err
 	}
 	deps, err := a.hostPackages(ctx)
@@ -86,25 +73,10 @@ func (a *attempt) onHost(ctx context.Context, stop context.CancelCauseFunc) (end
 	env = withDeclared(a.spec.Env, env, append(python(deps), "PATH="+hostPath, "TMPDIR="+home))
 	defer a.watch(ctx, a.run.Job.Dir, a.disk(), stop)()
 	code, err := process{
-		argv: argv, env: env, dir: a.run.Program, mark: a.marker(a.run.Instance, a.run.Source), network: a.spec.Network,
-		memory: a.memory(), maxFile: a.disk(), cred: cred, output: a.output,
+		argv: argv, env: env, dir: a.run.Program, mark: a.marker(a.run.Instance, a.run.Source),
+		memory: a.memory(), maxFile: a.disk(), output: a.output,
 	}.run(ctx)
 	return ended{code: code}, err
-}
-
-// home is a directory of the run's own for what it writes besides.
-func (a *attempt) home(cred *syscall.Credential) (string, error) {
-	dir := filepath.Join(a.scratch, "home")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return "", err
-	}
-	if cred == nil {
-		return dir, nil
-	}
-	if err := os.Chmod(a.scratch, 0o711); err != nil {
-		return "", err
-	}
-	return dir, os.Chown(dir, int(cred.Uid), int(cred.Gid))
 }
 
 // hostPackages installs requirements with the host's Python.
@@ -123,40 +95,10 @@ func (a *attempt) hostPackages(ctx context.Context) (string, error) {
 		return process{
 			argv: append([]string{"python3"}, pipArguments(filepath.Join(into, "deps"), req)...),
 			env:  append(pipEnvironment(a.spec.Env), "PATH="+hostPath, "HOME="+build, "TMPDIR="+build),
-			dir:  a.run.Program, mark: a.marker(a.run.Instance, a.run.Source), network: true,
+			dir:  a.run.Program, mark: a.marker(a.run.Instance, a.run.Source),
 			memory: max(a.memory(), pipMemory), maxFile: maxPackages, output: a.output,
 		}.run(ctx)
 	})
-}
-
-// credential is whom a process runs as; nil is whoever we are.
-func credential(name string) (*syscall.Credential, error) {
-	if name == "" {
-		return nil, nil
-	}
-	who, group, _ := strings.Cut(name, ":")
-	u, err := user.Lookup(who)
-	if err != nil {
-		if _, nerr := strconv.Atoi(who); nerr != nil {
-			return nil, reconciler.Terminal(fmt.Errorf("find user %q of this host: %w", who, err))
-		}
-		u = &user.User{Uid: who, Gid: who}
-		if known, lerr := user.LookupId(who); lerr == nil {
-			u = known
-		}
-	}
-	if group != "" {
-		u.Gid = group
-		if g, gerr := user.LookupGroup(group); gerr == nil {
-			u.Gid = g.Gid
-		}
-	}
-	uid, uerr := strconv.ParseUint(u.Uid, 10, 31)
-	gid, gerr := strconv.ParseUint(u.Gid, 10, 31)
-	if err := errors.Join(uerr, gerr); err != nil {
-		return nil, reconciler.Terminal(fmt.Errorf("find user %q of this host: %w", name, err))
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }
 
 // marker begins what is in the environment of every process of an instance's
@@ -218,16 +160,11 @@ func (p process) end(pid int, exited <-chan struct{}) {
 	}
 }
 
-// start starts the process in a session and, where we may, in namespaces of its
-// own: it has no network that was not declared, and leaves nobody behind.
+// start starts the process in a session and, where we may, in a PID namespace of
+// its own, which leaves nobody behind.
 func (p process) start(output *os.File) (*exec.Cmd, error) {
-	flags := uintptr(unix.CLONE_NEWPID)
-	if !p.network {
-		flags |= unix.CLONE_NEWNET
-	}
-	cmd, err := p.startIn(flags, output)
-	if errors.Is(err, unix.EPERM) && p.cred == nil {
-		_, _ = io.WriteString(output, "fairlead: this daemon may not make namespaces: the program has the network of the host\n")
+	cmd, err := p.startIn(unix.CLONE_NEWPID, output)
+	if errors.Is(err, unix.EPERM) {
 		cmd, err = p.startIn(0, output)
 	}
 	return cmd, err
@@ -237,7 +174,7 @@ func (p process) startIn(flags uintptr, output *os.File) (*exec.Cmd, error) {
 	cmd := exec.Command("/bin/sh", append([]string{"-c", gate, "sh"}, p.argv...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, output, output
 	cmd.Env = append(p.env[:len(p.env):len(p.env)], p.mark+strconv.Itoa(os.Getpid()))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: flags, Credential: p.cred}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: flags}
 	gr, gw, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -268,9 +205,6 @@ func (p process) limit(pid int) error {
 	}
 	if p.maxFile > 0 {
 		limits[unix.RLIMIT_FSIZE] = uint64(p.maxFile)
-	}
-	if p.cred != nil && p.cred.Uid != 0 {
-		limits[unix.RLIMIT_NPROC] = maxPids // counted by user; root is not bounded by it
 	}
 	for what, n := range limits {
 		if err := unix.Prlimit(pid, what, &unix.Rlimit{Cur: n, Max: n}, nil); err != nil {

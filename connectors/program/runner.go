@@ -25,8 +25,7 @@ const DefaultImage = "python:3.12-slim"
 // What a program gets that says nothing of it.
 const (
 	DefaultMemory = 512 << 20 // bytes
-	DefaultCPUs   = 1.0
-	DefaultDisk   = 2 << 30 // bytes
+	DefaultDisk   = 10 << 30  // bytes
 )
 
 // Where a container has its things.
@@ -166,27 +165,22 @@ func (a *attempt) state() string { return filepath.Join(a.scratch, "state.json")
 func (a *attempt) execute(ctx context.Context) (ended, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if a.spec.Host && a.spec.Files != "" {
-		return a.onHost(ctx, cancel)
+	if a.contained() {
+		return a.inContainer(ctx, cancel)
 	}
-	return a.inContainer(ctx, cancel)
+	return a.onHost(ctx, cancel)
 }
 
-// explain says why a program did not come to its own end.
+// contained says that the program runs in a container: an image can do no other.
+func (a *attempt) contained() bool { return !a.spec.Host || a.spec.Files == "" }
+
+// explain says why a program did not come to its own end. Why ctx ended is known
+// to who made it.
 func (a *attempt) explain(ctx context.Context, err error) error {
-	err = fmt.Errorf("run %s: %w", a.run.Source, err)
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, context.DeadlineExceeded):
-		limit := "its limit of time"
-		if a.run.Spec.Timeout > 0 {
-			limit = fmt.Sprintf("its limit of %s", a.run.Spec.Timeout)
-		}
-		return connectors.WithHint(fmt.Errorf("run %s: it was stopped at %s: %w", a.run.Source, limit, cause),
-			"let it do less at a time, or raise timeout")
-	case cause != nil && !errors.Is(err, cause):
-		return fmt.Errorf("%w (%w)", err, cause)
+	if ctx.Err() != nil {
+		return fmt.Errorf("run %s: the program was stopped: %w", a.run.Source, ctx.Err())
 	}
-	return err
+	return fmt.Errorf("run %s: %w", a.run.Source, err)
 }
 
 // say writes a line of ours into the log of the run.

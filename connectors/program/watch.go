@@ -20,7 +20,7 @@ import (
 
 // What a program may leave: more would only keep others busy.
 const (
-	maxEntries   = 10_000 // files and directories
+	maxEntries   = 20_000 // files and directories
 	maxDepth     = 8
 	maxInstalled = 200_000 // of packages, whose directories are deeper, too
 	// minFree is what must stay free on the disk that a program writes to.
