@@ -166,6 +166,8 @@ type Profile struct {
 	Source string `json:"source"`
 	Table  string `json:"table"`
 	Column string `json:"column"`
+	// Deadline is when the worker gives up by itself; 0: after half a minute.
+	Deadline time.Duration `json:"deadline,omitempty"`
 }
 
 // Reply is a message of a worker. Data of a query comes between its Head and
