@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/textproto"
 	"net/url"
 	"path"
 	"slices"
@@ -103,6 +104,10 @@ func checkHostHeader(s string) error {
 	_, name, both := strings.Cut(s, "/")
 	if !both {
 		name = s
+	}
+	switch textproto.CanonicalMIMEHeaderKey(name) {
+	case "Host", "Range", "If-Range", "If-Match":
+		return errors.New("it is what asks for a file")
 	}
 	return checkHeader(name)
 }
