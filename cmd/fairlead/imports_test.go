@@ -104,6 +104,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"connectors/internal/rest":          {nil, nil},                                                               // what the clients of services have in common
 		"connectors/internal/google":        {[]string{"certs/cloud", "connectors", "connectors/internal/rest"}, nil}, // tokens of service accounts
 		"connectors/internal/rest/resttest": {[]string{"connectors/internal/rest"}, nil},
+		"connectors/files":                  {[]string{"certs/cloud", "connectors", "connectors/internal/google", "connectors/internal/rest", "desired"}, []string{"github.com/sirupsen/logrus", "golang.org/x/text"}},
 		"connectors/keboola":                {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
 		"connectors/postgres":               {[]string{"desired", "connectors", "connectors/internal/rest"}, []string{"github.com/jackc/pgx/v5/pgconn", "github.com/sirupsen/logrus"}},
 		"connectors/program":                {[]string{"desired", "reconciler", "connectors"}, []string{"github.com/sirupsen/logrus", "golang.org/x/sys"}},

@@ -135,6 +135,13 @@ func (t *Tokens) Drop(token string) {
 	}
 }
 
+// DropAll forgets what token there is.
+func (t *Tokens) DropAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.token = ""
+}
+
 // Sign puts a token into a request.
 func (t *Tokens) Sign(ctx context.Context, r *http.Request) error {
 	token, err := t.Get(ctx)

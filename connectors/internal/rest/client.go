@@ -76,6 +76,12 @@ func (p permanent) Unwrap() error { return p.error }
 // Permanent marks an error of a use function: it is not tried again.
 func Permanent(err error) error { return permanent{err} }
 
+// IsPermanent reports whether an error was marked so.
+func IsPermanent(err error) bool {
+	_, is := errors.AsType[permanent](err)
+	return is
+}
+
 // Do asks and hands a good answer's body to use; a connection that breaks while
 // use reads counts as a failed try, and use is then called again from the start.
 func (c *Client) Do(ctx context.Context, ask func(context.Context) (*http.Request, error), use func(*http.Response) error) error {
@@ -296,7 +302,7 @@ func Address(u *url.URL) string {
 // again reports whether another try makes sense: of a connection that failed or
 // broke, too many requests, and a service's own trouble.
 func again(err error) bool {
-	if _, is := errors.AsType[permanent](err); is {
+	if IsPermanent(err) {
 		return false
 	}
 	switch code := Code(err); code {
