@@ -20,7 +20,12 @@ import (
 	"github.com/fairlead/fairlead/connectors/analytics/wire"
 )
 
-const maxTail = 4 << 10 // bytes of what a child said last
+const (
+	maxTail = 4 << 10 // bytes of what a child said last
+	// A control group counts more than RLIMIT_DATA does: its limit, with which the
+	// kernel ends the child, lies above the other, with which an allocation fails.
+	groupRoom = 256 << 20
+)
 
 // child is a process of this program, and our ends of its pipes. One goroutine
 // at a time speaks with it; any may kill it.
@@ -106,7 +111,6 @@ func (c *child) notStarted(mode string, err error, files ...*os.File) error {
 // still in the pipe, so our end of it stays open until close.
 func (c *child) wait() {
 	err := c.cmd.Wait()
-	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) // its group, if it started anything
 	c.ended = err
 	c.group.remove()
 	_ = os.RemoveAll(c.dir)
@@ -168,11 +172,12 @@ func (c *child) epitaph() string {
 func (a *Analytics) once(ctx context.Context, mode, dir string, limit int64, request, reply any) error {
 	ctx, cancel := a.both(ctx)
 	defer cancel()
-	c, err := startChild(a.o.Command, mode, dir, a.groups.make(mode, limit))
+	c, err := startChild(a.o.Command, mode, dir, a.groups.make(mode, limit+groupRoom))
 	if err != nil {
 		return err
 	}
 	defer c.close()
+	_ = unix.Prlimit(c.cmd.Process.Pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: uint64(limit), Max: uint64(limit)}, nil)
 	stop := context.AfterFunc(ctx, c.kill)
 	defer stop()
 	err = wire.WriteMessage(c.in, request)

@@ -35,6 +35,9 @@ type pool struct {
 	settled  chan struct{} // is closed when there are none any more
 }
 
+// startTries is how many starts may fail in a row before those who wait are told.
+const startTries = 3
+
 func newPool(i *instance) pool {
 	o := i.a.o
 	return pool{i: i, all: map[*worker]bool{}, now: &catalog{sources: map[string]*generation{}},
@@ -107,7 +110,7 @@ func (p *pool) setup(c *catalog, n int) wire.Setup {
 // the pool's. Those that are to be replaced end when it is there.
 func (p *pool) bring(n int, renew bool) {
 	c := p.catalog()
-	w, err := startWorker(p.i.a.ctx, p.i.a.o.Command, p.setup(c, n), p.i.a.groups.make(wire.Worker, p.i.a.o.MaxData+256<<20))
+	w, err := startWorker(p.i.a.ctx, p.i.a.o.Command, p.setup(c, n), p.i.a.groups.make(wire.Worker, p.i.a.o.MaxData+groupRoom))
 	if err == nil {
 		w.remotes, w.busy = c.remoteKey, true
 		p.mu.Lock()
@@ -121,6 +124,7 @@ func (p *pool) bring(n int, renew bool) {
 	defer p.mu.Unlock()
 	p.starting--
 	if err != nil {
+		p.renew = p.renew || renew
 		p.startFailed(err)
 		return
 	}
@@ -159,7 +163,7 @@ func (p *pool) startFailed(err error) {
 	if p.fails == 1 || p.fails%20 == 0 {
 		p.i.a.o.Log.WithField("instance", p.i.name).WithError(err).Warn("a query worker did not start")
 	}
-	if len(p.all) == 0 && p.starting == 0 && p.fails > 1 {
+	if len(p.all) == 0 && p.starting == 0 && p.fails > startTries {
 		for _, t := range p.queue.all() {
 			t.failed <- err
 		}

@@ -100,6 +100,8 @@ func (i *instance) answer(ctx context.Context, q wire.Query, user string, s *spo
 		res.Waited += time.Since(since)
 		if err = i.update(w); err == nil {
 			err = w.query(ctx, q, s, &res)
+		} else {
+			err = errGone{err.Error(), true}
 		}
 		i.release(w, time.Since(since))
 		var gone errGone
@@ -272,6 +274,8 @@ func (a *Analytics) Profile(ctx context.Context, instance, user, source, table, 
 			stop := context.AfterFunc(ctx, w.kill)
 			reply, err = w.ask(a.o.Deadline, wire.Request{ID: w.id, Profile: &wire.Profile{Source: source, Table: table, Column: column}}, w.id)
 			stop()
+		} else {
+			err = errGone{err.Error(), true}
 		}
 		i.release(w, time.Since(since))
 		var gone errGone

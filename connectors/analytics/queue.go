@@ -13,7 +13,7 @@ type ErrBusy struct {
 }
 
 func (e ErrBusy) Error() string {
-	return fmt.Sprintf("too busy: %d queries wait already; try again in %s", e.Waiting, e.RetryAfter)
+	return fmt.Sprintf("too busy: no query worker is free and %d queries wait; try again in %s", e.Waiting, e.RetryAfter)
 }
 
 // ticket is a place in the queue.

@@ -183,8 +183,10 @@ func TestOneUserLeavesRoom(t *testing.T) {
 }
 
 func TestNobodyWaitsForEver(t *testing.T) {
-	h := newHouse(t, Options{Workers: 1, MaxWait: 50 * time.Millisecond})
-	h.furnish()
+	h := newHouse(t, Options{Workers: 1, MaxWait: 100 * time.Millisecond})
+	h.Keep(inst, map[string]string{"shop": "a"})
+	h.publish("shop", "a", "orders", "v1")
+	h.until("a worker is there", func() bool { _, err := h.ask("ada", "read orders"); return err == nil })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _, _ = h.Query(ctx, inst, Query{SQL: "hang", User: "eve"}, io.Discard) }()
