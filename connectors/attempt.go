@@ -111,7 +111,7 @@ func (a *attempt) run() {
 	said := a.settle(v)
 	a.tidy()
 	a.c.m.mu.Lock()
-	a.c.running = nil
+	a.c.running, a.c.looked = nil, a.c.m.now() // what became due meanwhile was not missed
 	a.c.in.busy--
 	a.c.m.busy--
 	a.c.m.mu.Unlock()
@@ -132,11 +132,11 @@ func (a *attempt) work() verdict {
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	over := fmt.Errorf("it was ended after %s, which is its time limit", timeout)
+	over := fmt.Errorf("it was ended at its time limit of %s: %w", timeout, context.DeadlineExceeded)
 	limited, cancel := context.WithTimeoutCause(a.ctx, timeout, over)
 	report, err := a.extract(limited)
-	if err != nil && limited.Err() != nil && a.ctx.Err() == nil {
-		err = WithHint(fmt.Errorf("%w: %w", over, err), "raise its timeout, or read less at a time")
+	if err != nil && limited.Err() != nil && a.ctx.Err() == nil && Hint(err) == "" {
+		err = WithHint(fmt.Errorf("%w (%w)", over, err), "raise its timeout, or let it read less at a time")
 	}
 	cancel()
 	v := a.conclude(report, err)

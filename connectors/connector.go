@@ -28,7 +28,8 @@ type connector struct {
 	ready   bool // the publisher knows what is wanted
 	unswept string
 	memo    memo
-	summed  string    // sum of spec; empty: to be made
+	summed  string // sum of spec; empty: to be made
+	lanes   map[string]*times
 	behind  time.Time // since when workers lack something
 	looked  time.Time // when it could have run last
 	since   time.Time // since when a run waits
@@ -55,7 +56,7 @@ func (c *connector) set(spec desired.ConnectorSpec, commit string) {
 		c.ready = false
 		c.stop(errChanged)
 	}
-	c.spec, c.commit, c.wanted, c.summed = spec, commit, true, ""
+	c.spec, c.commit, c.wanted, c.summed, c.lanes = spec, commit, true, "", nil
 }
 
 // leave says that it is wanted no more. m.mu is held.
@@ -93,24 +94,28 @@ func (c *connector) tables(name string) []string {
 }
 
 // times are the times of every lane. m.mu is held.
-func (c *connector) times() map[string]times {
-	all := map[string]times{}
+func (c *connector) times() map[string]*times {
+	if c.lanes != nil {
+		return c.lanes
+	}
+	all := map[string]*times{}
+	c.lanes = all
 	seed := c.m.opts.Seed + "/" + c.key()
 	own := 0
 	for _, t := range c.spec.Tables {
 		if t.Schedule != nil {
-			all[t.Name] = times{t.Schedule, seed + "/" + t.Name}
+			all[t.Name] = newTimes(t.Schedule, seed+"/"+t.Name)
 			own++
 		}
 	}
 	if own == 0 || own < len(c.spec.Tables) || c.spec.Program != nil {
-		all[""] = times{c.spec.Schedule, seed}
+		all[""] = newTimes(c.spec.Schedule, seed)
 	}
 	return all
 }
 
 // adopt has the lanes be those of the spec. m.mu is held.
-func (c *connector) adopt(all map[string]times, now time.Time) {
+func (c *connector) adopt(all map[string]*times, now time.Time) {
 	for name := range c.memo.Lanes {
 		if _, wanted := all[name]; !wanted {
 			delete(c.memo.Lanes, name)
@@ -142,9 +147,6 @@ func (c *connector) sum() string {
 // look returns the run that is due, or when there is one. m.mu is held.
 func (c *connector) look(now time.Time) (*attempt, time.Time) {
 	if !c.wanted || !c.opened || !c.ready || c.running != nil || c.unable() {
-		if c.running != nil {
-			c.looked = now
-		}
 		return nil, time.Time{}
 	}
 	all := c.times()
@@ -178,7 +180,7 @@ func (c *connector) unable() bool {
 }
 
 // due is a run of all lanes that are due, or the time of the first that will be.
-func (c *connector) due(all map[string]times, now time.Time) (a *attempt, next time.Time) {
+func (c *connector) due(all map[string]*times, now time.Time) (a *attempt, next time.Time) {
 	changed, fresh := c.changed(), c.fresh()
 	turns := map[string]turn{}
 	for name, t := range all {

@@ -132,13 +132,8 @@ func (a *attempt) publish(report Report, err error) (Published, error) {
 	if p.Keep <= 0 {
 		p.Keep = defaultKeep
 	}
-	if !p.Built && err != nil {
-		p.Only = nil
-		for _, t := range report.Tables {
-			if t.Outcome != Failed {
-				p.Only = append(p.Only, t.Table)
-			}
-		}
+	if good := a.vouched(report, err); len(good) > 0 {
+		p.Only = good
 	}
 	limited, cancel := context.WithTimeout(a.ctx, publishLimit)
 	defer cancel()
@@ -146,6 +141,20 @@ func (a *attempt) publish(report Report, err error) (Published, error) {
 	out, perr := a.c.m.opts.Publisher.Publish(limited, p)
 	a.c.m.opts.step("have published")
 	return out, perr
+}
+
+// vouched are the tables of a program that are good beside others that are not:
+// those keep what they have. None when all are good.
+func (a *attempt) vouched(report Report, err error) (good []string) {
+	if a.spec.Program == nil || err == nil && report.Outcome() == OK {
+		return nil
+	}
+	for _, t := range report.Tables {
+		if t.Outcome != Failed && (len(a.only) == 0 || slices.Contains(a.only, t.Table)) {
+			good = append(good, t.Table)
+		}
+	}
+	return good
 }
 
 // wantedOf is what the desired state says of tables.

@@ -55,20 +55,34 @@ type turn struct {
 	renew bool // the schedule came round again: there are as many retries as at first
 }
 
-// times are the times of a lane's schedule.
+// times are the times of a lane's schedule. It remembers the last ones: to find
+// them a time zone is read from the disk.
 type times struct {
 	schedule *desired.Schedule // nil: none
 	seed     string
+	known    map[time.Time]time.Time
 }
 
-func (t times) next(after time.Time) time.Time {
+func newTimes(s *desired.Schedule, seed string) *times {
+	return &times{s, seed, map[time.Time]time.Time{}}
+}
+
+func (t *times) next(after time.Time) time.Time {
 	if t.schedule == nil {
 		return time.Time{}
 	}
-	return t.schedule.Next(after, t.seed)
+	if at, known := t.known[after]; known {
+		return at
+	}
+	if len(t.known) >= 8 {
+		clear(t.known)
+	}
+	at := t.schedule.Next(after, t.seed)
+	t.known[after] = at
+	return at
 }
 
-func (t times) text() string {
+func (t *times) text() string {
 	if t.schedule == nil {
 		return ""
 	}
@@ -78,7 +92,7 @@ func (t times) text() string {
 // adopt takes a schedule that was not the lane's: only its times from now on
 // count. What the clock cannot have shown yet is not believed: after it went
 // back, the times until it comes there again would else be lost.
-func (l lane) adopt(t times, now time.Time) lane {
+func (l lane) adopt(t *times, now time.Time) lane {
 	if text := t.text(); text != l.Schedule || l.Done.IsZero() {
 		l.Schedule = text
 		l.Done = later(l.Done, now)
@@ -93,11 +107,11 @@ func (l lane) adopt(t times, now time.Time) lane {
 }
 
 // due is the time of the schedule that is to be done next, or is due.
-func (l lane) due(t times) time.Time { return t.next(l.Done) }
+func (l lane) due(t *times) time.Time { return t.next(l.Done) }
 
 // missed settles a time that passed while nothing could run, which ended at
 // looked: it is made up for once, or let go.
-func (l lane) missed(t times, looked, now time.Time, catchUp bool) lane {
+func (l lane) missed(t *times, looked, now time.Time, catchUp bool) lane {
 	due := l.due(t)
 	switch {
 	case due.IsZero() || due.After(now.Add(-slack)) || l.Owed:
@@ -112,7 +126,7 @@ func (l lane) missed(t times, looked, now time.Time, catchUp bool) lane {
 
 // turn says when the lane is to run. changed says that what it has is not what
 // is wanted, fresh that what is wanted was not tried yet.
-func (l lane) turn(t times, now time.Time, changed, fresh bool) (turn, bool) {
+func (l lane) turn(t *times, now time.Time, changed, fresh bool) (turn, bool) {
 	due := l.due(t)
 	passed := !due.IsZero() && !due.After(now)
 	if !changed && !l.Owed && !passed {
@@ -139,7 +153,7 @@ func (l lane) turn(t times, now time.Time, changed, fresh bool) (turn, bool) {
 }
 
 // again is the turn of a lane whose last run failed.
-func (l lane) again(t times, out turn) (turn, bool) {
+func (l lane) again(t *times, out turn) (turn, bool) {
 	pause, schedule := l.Failed.Add(l.Pause), t.next(l.Failed)
 	out.cause = CauseRetry
 	switch {
@@ -212,7 +226,7 @@ func later(a, b time.Time) time.Time {
 
 // stale says that what is there is older than two periods of the schedule and
 // an hour.
-func (l lane) stale(t times, now time.Time) bool {
+func (l lane) stale(t *times, now time.Time) bool {
 	if l.Good.IsZero() {
 		return false
 	}
