@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/reconciler"
@@ -44,9 +45,14 @@ type Discovery struct {
 
 // DataGeneration is one state of the data of a connector.
 type DataGeneration struct {
-	connectors.Manifest
-	Current bool   `json:"current,omitempty"` // is attached
-	Problem string `json:"problem,omitempty"` // why it cannot be
+	Generation int       `json:"generation"`
+	Commit     string    `json:"commit,omitempty"`
+	At         time.Time `json:"at,omitzero"`
+	Tables     int       `json:"tables"`
+	Rows       int64     `json:"rows"`
+	Bytes      int64     `json:"bytes"`
+	Current    bool      `json:"current,omitempty"` // is attached
+	Problem    string    `json:"problem,omitempty"` // why it cannot be
 }
 
 // RunRequest asks for a run of a connector.

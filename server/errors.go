@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
@@ -16,7 +17,9 @@ type Error struct {
 	Detail   string            `json:"detail"`
 	Hint     string            `json:"hint,omitempty"`
 	Problems []desired.Problem `json:"problems,omitempty"` // of a revision that does not load
-	cause    error
+	// RetryAfter is when to come again; 0: nobody knows.
+	RetryAfter time.Duration `json:"-"`
+	cause      error
 }
 
 func (e *Error) Error() string { return e.Detail }

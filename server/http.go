@@ -143,6 +143,9 @@ func answerJSON(w http.ResponseWriter, status int, v any) {
 
 func answerError(w http.ResponseWriter, err error) {
 	e := AsError(err)
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
 	answerJSON(w, e.Status, e)
 }
 

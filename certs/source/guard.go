@@ -72,3 +72,8 @@ func metadata(a netip.Addr) bool {
 	}
 	return a.Is4() && (a.As4()[0] == 0 || a.As4()[0] >= 240)
 }
+
+// PermitsAddress says whether a connection may be made to an address at all, by
+// the rule that references are held to. listed says that the operator named the
+// host, which may then be this machine.
+func PermitsAddress(a netip.Addr, listed bool) error { return guard{loopback: listed}.permits(a) }

@@ -14,6 +14,9 @@ import (
 var version = "dev"
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == childCommand {
+		os.Exit(child(os.Args[2]))
+	}
 	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, version: version, newEngine: newDocker}
 	os.Exit(c.main(os.Args[1:]))
 }

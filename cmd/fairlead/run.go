@@ -119,6 +119,7 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	group.Go(func() error { return unlessDone(ctx, s.releases.Run(ctx)) })
 	group.Go(func() error { return s.manager.Run(ctx) })
 	group.Go(func() error { return unlessDone(ctx, s.certs.Run(ctx)) })
+	group.Go(func() error { return unlessDone(ctx, s.sources.Run(ctx)) })
 	group.Go(func() error { freeMemory(ctx, s.events, s.repo.Changed(), log); return nil })
 	notify("READY=1")
 	<-ctx.Done()

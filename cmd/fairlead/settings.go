@@ -30,6 +30,7 @@ type settings struct {
 	Front      frontSettings
 	Registry   registrySettings
 	Fetch      fetchSettings
+	Connect    dataSettings
 
 	repoGiven bool // by a flag or a variable, not by a file
 }
@@ -81,7 +82,7 @@ func file(field func(*settings) *string) func(*settings, []string) error {
 
 // options lists the settings.
 func options() []option {
-	return append(fetchOptions(), []option{
+	return append(append(fetchOptions(), dataOptions()...), []option{
 		{flag: "repo", env: "FAIRLEAD_REPO", key: "repo", kind: "URL", help: "repository of the desired state: https://, ssh://, file:// or a path (default: a new one under --data)", set: one(setRepo)},
 		{flag: "ref", env: "FAIRLEAD_REF", key: "ref", kind: "REF", help: "branch, tag or commit to follow (default: the repository's default branch)", set: text(func(s *settings) *string { return &s.Ref })},
 		{flag: "path", env: "FAIRLEAD_PATH", key: "paths", kind: "GLOB", list: true, help: "directories of the instances in the repository; may be repeated (default: the root, else those below it and below instances/)", set: setPaths},

@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/fairlead/fairlead/certs"
+	"github.com/fairlead/fairlead/connectors/program"
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/desired/compose"
 	"github.com/fairlead/fairlead/desired/git"
@@ -56,6 +57,7 @@ type system struct {
 	releases *registry.Client
 	lead     *lead          // nil: nothing is led
 	certs    *certs.Manager // nil: the data directory is only read
+	sources  *dataParts     // nil: as certs
 	api      *server.API
 }
 
@@ -93,6 +95,9 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		sys.certs = keepCertificates(s, d, store, sys.events, eng, log)
 		cfg.Certificates, api.Certificates = sys.certs, certificates{sys.certs}
 		api.Metrics = append(api.Metrics, sys.certs)
+		jobs, _ := eng.(program.Engine)
+		sys.sources = keepConnectors(s, d, store, sys.events, jobs, log)
+		api.Connectors, api.Data = sys.sources, sys.sources
 	}
 	if l != nil {
 		l.certs.Manager = sys.certs
@@ -102,6 +107,9 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	}
 	sys.manager = reconciler.NewManager(cfg)
 	api.Fleet = sys.manager
+	if sys.sources != nil {
+		sys.sources.fleet = sys.manager
+	}
 	sys.api = server.NewAPI(api)
 	return sys, nil
 }
@@ -117,7 +125,12 @@ func platformOf(eng engine) func(context.Context) (string, error) {
 }
 
 // Close gives back what the system holds.
-func (s *system) Close() error { return errors.Join(s.repo.Close(), s.data.Close()) }
+func (s *system) Close() error {
+	if s.sources != nil {
+		s.sources.analytics.Close()
+	}
+	return errors.Join(s.repo.Close(), s.data.Close())
+}
 
 // source is the repository as the reconciler and the server want it.
 type source struct {
