@@ -275,8 +275,8 @@ func (c *connectorDocument) checkFiles(at string, t Table) {
 	}
 }
 
-// checkJiraTable knows the tables of connectors/jira. A test of cmd/fairlead
-// holds the two against each other.
+// checkJiraTable knows the tables that connectors/jira has, which is the
+// authority on them and may not be imported here.
 func (c *connectorDocument) checkJiraTable(at string, t Table) {
 	id, field := t.ID, at+".id"
 	if id == "" {

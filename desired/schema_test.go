@@ -160,7 +160,7 @@ func TestSyntaxSamples(t *testing.T) {
 func TestSchemaOnInvalidExamples(t *testing.T) {
 	s := compileSchema(t)
 	takes := map[string]bool{"missing-file": true, "no-compose-file": true, "outside-repository": true, "not-supported-yet": true,
-		"release-of-nothing": true, "bad-front": true, "bad-health": true, "missing-secret": true}
+		"release-of-nothing": true, "bad-connectors": true, "bad-front": true, "bad-health": true, "missing-secret": true}
 	files, err := filepath.Glob("../examples/invalid/*/instance.yaml")
 	if err != nil || len(files) < 10 {
 		t.Fatalf("%d files, %v", len(files), err)

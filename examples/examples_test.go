@@ -129,7 +129,7 @@ func compare(t *testing.T, file, got string) {
 // Every right example says in the first line of its files what it shows.
 func TestHeaders(t *testing.T) {
 	seen := 0
-	for _, dir := range []string{"minimal", "multi", "agnes", "channel"} {
+	for _, dir := range []string{"minimal", "multi", "agnes", "channel", "connectors"} {
 		err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 			if err != nil || filepath.Ext(name) != ".yaml" {
 				return err

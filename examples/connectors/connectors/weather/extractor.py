@@ -1,4 +1,4 @@
-"""Leaves one table, observations, as CSV in the directory that FAIRLEAD_OUT names."""
+"""Leaves one table, observations, as CSV in /out."""
 import csv
 import json
 import os
