@@ -1,5 +1,5 @@
 # Everything needs only Go 1.26 or newer, git and make. On Debian and Ubuntu as root, the rest is installed when it is
-# missing (a Docker engine, gcc for the race detector); elsewhere the targets say what to install.
+# missing (a Docker engine, g++ to link DuckDB); elsewhere the targets say what to install.
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -25,8 +25,8 @@ help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: need-go ## build bin/fairlead
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fairlead ./cmd/fairlead
+build: need-go need-gcc ## build bin/fairlead
+	CGO_ENABLED=1 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fairlead ./cmd/fairlead
 
 .PHONY: test
 test: need-go need-gcc need-named need-proxies need-postgres engine oracle pebble caddy pythonimage check ## run every check and test; brings up an engine first
@@ -54,16 +54,16 @@ fuzz: need-go ## run every fuzz target for FUZZTIME (30s) each; PKG=./desired fo
 	GO=$(GO) scripts/fuzz.sh $(FUZZTIME) $(PKG)
 
 .PHONY: bench
-bench: need-go engine oracle ## measure against docker compose and the raw engine API; writes bench.json
+bench: need-go need-gcc engine oracle ## measure against docker compose and the raw engine API; writes bench.json
 	$(GO) run -buildvcs=false ./examples/bench -o bench.json
 
 SOAK ?= 1000
 .PHONY: soak
-soak: need-go engine oracle ## change images SOAK (1000) times under load; no request may fail, nothing may be left over
+soak: need-go need-gcc engine oracle ## change images SOAK (1000) times under load; no request may fail, nothing may be left over
 	$(GO) run -buildvcs=false ./examples/bench -only soak -n $(SOAK)
 
 .PHONY: demo
-demo: need-go engine ## play the demo on real containers
+demo: need-go need-gcc engine ## play the demo on real containers
 	$(GO) run -buildvcs=false ./examples/demo
 
 .PHONY: demo-down
@@ -114,8 +114,8 @@ need-go:
 	@command -v $(GO) >/dev/null || { echo "$(GO) is missing: install Go 1.26 or newer from https://go.dev/dl/" >&2; exit 1; }
 
 .PHONY: need-gcc
-need-gcc: # the race detector is linked by a C compiler
-	@scripts/need.sh gcc gcc libc6-dev
+need-gcc: # DuckDB and the race detector are linked by a C++ compiler
+	@scripts/need.sh g++ g++
 
 .PHONY: need-named
 need-named: # a name server that takes dynamic updates; the package's own service is not to run on port 53

@@ -112,7 +112,7 @@ func (b *bench) build(ctx context.Context) error {
 	b.bin = filepath.Join(b.dir, "fairlead")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version=bench",
 		"-o", b.bin, "github.com/fairlead/fairlead/cmd/fairlead")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build fairlead: %w\n%s", err, text)
 	}
