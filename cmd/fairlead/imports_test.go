@@ -108,7 +108,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"connectors/keboola":                {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
 		"connectors/postgres":               {[]string{"desired", "connectors", "connectors/internal/rest"}, []string{"github.com/jackc/pgx/v5/pgconn", "github.com/sirupsen/logrus"}},
 		"connectors/program":                {[]string{"desired", "reconciler", "connectors"}, []string{"github.com/sirupsen/logrus", "golang.org/x/sys"}},
-		"connectors/starter":                {nil, nil},
+		"connectors/starter":                {[]string{"connectors"}, nil},
 		"connectors/jira":                   {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
 	}
 	for name, rule := range rooms {
