@@ -77,7 +77,7 @@ func newCSV(in *bufio.Reader, o options, f format) (*csvReader, error) {
 // findDelimiter takes the one of , ; tab | that is most often in the first row.
 func (r *csvReader) findDelimiter() (byte, error) {
 	start, err := r.in.Peek(64 << 10)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
 		return 0, err
 	}
 	count, quoted := map[byte]int{}, false
