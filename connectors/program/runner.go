@@ -22,12 +22,6 @@ import (
 // DefaultImage is what a tier a connector runs in that names no image.
 const DefaultImage = "python:3.12-slim"
 
-// What a program gets that says nothing of it.
-const (
-	DefaultMemory = 512 << 20 // bytes
-	DefaultDisk   = 10 << 30  // bytes
-)
-
 // Where a container has its things.
 const (
 	programDir = "/connector"
@@ -221,8 +215,8 @@ func python(deps string) []string {
 	return env
 }
 
-func (a *attempt) memory() int64 { return cmp.Or(a.spec.Memory, DefaultMemory) }
-func (a *attempt) disk() int64   { return cmp.Or(a.spec.Disk, DefaultDisk) }
+func (a *attempt) memory() int64 { return cmp.Or(a.spec.Memory, desired.DefaultMemory) }
+func (a *attempt) disk() int64   { return cmp.Or(a.spec.Disk, desired.DefaultDisk) }
 
 // Sweep removes the containers and ends the processes that an earlier daemon
 // left of an instance's runs, and what these had on the disk. No run of the
