@@ -4,6 +4,7 @@ package duck
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +23,39 @@ func Main(ctx context.Context, mode string, in io.Reader, out, log io.Writer) er
 	switch mode {
 	case wire.Worker:
 		return runWorker(ctx, in, out, log)
+	case wire.Build:
+		return once(ctx, in, out, RunBuild)
+	case wire.Check:
+		return once(ctx, in, out, RunCheck)
+	case wire.Export:
+		return once(ctx, in, out, func(ctx context.Context, r wire.ExportRequest) wire.BuildReply {
+			if err := RunExport(ctx, r); err != nil {
+				return wire.BuildReply{Error: err.Error()}
+			}
+			return wire.BuildReply{}
+		})
 	}
 	return fmt.Errorf("start child: %w %q", ErrMode, mode)
+}
+
+// once reads one request, does it and writes one reply. How much memory it may
+// have is set by whoever starts it, who knows how large the files are.
+func once[Request, Reply any](ctx context.Context, in io.Reader, out io.Writer, do func(context.Context, Request) Reply) error {
+	if err := (limits{Files: 4096, Nice: 10, OOM: 900}).apply(); err != nil {
+		return err
+	}
+	kind, content, err := wire.ReadFrame(in)
+	if err != nil {
+		return fmt.Errorf("read request: %w", err)
+	}
+	var request Request
+	if kind != wire.Message {
+		return fmt.Errorf("read request: %w", wire.ErrFrame)
+	}
+	if err := json.Unmarshal(content, &request); err != nil {
+		return fmt.Errorf("read request: %w", err)
+	}
+	return wire.WriteMessage(out, do(ctx, request))
 }
 
 // ErrMode says that there is no child of this kind.

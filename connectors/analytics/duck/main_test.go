@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child is a worker that really is a process.
-type child struct {
+// process is a worker that really is one.
+type process struct {
 	cmd   *exec.Cmd
 	in    io.WriteCloser
 	out   io.Reader
@@ -43,13 +43,13 @@ type child struct {
 	next  int64
 }
 
-func startChild(t testing.TB, setup wire.Setup) (*child, wire.Reply) {
+func startChild(t testing.TB, setup wire.Setup) (*process, wire.Reply) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{cmd: exec.Command(exe), log: &bytes.Buffer{}, ended: make(chan error, 1)}
+	c := &process{cmd: exec.Command(exe), log: &bytes.Buffer{}, ended: make(chan error, 1)}
 	c.cmd.Env = []string{childMode + "=" + wire.Worker}
 	c.cmd.Stderr = c.log
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
@@ -81,7 +81,7 @@ func startChild(t testing.TB, setup wire.Setup) (*child, wire.Reply) {
 }
 
 // ask sends a request and reads until its answer is complete.
-func (c *child) ask(request wire.Request) (answer wire.Reply, head *wire.Head, data []byte, err error) {
+func (c *process) ask(request wire.Request) (answer wire.Reply, head *wire.Head, data []byte, err error) {
 	c.next++
 	request.ID = c.next
 	if err := wire.WriteMessage(c.in, request); err != nil {
@@ -104,12 +104,12 @@ func (c *child) ask(request wire.Request) (answer wire.Reply, head *wire.Head, d
 	}
 }
 
-func (c *child) query(q wire.Query) (wire.Reply, *wire.Head, string, error) {
+func (c *process) query(q wire.Query) (wire.Reply, *wire.Head, string, error) {
 	reply, head, data, err := c.ask(wire.Request{Query: &q})
 	return reply, head, string(data), err
 }
 
-func (c *child) read() (reply wire.Reply, data []byte, err error) {
+func (c *process) read() (reply wire.Reply, data []byte, err error) {
 	kind, content, err := wire.ReadFrame(c.out)
 	if err != nil {
 		return reply, nil, err
@@ -200,7 +200,7 @@ func (h *warehouse) attach() wire.Attach {
 }
 
 // startWith is a child that has what the warehouse has.
-func (h *warehouse) startWith(t testing.TB) *child {
+func (h *warehouse) startWith(t testing.TB) *process {
 	t.Helper()
 	c, reply := startChild(t, h.setup())
 	if reply.Ready == nil {
@@ -215,7 +215,7 @@ func (h *warehouse) startWith(t testing.TB) *child {
 }
 
 // ends waits for the process to end by itself.
-func (c *child) ends(t testing.TB) error {
+func (c *process) ends(t testing.TB) error {
 	t.Helper()
 	select {
 	case err := <-c.ended:

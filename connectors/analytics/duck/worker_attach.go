@@ -51,7 +51,7 @@ func (w *worker) attach(ctx context.Context, a wire.Attach) wire.AttachReply {
 		}
 	}
 	for _, table := range a.System {
-		fail("fairlead", w.systemTable(ctx, table))
+		fail("fairlead."+table.Name, w.systemTable(ctx, table))
 	}
 	w.publish()
 	have := map[string]int{}
@@ -260,14 +260,14 @@ func (w *worker) systemTable(ctx context.Context, t wire.SystemTable) error {
 	columns := make([]string, len(t.Columns))
 	for i, c := range t.Columns {
 		if err := w.checkType(ctx, c.Type); err != nil {
-			return fmt.Errorf("table %s: column %s: %w", t.Name, c.Name, err)
+			return fmt.Errorf("column %s: %w", c.Name, err)
 		}
 		columns[i] = quoteName(c.Name) + ": " + quoteText(c.Type)
 	}
 	text := fmt.Sprintf("CREATE OR REPLACE TABLE fairlead.%s AS FROM read_json(%s, format = 'newline_delimited', columns = {%s})",
 		quoteName(t.Name), quoteText(t.File), strings.Join(columns, ", "))
 	if err := w.exec(ctx, text); err != nil {
-		return fmt.Errorf("table %s: %w", t.Name, err)
+		return fmt.Errorf("read rows: %w", err)
 	}
 	w.system[t.Name] = true
 	return nil

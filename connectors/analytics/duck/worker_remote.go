@@ -4,16 +4,11 @@ package duck
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/connectors"
-	"github.com/fairlead/fairlead/connectors/analytics/wire"
 )
 
 const (
@@ -30,8 +25,8 @@ func (w *worker) attachRemote(ctx context.Context, r connectors.Remote) error {
 	if _, taken := w.remotes[r.Alias]; taken {
 		return fmt.Errorf("attach remote %s: the alias is used twice", r.Alias)
 	}
-	if err := allowedRemote(r, w.setup.Policy); err != nil {
-		return fmt.Errorf("attach remote %s: %w", r.Alias, err)
+	if bad := checkRemote(r, w.setup.Policy); bad != nil {
+		return fmt.Errorf("attach remote %s: %w", r.Alias, bad)
 	}
 	token := w.setup.Tokens[r.TokenEnv]
 	if r.TokenEnv != "" && token == "" {
@@ -82,72 +77,4 @@ func remoteStatements(r connectors.Remote, token string) ([]string, error) {
 		return []string{attach + ", TOKEN " + quoteText(token) + ")"}, nil
 	}
 	return nil, fmt.Errorf("how the extension %s attaches is not known here: bigquery, keboola, mysql and postgres are", r.Extension)
-}
-
-// allowedRemote holds a remote against the lists of what may be attached: an
-// extract names it, and nobody trusts that.
-func allowedRemote(r connectors.Remote, p wire.RemotePolicy) error {
-	if !slices.Contains(p.Extensions, r.Extension) {
-		return fmt.Errorf("the extension %s is not allowed on this host", r.Extension)
-	}
-	if r.TokenEnv != "" && !slices.Contains(p.Tokens, r.TokenEnv) {
-		return fmt.Errorf("the variable %s is not allowed on this host", r.TokenEnv)
-	}
-	hosts, err := remoteHosts(r)
-	if err != nil {
-		return err
-	}
-	for _, host := range hosts {
-		if !slices.ContainsFunc(p.Hosts, func(allowed string) bool { return matchesHost(allowed, host) }) {
-			return fmt.Errorf("the host %s is not allowed on this host", host)
-		}
-	}
-	return nil
-}
-
-// remoteHosts are the hosts, with their ports where they have one, that a URL or
-// a connection string names. BigQuery's is always the same.
-func remoteHosts(r connectors.Remote) ([]string, error) {
-	if r.Extension == "bigquery" {
-		return []string{"bigquery.googleapis.com"}, nil
-	}
-	if strings.Contains(r.URL, "://") {
-		u, err := url.Parse(r.URL)
-		if err != nil || u.Hostname() == "" || len(u.Query()["host"])+len(u.Query()["hostaddr"]) > 0 || strings.Contains(u.Host, ",") {
-			return nil, errors.New("its URL must name one host")
-		}
-		return []string{u.Host}, nil
-	}
-	host, port := "", ""
-	for _, field := range strings.Fields(r.URL) {
-		key, value, _ := strings.Cut(field, "=")
-		switch value = strings.Trim(value, "'"); strings.ToLower(key) {
-		case "host":
-			host = value
-		case "port":
-			port = value
-		case "hostaddr", "service", "servicefile", "passfile", "unix_socket", "socket":
-			return nil, fmt.Errorf("its connection string may not have %s", key)
-		}
-	}
-	if host == "" || strings.ContainsAny(host, ",/@") {
-		return nil, errors.New("its connection string must name one host")
-	}
-	if port != "" {
-		host = net.JoinHostPort(host, port)
-	}
-	return []string{host}, nil
-}
-
-// matchesHost compares a host with one of a list: HOST, HOST:PORT or *.DOMAIN.
-func matchesHost(allowed, host string) bool {
-	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = host
-	}
-	allowed, name = strings.ToLower(allowed), strings.ToLower(name)
-	if domain, ok := strings.CutPrefix(allowed, "*."); ok {
-		return strings.HasSuffix(name, "."+domain)
-	}
-	return allowed == name || allowed == strings.ToLower(host)
 }
