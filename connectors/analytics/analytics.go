@@ -64,8 +64,9 @@ type Options struct {
 	// Event is told what people should hear of. It must not call back. It may be nil.
 	Event func(Event)
 
-	step  func(string)                                                      // tells a test what is about to be done
-	build func(context.Context, wire.BuildRequest) (wire.BuildReply, error) // in place of a child, in a test
+	noGroups bool                                                              // no control groups, in a test
+	step     func(string)                                                      // tells a test what is about to be done
+	build    func(context.Context, wire.BuildRequest) (wire.BuildReply, error) // in place of a child, in a test
 }
 
 // Event is something that happened to a source of an instance.
@@ -98,6 +99,7 @@ func New(o Options) *Analytics {
 	o = o.defaults()
 	a := &Analytics{o: o, builds: make(chan struct{}, o.Builds), instances: map[string]*instance{}}
 	a.ctx, a.end = context.WithCancelCause(context.Background())
+	a.groups.off = o.noGroups
 	a.groups.told = func(why error) {
 		a.o.Log.WithError(why).Info("no control groups for query workers here: their memory is bounded by RLIMIT_DATA alone")
 	}

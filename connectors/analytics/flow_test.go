@@ -298,15 +298,15 @@ func TestRemotesTakeANewWorker(t *testing.T) {
 }
 
 func TestCheckNeedsNoDaemon(t *testing.T) {
-	a := New(Options{Command: []string{self(t), "plain"}, BuildTimeout: 200 * time.Millisecond})
-	reply, err := New(Options{Command: []string{self(t), "plain"}}).Check(t.Context(), "x")
+	a := New(Options{noGroups: true, Command: []string{self(t), "plain"}, BuildTimeout: 200 * time.Millisecond})
+	reply, err := New(Options{noGroups: true, Command: []string{self(t), "plain"}}).Check(t.Context(), "x")
 	if err != nil || reply.Form != "simple" {
 		t.Fatalf("%+v, %v", reply, err)
 	}
 	if _, err := a.Check(t.Context(), "hangs"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("a check that hangs: %v", err)
 	}
-	missing := New(Options{Command: []string{"/not/there"}})
+	missing := New(Options{noGroups: true, Command: []string{"/not/there"}})
 	if _, err := missing.Check(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Fatalf("without a program: %v", err)
 	}

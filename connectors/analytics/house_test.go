@@ -46,6 +46,7 @@ func newHouseIn(t testing.TB, dir string, o Options) *house {
 		o.Command = []string{self(t), "plain"}
 	}
 	o.Event = func(e Event) { h.mu.Lock(); defer h.mu.Unlock(); h.events = append(h.events, e) }
+	o.noGroups = true // they would be in the group of whoever runs the tests
 	set(&o.Inspect, time.Hour)
 	set(&o.ExportAfter, time.Hour)
 	h.Analytics = New(o)

@@ -85,7 +85,10 @@ func (i *instance) open() error {
 	}
 	i.change.Lock()
 	defer i.change.Unlock()
-	for _, dir := range []string{"", extractsDir, analyticsDir, filepath.Join(analyticsDir, systemSchema)} {
+	if err := i.locate(); err != nil {
+		return err
+	}
+	for _, dir := range []string{extractsDir, analyticsDir, filepath.Join(analyticsDir, systemSchema)} {
 		if err := os.MkdirAll(filepath.Join(i.dir, dir), 0o750); err != nil {
 			return err
 		}
@@ -116,6 +119,22 @@ func (i *instance) open() error {
 	}
 	i.opened.Store(true)
 	return nil
+}
+
+// locate makes the directory and finds its path without links: DuckDB resolves
+// those before it looks whether a file is one that it may read.
+func (i *instance) locate() error {
+	dir, err := filepath.Abs(i.dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o750)
+	}
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err == nil {
+		i.dir = dir
+	}
+	return err
 }
 
 func (i *instance) path(parts ...string) string {

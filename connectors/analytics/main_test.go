@@ -18,12 +18,13 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/connectors"
+	"github.com/fairlead/fairlead/connectors/analytics/duck"
 	"github.com/fairlead/fairlead/connectors/analytics/wire"
 	"github.com/fairlead/fairlead/desired"
 )
 
-// The test binary is its own child, as the program is: "plain" is one that speaks
-// wire and keeps texts where DuckDB has Parquet, "store" writes to a store and may
+// The test binary is its own child, as the program is: "duck" is the real one,
+// "plain" speaks wire and keeps texts where DuckDB has Parquet, "store" writes to a store and may
 // not live to its end.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 {
@@ -31,6 +32,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case "plain":
 			err = plainChild(os.Args[2])
+		case "duck":
+			err = duck.Main(context.Background(), os.Args[2], os.Stdin, os.Stdout, os.Stderr)
 		case "store":
 			err = storeChild(os.Args[2:])
 		default:
@@ -218,7 +221,7 @@ func (p *plain) attach(a wire.Attach) *wire.AttachReply {
 	for _, t := range a.System {
 		data, err := os.ReadFile(t.File)
 		if err != nil {
-			reply.Failed[systemSchema+"."+t.Name] = err.Error()
+			reply.Failed[systemSchema] = err.Error()
 		}
 		p.system[t.Name] = string(data)
 	}

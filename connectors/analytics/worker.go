@@ -172,7 +172,7 @@ func (w *worker) attach(c *catalog, oneByOne bool) (have map[string]int, failed 
 		}
 	}
 	for _, t := range c.system {
-		if _, bad := failed[systemSchema+"."+t.Name]; !bad {
+		if failed[systemSchema] == "" {
 			w.system[t.Name] = t.File
 		}
 	}
