@@ -230,14 +230,10 @@ func (a *attempt) installInto(ctx context.Context, dir, name string, pip install
 		return connectors.WithHint(fail(fmt.Errorf("pip ended with exit code %d: %s", code, said)),
 			"the log of the run has what pip said; its index is set by PIP_INDEX_URL in env")
 	}
-	return fail2(publishDir(deps, dir), fail)
-}
-
-func fail2(err error, wrap func(error) error) error {
-	if err == nil {
-		return nil
+	if err := publishDir(deps, dir); err != nil {
+		return fail(err)
 	}
-	return wrap(err)
+	return nil
 }
 
 // publishDir gives a directory its name once all of it is on the disk.
@@ -270,14 +266,29 @@ func (a *attempt) dropUnused(base string, now time.Time) {
 		return
 	}
 	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || now.Sub(info.ModTime()) < unusedFor || strings.HasPrefix(e.Name(), unfinished) {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(base, e.Name())); err != nil {
+		if err := a.dropIfUnused(filepath.Join(base, e.Name()), now); err != nil {
 			a.log.WithError(err).Warn("unused packages of a connector are not removed")
 		}
 	}
+}
+
+// dropIfUnused looks, and removes, while nobody else is about to use them.
+func (a *attempt) dropIfUnused(dir string, now time.Time) error {
+	a.mu.Lock()
+	_, busy := a.installs[dir]
+	a.mu.Unlock()
+	if busy || strings.HasPrefix(filepath.Base(dir), unfinished) {
+		return nil
+	}
+	unlock, err := a.lock(context.Background(), dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if info, err := os.Lstat(dir); err != nil || now.Sub(info.ModTime()) < unusedFor {
+		return nil
+	}
+	return os.RemoveAll(dir)
 }
 
 func pipArguments(target, requirements string) []string {

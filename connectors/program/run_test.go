@@ -323,6 +323,26 @@ os.symlink("/etc/shadow", "_meta.json")
 	})
 }
 
+// A program that talks more than a log holds is not held up by it, and its last
+// words are not lost.
+func TestAFloodOfOutput(t *testing.T) {
+	t.Parallel()
+	ways(t, func(t *testing.T, p desired.ProgramSource) {
+		r := newRig(t)
+		r.file("extractor.py", `
+import os, sys
+line = "x" * 999 + "\n"
+for _ in range(60):
+    sys.stdout.write(line * 1000)
+open(os.environ["FAIRLEAD_OUT"] + "/orders.csv", "w").write("id\n")
+print("last words")
+`)
+		if res := r.good(p); !strings.HasSuffix(res.log.String(), "last words\n") {
+			t.Errorf("%d bytes came", len(res.log.String()))
+		}
+	})
+}
+
 // TestDaemon is the daemon that TestWhatADeadDaemonLeftIsSwept kills. It does
 // nothing by itself.
 func TestDaemon(t *testing.T) {

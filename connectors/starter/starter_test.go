@@ -170,3 +170,23 @@ func TestStartersRun(t *testing.T) {
 		t.Errorf("%d rows of stock", got)
 	}
 }
+
+// The page for authors shows what is written, word for word.
+func TestTheDocumentShowsTheStarters(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/connectors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for example, c := range map[string][2]string{"shop": {"a", ""}, "stock": {"b", ""}, "exports": {"c", "files"}} {
+		dir := instance(t)
+		if _, err := starter.Write(dir, example, c[0], c[1]); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files(t, dir) {
+			content, err := os.ReadFile(filepath.Join(dir, f))
+			if err != nil || !strings.Contains(string(doc), "\n"+string(content)+"```\n") {
+				t.Errorf("docs/connectors.md does not show %s as it is: %v", f, err)
+			}
+		}
+	}
+}
