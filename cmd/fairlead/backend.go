@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/desired/git"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server"
@@ -38,6 +41,24 @@ type backend interface {
 	CertificateRequest(ctx context.Context, instance, name string) (server.CertificateRequest, error)
 	RollbackCertificate(ctx context.Context, instance, name string, generation int) (reconciler.CertificateStatus, error)
 	TestCertificate(ctx context.Context, instance string, t server.CertificateTest) (server.CertificateReport, error)
+	dataBackend
+}
+
+// dataBackend is the part that is about connectors and their data.
+type dataBackend interface {
+	Connectors(ctx context.Context, instance string) (server.ConnectorList, error)
+	Connector(ctx context.Context, instance, name string) (reconciler.AttachmentStatus, error)
+	RunConnector(ctx context.Context, instance, name string, req server.RunRequest) (server.RunStarted, error)
+	CancelConnector(ctx context.Context, instance, name string) (reconciler.AttachmentStatus, error)
+	ConnectorRuns(ctx context.Context, instance, name string, limit int) ([]connectors.Record, error)
+	ConnectorLog(ctx context.Context, instance, name string, run int64, w io.Writer) error
+	DiscoverTables(ctx context.Context, instance, name string, limit int) (server.Discovery, error)
+	DataGenerations(ctx context.Context, instance, name string) ([]server.DataGeneration, error)
+	RollbackData(ctx context.Context, instance, name string, generation int) (reconciler.AttachmentStatus, error)
+	PurgeConnector(ctx context.Context, instance, name string) error
+	Catalog(ctx context.Context, instance string) ([]connectors.CatalogTable, error)
+	Query(ctx context.Context, instance string, q server.Query, begin func(server.QueryResult) error, w io.Writer) (server.QueryResult, error)
+	Profile(ctx context.Context, instance, user, table, column string) (json.RawMessage, error)
 }
 
 // access is what a command needs when it works alone.

@@ -97,7 +97,7 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		api.Metrics = append(api.Metrics, sys.certs)
 		jobs, _ := eng.(program.Engine)
 		sys.sources = keepConnectors(s, d, store, sys.events, jobs, log)
-		api.Connectors, api.Data = sys.sources, sys.sources
+		cfg.Attachments, api.Connectors, api.Data = sys.sources, sys.sources, sys.sources
 	}
 	if l != nil {
 		l.certs.Manager = sys.certs
