@@ -8,6 +8,7 @@ const (
 	KindNetwork   Kind = "network"
 	KindVolume    Kind = "volume"
 	KindContainer Kind = "container"
+	KindConnector Kind = "connector"
 )
 
 // Verb is what an action does, as a person sees it.
@@ -33,7 +34,7 @@ type Change struct {
 type Action struct {
 	Kind    Kind     `json:"kind"`
 	Verb    Verb     `json:"verb"`
-	Name    string   `json:"name"`              // key in the spec: service, network or volume
+	Name    string   `json:"name"`              // key in the spec: service, network, volume or connector
 	Replica int      `json:"replica,omitempty"` // of a container; 1 is the first
 	Object  string   `json:"object"`            // name on the engine
 	Reason  string   `json:"reason"`            // one phrase: why

@@ -85,6 +85,7 @@ func (x *executor) phases() (before []Action, services map[string][]Action, afte
 		switch {
 		case a.Kind == KindContainer && a.Verb == Remove && x.handsOver(a.Name):
 			handed = append(handed, a)
+		case a.Kind == KindConnector: // done by Attachments.Set, and not waited for
 		case a.Kind == KindNetwork && a.Verb == Remove:
 			after = append(after, a)
 		case a.Kind == KindContainer && a.Verb != Remove:

@@ -1,6 +1,8 @@
 package reconciler
 
 import (
+	"cmp"
+	"maps"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -63,4 +65,122 @@ type AttachmentStatus struct {
 	NextRun   time.Time `json:"next_run,omitzero"`
 	Schedule  string    `json:"schedule,omitempty"`
 	LastCause string    `json:"last_cause,omitempty"`
+}
+
+// keepAttachments says which connectors are wanted: those of what is applied,
+// and of what is on its way beside them, so that what the application asks for
+// is there until the new generation stands. The directories of programs come
+// along as far as they are in memory.
+func (r *Instance) keepAttachments(coming *loaded) {
+	if r.cfg.Attachments == nil {
+		return
+	}
+	want := WantedConnectors{ByName: map[string]desired.ConnectorSpec{}, Files: map[string]desired.FileTree{}}
+	if r.good != nil {
+		maps.Copy(want.ByName, r.good.target.Spec.Connectors)
+		want.Commit = r.good.Revision.Commit
+	}
+	if coming != nil {
+		maps.Copy(want.ByName, coming.spec.Connectors)
+		want.Commit = coming.rev.Commit
+	}
+	for key := range programFiles(want.ByName) {
+		if tree, here := r.loaded.spec.Files[key]; here {
+			want.Files[key] = tree
+		}
+	}
+	r.cfg.Attachments.Set(r.cfg.Name, want)
+}
+
+// programFiles lists the keys of Spec.Files that are directories of programs.
+func programFiles(connectors map[string]desired.ConnectorSpec) map[string]bool {
+	keys := map[string]bool{}
+	for _, c := range connectors {
+		if c.Program != nil && c.Program.Files != "" {
+			keys[c.Program.Files] = true
+		}
+	}
+	return keys
+}
+
+// withConnectors adds to an observation the connectors that are applied. How
+// their data stands is left out: a new generation cannot do anything about it.
+func (r *Instance) withConnectors(have Observed) Observed {
+	have.Connectors = map[string]desired.ConnectorSpec{}
+	if r.good != nil {
+		maps.Copy(have.Connectors, r.good.target.Spec.Connectors)
+	}
+	return have
+}
+
+// attached is how the data of the connectors stands, by name; nil when nobody
+// keeps them.
+func (r *Instance) attached() map[string]AttachmentStatus {
+	if r.cfg.Attachments == nil {
+		return nil
+	}
+	all := map[string]AttachmentStatus{}
+	for _, a := range r.cfg.Attachments.Attachments(r.cfg.Name) {
+		all[a.Name] = a
+	}
+	return all
+}
+
+// attach adds what is known of the connectors. A first run that is to come or
+// under way is no fault: reading a source may take hours.
+func (s *Status) attach(list []AttachmentStatus) {
+	if len(list) == 0 {
+		return
+	}
+	s.Attachments = list
+	worst := list[0]
+	for _, a := range list[1:] {
+		if d := a.Phase.rank() - worst.Phase.rank(); d > 0 || d == 0 && a.Phase == AttachmentLive && a.Since.After(worst.Since) {
+			worst = a
+		}
+	}
+	c := Condition{Type: AttachmentsReady, Status: "False", Reason: cmp.Or(worst.Reason, string(worst.Phase)), Message: worst.describe(), Since: worst.Since}
+	switch worst.Phase {
+	case AttachmentLive:
+		c.Status, c.Reason, c.Message = "True", "Ready", countOf(len(list), "connector")
+	case AttachmentPending, AttachmentRunning:
+		c.Status = "Unknown"
+	default:
+		if s.Health == Healthy {
+			s.Health = Degraded
+		}
+	}
+	s.Conditions = append(s.Conditions, c)
+}
+
+func (a AttachmentStatus) describe() string {
+	text := a.Name + ": " + a.Message
+	switch {
+	case a.Message != "":
+	case a.Phase == AttachmentPending:
+		text = a.Name + ": its first run is to come"
+	case a.Phase == AttachmentRunning:
+		text = a.Name + ": its first run is under way"
+	default:
+		text = a.Name + " is " + string(a.Phase)
+	}
+	if a.Hint != "" {
+		text += "; " + a.Hint
+	}
+	return text
+}
+
+// rank orders phases by how much they matter to whoever is woken.
+func (p AttachmentPhase) rank() int {
+	switch p {
+	case AttachmentLive:
+		return 0
+	case AttachmentRunning:
+		return 1
+	case AttachmentPending:
+		return 2
+	case AttachmentDegraded:
+		return 3
+	}
+	return 4
 }

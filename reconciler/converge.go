@@ -32,6 +32,9 @@ func (r *Instance) converge(ctx context.Context) error {
 		return err
 	}
 	r.keepCertificates(r.coming(l, d))
+	if d.phase != PhaseSuspended {
+		r.keepAttachments(r.coming(l, d))
+	}
 	switch d.choice {
 	case chooseNew:
 		return r.deploy(ctx, l, m, d)
@@ -194,7 +197,7 @@ func (r *Instance) prepare(ctx context.Context, l loaded, m memo, digest string)
 	if err != nil {
 		return g, t, Planned{}, err
 	}
-	if planned := Plan(t, have); blocked(planned) != nil {
+	if planned := Plan(t, r.withConnectors(have)); blocked(planned) != nil {
 		return g, t, planned, blocked(planned)
 	}
 	if err := r.cfg.hosts.take(r.cfg.Name, l.spec); err != nil {
@@ -212,7 +215,7 @@ func (r *Instance) prepare(ctx context.Context, l loaded, m memo, digest string)
 		}
 	}
 	g.Images = t.Images
-	planned := Plan(t, have)
+	planned := Plan(t, r.withConnectors(have))
 	return g, t, planned, blocked(planned)
 }
 
@@ -367,7 +370,7 @@ func (r *Instance) prepareHeld(ctx context.Context, number int) (g Generation, t
 	if err != nil {
 		return g, t, planned, err
 	}
-	planned = Plan(t, have)
+	planned = Plan(t, r.withConnectors(have))
 	return g, t, planned, blocked(planned)
 }
 

@@ -137,6 +137,11 @@ type Observed struct {
 	// Sensitive are the literal values of those older generations that must
 	// not be shown.
 	Sensitive []string
+	// Connectors are those of the applied generation, by name; nil: none are
+	// planned. The reconciler fills it.
+	Connectors map[string]desired.ConnectorSpec
+	// Attached is how their data stands, by name; nil: not observed.
+	Attached map[string]AttachmentStatus
 }
 
 // Wait says what to wait for.

@@ -22,7 +22,11 @@ func workDir(home string) string  { return filepath.Join(home, "work") }
 // materialize writes the tracked files of a spec under their hashes and seeds
 // the writable binds. What is there already and intact is left as it is.
 func materialize(home string, spec desired.Spec) error {
+	mounted, programs := mountedFiles(spec), programFiles(spec.Connectors)
 	for hash, tree := range spec.Files {
+		if programs[hash] && !mounted[hash] {
+			continue // kept by who runs them
+		}
 		if err := writeTree(filepath.Join(filesDir(home), hash), tree); err != nil {
 			return fmt.Errorf("write tracked files %s: %w", hash, err)
 		}

@@ -60,7 +60,9 @@ type Config struct {
 	Prober    Prober
 	// Certificates keeps the certificates; nil: there are none.
 	Certificates Certificates
-	Log          *logrus.Entry
+	// Attachments keeps the connectors; nil: they are not run.
+	Attachments Attachments
+	Log         *logrus.Entry
 
 	hosts *hosts // nil: no other instance is there
 }
@@ -225,6 +227,9 @@ func (r *Instance) Status() Status {
 	s.Conditions = append([]Condition{}, s.Conditions...)
 	if r.cfg.Certificates != nil {
 		s.certify(r.cfg.Certificates.Certificates(r.cfg.Name))
+	}
+	if r.cfg.Attachments != nil {
+		s.attach(r.cfg.Attachments.Attachments(r.cfg.Name))
 	}
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -173,6 +174,8 @@ func (r *Instance) preview(ctx context.Context, snapshot *desired.Snapshot, how 
 		}
 	}
 	t.Images = previewImages(s.last, l.spec, d.digest)
+	have.Connectors, have.Attached = map[string]desired.ConnectorSpec{}, r.attached()
+	maps.Copy(have.Connectors, s.last.Spec.Connectors)
 	planned := Plan(t, have)
 	report.Actions, report.Held = planned.Actions, planned.Held
 	report.Switches = r.switches(l.spec, planned)

@@ -34,7 +34,8 @@ func (p Planned) Empty() bool { return len(p.Actions) == 0 }
 //
 // Actions come in the order in which they are applied: networks, volumes,
 // removals of containers (they may hold a port or a name), containers with
-// their dependencies first, removals of networks.
+// their dependencies first, removals of networks. Connectors come last, and are
+// carried out by saying what is wanted.
 func Plan(t Target, have Observed) Planned {
 	if have.Containers == nil {
 		return Planned{}
@@ -54,6 +55,7 @@ func Plan(t Target, have Observed) Planned {
 		p.service(t.Spec.Services[name])
 	}
 	p.unwantedNetworks()
+	p.connectors()
 	return p.out
 }
 
