@@ -241,7 +241,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 	self, err := os.Executable()
 	must(t, err)
 	for n := 1; ; n++ {
-		dir := quick(t)
+		dir := place(t)
 		cmd := exec.CommandContext(t.Context(), self)
 		cmd.Env = append(os.Environ(), childDir+"="+dir, fmt.Sprintf("%s=%d", childStep, n))
 		out, err := cmd.CombinedOutput()
@@ -305,15 +305,10 @@ func aheadOf(t *testing.T, note []byte, pub diskPublisher) {
 	}
 }
 
-// quick is a directory in memory where there is one: nothing is lost by kill -9
-// there, and nobody waits for a disk that others use.
-func quick(t testing.TB) string {
+// place is a quick directory for a child.
+func place(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "fairlead-test-")
-	if err != nil {
-		dir = t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := quick(t)
 	must(t, errors.Join(os.Mkdir(filepath.Join(dir, "memory"), 0o700), os.Mkdir(filepath.Join(dir, "data"), 0o700)))
 	return dir
 }

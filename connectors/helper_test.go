@@ -231,7 +231,7 @@ func newHost(t testing.TB) *host {
 	h := &host{t: t, mem: &memory{notes: map[string][]byte{}}, by: map[string]*service{}, stop: func() {}}
 	h.pub = &publisher{gens: map[string][]connectors.Attached{}, keep: map[string]map[string]string{}}
 	h.opts = connectors.Options{
-		Dir: t.TempDir(), Memory: h.mem, Publisher: h.pub, MinFree: -1, Seed: "vm1", Now: h.now,
+		Dir: quick(t), Memory: h.mem, Publisher: h.pub, MinFree: -1, Seed: "vm1", Now: h.now,
 		Event: func(instance, reason, message string) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -375,6 +375,18 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// quick is a directory in memory where there is one: nothing is lost by kill -9
+// there, and nobody waits for a disk that others use.
+func quick(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "fairlead-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // left are the files below the directory of an instance's runs.
