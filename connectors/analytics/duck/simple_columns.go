@@ -208,7 +208,7 @@ func (r *reader) rule(ctx context.Context, t *left, wanted []keptColumn, one run
 		asked, of = append(asked, "count("+x+") > 0"), append(of, [2]int{i, -1})
 		for _, g := range open[i] {
 			guess := guesses()[g]
-			asked = append(asked, fmt.Sprintf("coalesce(bool_and(regexp_full_match(%s, %s) AND TRY_CAST(%s AS %s) IS NOT NULL), true)", x, quoteText(guess.form), x, guess.name))
+			asked = append(asked, fmt.Sprintf("coalesce(bool_and(%s IS NULL OR (regexp_full_match(%s, %s) AND TRY_CAST(%s AS %s) IS NOT NULL)), true)", x, x, quoteText(guess.form), x, guess.name))
 			of = append(of, [2]int{i, g})
 		}
 	}

@@ -198,7 +198,7 @@ func (r run) from(columns []keptColumn) string {
 }
 
 func fromJSON(files []leftFile, more string) string {
-	format, compression := "auto", "none"
+	format, compression := "auto", "uncompressed"
 	if files[0].format == "ndjson" {
 		format = "newline_delimited"
 	}
