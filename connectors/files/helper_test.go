@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -103,12 +104,20 @@ func online(t *testing.T, settings Settings, handler http.Handler, test func(t *
 		if err != nil {
 			t.Fatal(err)
 		}
-		ends := []func(){resttest.Connect(t, s.web, handler), resttest.Connect(t, s.cloud, handler), resttest.Connect(t, s.s3.id.http, handler)}
-		for _, end := range ends {
-			defer end()
-		}
+		defer connect(t, s, handler)()
 		test(t, s)
 	})
+}
+
+// connect leads all requests of a source to handler.
+func connect(t *testing.T, s *Source, handler http.Handler) (end func()) {
+	t.Helper()
+	ends := []func(){resttest.Connect(t, s.web, handler), resttest.Connect(t, s.cloud, handler), resttest.Connect(t, s.s3.id.http, handler)}
+	return func() {
+		for _, end := range ends {
+			end()
+		}
+	}
 }
 
 func web1(t *testing.T, test func(t *testing.T, p *site, s *Source)) {
@@ -257,4 +266,12 @@ func warned(t *testing.T, r connectors.TableResult, want string) {
 	if !slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.Contains(w, want) }) {
 		t.Errorf("the warnings are %q, want %q", r.Warnings, want)
 	}
+}
+
+// heap is what is in use after a collection.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
