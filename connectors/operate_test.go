@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -279,8 +280,16 @@ func TestStateIsNeverAheadOfTheData(t *testing.T) {
 			r.State = s.Kept(j.Tables).Encode()
 			return r, err
 		})
+		var mu sync.Mutex
 		refuse, lost := "", false
+		now := func(refuses string, loses bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			refuse, lost = refuses, loses
+		}
 		h.pub.judges(func(p connectors.Publication) (connectors.Published, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			bases = append(bases, p.Base)
 			out := connectors.Published{Tables: slices.Clone(p.Tables), Generation: -1}
 			for i := range out.Tables {
@@ -306,7 +315,7 @@ func TestStateIsNeverAheadOfTheData(t *testing.T) {
 			return s.Tables["orders"].Since, s.Tables["events"].Since
 		}
 		h.want(one(source("", "orders", "events")))
-		refuse = "events"
+		now("events", false)
 		ask()
 		if a, b := since(); a != 1 || b != 1 {
 			t.Errorf("state %s", states[1])
@@ -315,7 +324,7 @@ func TestStateIsNeverAheadOfTheData(t *testing.T) {
 		if a, b := since(); a != 2 || b != 1 {
 			t.Errorf("after a table was refused: %s", states[2])
 		}
-		refuse = ""
+		now("", false)
 		ask()
 		if a, b := since(); a != 3 || b != 1 {
 			t.Errorf("after a run of one table: %s", states[3])
@@ -323,9 +332,9 @@ func TestStateIsNeverAheadOfTheData(t *testing.T) {
 		if !slices.Equal(bases, []int{0, 1, 2, 3}) {
 			t.Errorf("bases %v", bases)
 		}
-		lost = true
+		now("", true)
 		ask()
-		lost = false
+		now("", false)
 		h.pass(2 * time.Minute)
 		if got := states[len(states)-1]; got != "" || bases[len(bases)-1] != 0 {
 			t.Errorf("after the base was lost: %q, base %d", got, bases[len(bases)-1])
