@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"time"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/docker/go-units"
 
@@ -58,42 +62,59 @@ func (e *Engine) RunJob(ctx context.Context, j reconciler.Job, output io.Writer)
 	for _, w := range made.Warnings {
 		e.log.WithField("container", name).Warn(w)
 	}
+	stream, err := e.attachJob(ctx, made.ID, name)
+	if err != nil {
+		return end, err
+	}
+	defer stream.Close()
 	if err := call(ctx, writeTimeout, func(ctx context.Context) error {
 		return e.api().ContainerStart(ctx, made.ID, container.StartOptions{})
 	}); err != nil {
 		return end, e.fail(err, "start container %s", name)
 	}
-	return e.followJob(ctx, made.ID, name, output)
+	return e.followJob(ctx, made.ID, name, stream, output)
+}
+
+// attachJob takes the output of a container that is not started yet. The engine
+// keeps none of it: a job that talks fills no disk, it waits until it was heard.
+// The stream is a connection of its own, which the client would make without TLS.
+func (e *Engine) attachJob(ctx context.Context, id, name string) (types.HijackedResponse, error) {
+	version, err := e.version(ctx)
+	if err != nil {
+		return types.HijackedResponse{}, err
+	}
+	dial := (&net.Dialer{Timeout: dialTimeout}).DialContext
+	if e.opts.CertDir != "" {
+		dial = func(ctx context.Context, _, addr string) (net.Conn, error) { return dialTLS(ctx, e.opts.CertDir, addr) }
+	}
+	cli, err := client.NewClientWithOpts(client.WithHost(e.opts.Host), client.WithVersion(version),
+		client.WithHTTPClient(&http.Client{Transport: &http.Transport{DialContext: dial}}))
+	if err != nil {
+		return types.HijackedResponse{}, e.fail(err, "attach to container %s", name)
+	}
+	stream, err := cli.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
+	return stream, e.fail(err, "attach to container %s", name)
 }
 
 // followJob copies a job's output and waits for its end.
-func (e *Engine) followJob(ctx context.Context, id, name string, output io.Writer) (reconciler.JobEnd, error) {
-	reading, stop := context.WithCancel(ctx)
-	defer stop()
+func (e *Engine) followJob(ctx context.Context, id, name string, stream types.HijackedResponse, output io.Writer) (reconciler.JobEnd, error) {
 	copied := make(chan error, 1)
-	go func() { copied <- e.copyJobOutput(reading, id, output) }()
+	go func() {
+		_, err := stdcopy.StdCopy(output, output, stream.Reader)
+		copied <- err
+	}()
 	end, err := e.awaitJob(ctx, id, name)
 	if err != nil {
-		stop()
+		stream.Close()
 		<-copied
 		return end, err
 	}
-	grace := time.AfterFunc(outputGrace, stop)
+	grace := time.AfterFunc(outputGrace, stream.Close)
 	defer grace.Stop()
 	if cerr := <-copied; cerr != nil {
 		e.log.WithError(cerr).WithField("container", name).Warn("a part of what a connector wrote is missing from its log")
 	}
 	return end, nil
-}
-
-func (e *Engine) copyJobOutput(ctx context.Context, id string, output io.Writer) error {
-	body, err := e.api().ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Follow: true, Tail: "all"})
-	if err != nil {
-		return e.fail(err, "read log of container %s", short(id))
-	}
-	defer body.Close()
-	_, err = stdcopy.StdCopy(output, output, body)
-	return e.fail(err, "read log of container %s", short(id))
 }
 
 // awaitJob waits until a container does not run any more. An engine that goes
@@ -151,7 +172,7 @@ func jobConfig(owner string, j reconciler.Job) (*container.Config, *container.Ho
 	h := &container.HostConfig{
 		NetworkMode: "none", ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges"},
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
-		LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "16m", "max-file": "2"}},
+		LogConfig:     container.LogConfig{Type: "none"},
 		Resources:     container.Resources{Memory: j.Memory, MemorySwap: j.Memory, NanoCPUs: int64(j.CPUs * 1e9)},
 	}
 	if j.Network {

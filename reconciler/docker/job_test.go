@@ -49,6 +49,22 @@ func TestJobRunsAndIsGone(t *testing.T) {
 	}
 }
 
+// What a job says comes by a connection of its own, which is as safe as the others.
+func TestJobByTLS(t *testing.T) {
+	t.Parallel()
+	r, image := jobRig(t)
+	dir := t.TempDir()
+	a := newAuthority(t)
+	a.write(dir, true)
+	e, err := docker.New(docker.Options{Host: "tcp://" + serveTLS(t, a), Owner: r.owner, CertDir: dir})
+	r.check(err)
+	var out bytes.Buffer
+	end, err := e.RunJob(t.Context(), reconciler.Job{Instance: r.instance, Source: "shop", Image: image, Tmp: 1 << 20}, &out)
+	if err != nil || end.ExitCode != 0 || out.Len() == 0 {
+		t.Errorf("%+v, %v: %q", end, err, &out)
+	}
+}
+
 // A job is seen by nobody who looks for services, lasts as long as its context,
 // and one that was left is swept by its owner and nobody else.
 func TestJobIsNoService(t *testing.T) {
