@@ -79,7 +79,7 @@ func diffConnectors(old, now desired.ConnectorSpec, hide func(field, value strin
 			case slices.Contains(connectorSecrets, field) || strings.HasPrefix(field, "files.headers."):
 				return sensitiveMark
 			}
-			return shownOf(field, hide(lastPart(field), value))
+			return shownOf(field, hide(telling(field), value))
 		}
 		c := Change{field, shown(before, hadIt), shown(after, hasIt)}
 		if field == "program.files" {
@@ -90,9 +90,16 @@ func diffConnectors(old, now desired.ConnectorSpec, hide func(field, value strin
 	return changes
 }
 
-// lastPart is the name of a field by itself: a table that is called tokens holds
-// no secret.
-func lastPart(field string) string { return field[strings.LastIndexByte(field, '.')+1:] }
+// telling is the part of a field's name that may tell of a secret: a table that
+// is called tokens holds none, and the columns of a key are none.
+func telling(field string) string {
+	switch name := field[strings.LastIndexByte(field, '.')+1:]; name {
+	case "primary_key", "token_env":
+		return ""
+	default:
+		return name
+	}
+}
 
 func withoutIdentity(c desired.ConnectorSpec) desired.ConnectorSpec {
 	c.Identity = ""
@@ -121,14 +128,4 @@ func shownOf(field, value string) string {
 		}
 	}
 	return value
-}
-
-// only returns the actions that are of connectors, or those that are not.
-func only(actions []Action, connectors bool) (out []Action) {
-	for _, a := range actions {
-		if (a.Kind == KindConnector) == connectors {
-			out = append(out, a)
-		}
-	}
-	return out
 }

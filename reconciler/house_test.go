@@ -37,6 +37,7 @@ type house struct {
 	prober   reconciler.Prober
 
 	certificates reconciler.Certificates
+	attachments  reconciler.Attachments
 }
 
 // repo is a Source whose revisions are specs.
@@ -123,7 +124,7 @@ func (h *house) start() {
 	h.inst = reconciler.NewInstance(reconciler.Config{
 		Name: "acme", Dir: "instances/acme", Home: filepath.Join(h.dir, "instances", "acme"), Journals: filepath.Join(h.dir, "journal"),
 		Driver: h.engine, Store: h.store, Events: reconciler.NewEvents(h.store), Source: h.repo, Load: h.repo.load,
-		Releases: h.releases, Traffic: h.traffic, Prober: h.prober, Certificates: h.certificates,
+		Releases: h.releases, Traffic: h.traffic, Prober: h.prober, Certificates: h.certificates, Attachments: h.attachments,
 		Interval: time.Minute, DeepEvery: 10 * time.Minute, Log: log.WithField("test", h.t.Name()),
 	})
 }

@@ -265,6 +265,8 @@ type Explanation struct {
 	Object  string          `json:"object"`
 	Service string          `json:"service"`
 	Now     ContainerStatus `json:"now,omitzero"`
+	// Connector is set when the object is one: where it stands.
+	Connector *AttachmentStatus `json:"connector,omitempty"`
 	// Last is the newest apply that touched it, with only its own actions.
 	Last    *Record  `json:"last,omitempty"`
 	Pending []Action `json:"pending,omitempty"` // what is about to happen to it
@@ -275,8 +277,8 @@ type Explanation struct {
 // ErrUnknownObject says that an instance has nothing of that name.
 var ErrUnknownObject = errors.New("nothing of that name")
 
-// Why explains a service or container: what it is, and which commit and fields
-// made it so.
+// Why explains a service, a container or a connector: what it is, and which
+// commit and fields made it so.
 func (r *Instance) Why(name string) ([]Explanation, error) {
 	s := r.Status()
 	records, err := r.History(maxRecords)
@@ -288,9 +290,15 @@ func (r *Instance) Why(name string) ([]Explanation, error) {
 		if c.Name != name && c.Service != name {
 			continue
 		}
-		e := Explanation{Object: c.Name, Service: c.Service, Now: c, Last: lastTouch(records, c.Name)}
-		e.Pending = actionsOn(s.Pending, c.Name)
+		e := Explanation{Object: c.Name, Service: c.Service, Now: c, Last: lastTouch(records, c.Name, KindContainer)}
+		e.Pending = actionsOn(s.Pending, c.Name, KindContainer)
 		out = append(out, e)
+	}
+	for i, a := range s.Attachments {
+		if a.Name == name {
+			out = append(out, Explanation{Object: name, Connector: &s.Attachments[i], Last: lastTouch(records, name, KindConnector),
+				Pending: actionsOn(s.Pending, name, KindConnector)})
+		}
 	}
 	if len(out) == 0 {
 		if e, known := explainAbsent(s, records, name); known {
@@ -302,6 +310,9 @@ func (r *Instance) Why(name string) ([]Explanation, error) {
 	}
 	for i := range out {
 		out[i].Waiting = waiting(s)
+		if a := out[i].Connector; a != nil && a.Phase != AttachmentLive {
+			out[i].Waiting = a.describe()
+		}
 	}
 	return out, nil
 }
@@ -309,13 +320,15 @@ func (r *Instance) Why(name string) ([]Explanation, error) {
 // explainAbsent explains what is not there: networks, volumes, and containers
 // that are gone or not made yet.
 func explainAbsent(s Status, records []Record, name string) (Explanation, bool) {
-	e := Explanation{Object: name, Last: lastTouch(records, name), Pending: actionsOn(s.Pending, name)}
+	e := Explanation{Object: name, Last: lastTouch(records, name, ""), Pending: actionsOn(s.Pending, name, "")}
 	return e, e.Last != nil || len(e.Pending) > 0
 }
 
-func lastTouch(records []Record, name string) *Record {
+// lastTouch is the newest record that has to do with an object of a kind, or of
+// any when kind is empty.
+func lastTouch(records []Record, name string, kind Kind) *Record {
 	for _, rec := range records {
-		if mine := actionsOn(rec.Actions, name); len(mine) > 0 {
+		if mine := actionsOn(rec.Actions, name, kind); len(mine) > 0 {
 			rec.Actions = mine
 			return &rec
 		}
@@ -323,9 +336,9 @@ func lastTouch(records []Record, name string) *Record {
 	return nil
 }
 
-func actionsOn(actions []Action, name string) (mine []Action) {
+func actionsOn(actions []Action, name string, kind Kind) (mine []Action) {
 	for _, a := range actions {
-		if a.Object == name || a.Name == name {
+		if (a.Object == name || a.Name == name) && (kind == "" || a.Kind == kind) {
 			mine = append(mine, a)
 		}
 	}

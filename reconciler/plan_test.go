@@ -23,6 +23,13 @@ func specs(t *rapid.T, label string) desired.Spec {
 		spec.Networks["back"] = desired.Network{Key: "back", Name: "acme_back",
 			Internal: rapid.Bool().Draw(t, label+" internal")}
 	}
+	for _, name := range []string{"orders", "people"} {
+		if rapid.Bool().Draw(t, label+" connects "+name) {
+			c := connector(rapid.SampledFrom([]string{"https://one", "https://two"}).Draw(t, label+" url"), "x")
+			c.Owner = rapid.SampledFrom([]string{"", "ann"}).Draw(t, label+" owner")
+			spec = connecting(spec, name, c)
+		}
+	}
 	var earlier []string
 	for _, name := range []string{"a", "b", "c", "d"} {
 		if !rapid.Bool().Draw(t, label+" has "+name) {
@@ -76,10 +83,15 @@ func TestPlanReachesAFixedPoint(t *testing.T) {
 		first, second := specs(rt, "first"), specs(rt, "second")
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t)
+			h.attachments = &shelf{}
+			h.restart()
 			h.apply(first)
 			tampering(rt, h)
 			s := h.apply(second)
 			h.converged(second)
+			if r, err := h.inst.Preview(t.Context(), nil); err != nil || !r.Empty() && s.Phase == reconciler.PhaseIdle {
+				t.Errorf("preview after the apply (%s): %+v, %v", s.Phase, r.Actions, err)
+			}
 			target := reconciler.Target{Spec: second}
 			have := h.observed()
 			if p := reconciler.Plan(target, have); !p.Empty() {
@@ -108,6 +120,11 @@ func observations(t *rapid.T, spec desired.Spec) reconciler.Observed {
 		if rapid.Bool().Draw(t, "network "+name) {
 			o.Networks[name] = reconciler.NetworkState{Name: name, Hash: "h", Owned: rapid.Bool().Draw(t, "owned")}
 		}
+	}
+	if rapid.Bool().Draw(t, "connectors") {
+		o.Connectors = specs(t, "applied").Connectors
+		o.Attached = map[string]reconciler.AttachmentStatus{"orders": {Name: "orders", Generation: rapid.IntRange(0, 1).Draw(t, "generation"),
+			Phase: rapid.SampledFrom([]reconciler.AttachmentPhase{"Live", "Degraded", "Failed", "Pending"}).Draw(t, "phase")}}
 	}
 	if rapid.Bool().Draw(t, "foreign") {
 		o.Foreign["acme-a-1"] = "somebody"

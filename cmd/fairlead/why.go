@@ -78,6 +78,11 @@ func (c *cli) explain(e reconciler.Explanation) {
 			now += ", " + string(e.Now.Health)
 		}
 		now += ", image " + e.Now.Image
+	} else if a := e.Connector; a != nil {
+		now = "connector, " + string(a.Phase)
+		if a.Generation > 0 {
+			now += fmt.Sprintf(", data of generation %d from %s ago", a.Generation, age(a.Published, time.Now()))
+		}
 	} else if len(e.Pending) == 0 && e.Last != nil && e.Last.Outcome == reconciler.Applied {
 		now = string(e.Last.Actions[0].Verb) + "d"
 	}
