@@ -72,7 +72,7 @@ func newAttempt(c *connector, turns map[string]turn, everything bool) *attempt {
 		if !whole {
 			a.only = append(a.only, a.tables[name]...)
 		}
-		if a.record.Cause == "" || a.record.Cause == CauseRetry {
+		if t.cause != "" && (a.record.Cause == "" || a.record.Cause == CauseRetry) {
 			a.record.Cause, a.record.Due = t.cause, t.due
 		}
 	}

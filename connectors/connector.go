@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	mathrand "math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -74,7 +75,9 @@ func (c *connector) stop(why error) {
 		c.running.cancel(why)
 	}
 	if a := c.asked; a != nil && c.running != a {
-		c.asked = nil
+		if c.asked = nil; a.record.ID == 0 {
+			return // it is not written down yet
+		}
 		a.record.Started, a.record.Ended = c.m.now(), c.m.now()
 		a.record.Outcome, a.record.Error = Failed, why.Error()
 		c.memo.put(a.record)
@@ -250,6 +253,7 @@ func (c *connector) open() error {
 // It is made up for, once at least.
 func (c *connector) interrupt(m *memo) (any bool) {
 	now := c.m.now()
+	failed := failure{now, errInterrupted, 1, mathrand.Float64()}
 	for _, r := range slices.Clone(m.Records) {
 		if r.Outcome != "" {
 			continue
@@ -260,7 +264,7 @@ func (c *connector) interrupt(m *memo) (any bool) {
 	}
 	for name, l := range m.Lanes {
 		if any && l.Owed && l.Wait == waitNone {
-			m.Lanes[name] = l.fail(now, errInterrupted, 0, 1)
+			m.Lanes[name] = l.fail(failed)
 		}
 	}
 	return any

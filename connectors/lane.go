@@ -1,7 +1,6 @@
 package connectors
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -184,20 +183,27 @@ func (l lane) well(began time.Time) lane {
 	return lane{Schedule: l.Schedule, Done: later(l.Done, began), Good: began}
 }
 
-// fail notes that a run gave nothing, and how long to wait. at least so many
-// retries are made, whatever is wanted.
-func (l lane) fail(now time.Time, err error, retries, least int) lane {
-	l.Failed = now
-	if d, told := reconciler.RetryDelay(err); told {
+// failure is a run that gave nothing.
+type failure struct {
+	at      time.Time
+	err     error
+	retries int     // so many are made
+	chance  float64 // of [0,1), one for all lanes of the run: they are tried again together
+}
+
+// fail notes that a run gave nothing, and how long to wait.
+func (l lane) fail(f failure) lane {
+	l.Failed = f.at
+	if d, told := reconciler.RetryDelay(f.err); told {
 		l.Wait, l.Pause = waitTold, min(max(d, leastWait), mostWait)
 		return l
 	}
 	l.Fails++
-	if reconciler.IsTerminal(err) || l.Fails > max(retries, least) {
+	if reconciler.IsTerminal(f.err) || l.Fails > f.retries {
 		l.Wait, l.Pause = waitSchedule, 0
 		return l
 	}
-	l.Wait, l.Pause = waitPause, pause(l.Fails)
+	l.Wait, l.Pause = waitPause, pause(l.Fails, f.chance)
 	return l
 }
 
@@ -209,12 +215,12 @@ func (l lane) drop(now time.Time) lane {
 
 // pause grows with the failures in a row. A quarter of it is chance, so that
 // what failed together is not tried again together.
-func pause(fails int) time.Duration {
+func pause(fails int, chance float64) time.Duration {
 	d := mostPause
 	if fails < 8 {
 		d = min(firstPause<<(fails-1), mostPause)
 	}
-	return d - time.Duration(rand.Int64N(int64(d/4)))
+	return d - time.Duration(chance*float64(d/4))
 }
 
 func later(a, b time.Time) time.Time {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
@@ -98,9 +99,9 @@ func (a *attempt) enterState(v verdict) {
 
 // enterLanes notes when the lanes are to run again. m.mu is held.
 func (a *attempt) enterLanes(v verdict, now time.Time) {
-	least := 0
-	if v.lost || v.stopped == errInterrupted {
-		least = 1
+	failed := failure{now, v.err, a.spec.Retries, rand.Float64()}
+	if v.lost || v.stopped == errInterrupted { // which no retry was meant for
+		failed.retries = max(failed.retries, 1)
 	}
 	for name := range a.lanes {
 		l, there := a.c.memo.Lanes[name]
@@ -112,7 +113,7 @@ func (a *attempt) enterLanes(v verdict, now time.Time) {
 		case v.gave(a.tables[name]):
 			l = l.well(a.record.Started)
 		default:
-			l = l.fail(now, v.err, a.spec.Retries, least)
+			l = l.fail(failed)
 		}
 		a.c.memo.Lanes[name] = l
 	}

@@ -320,3 +320,45 @@ func TestNothingToDoCostsNothing(t *testing.T) {
 		}
 	})
 }
+
+// Tables that failed together are tried again together, and the run says why it
+// was made.
+func TestLanesThatFailTogether(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *host) {
+		spec := source("daily 12:00", "orders", "events", "stock")
+		spec.Tables[1].Schedule = &desired.Schedule{Text: "daily 13:00"}
+		spec.Tables[2].Schedule = &desired.Schedule{Text: "daily 14:00"}
+		h.service("shop").does(fails(errors.New("down")))
+		h.want(one(spec))
+		h.pass(20 * time.Minute)
+		all, err := h.Runs(inst, "shop", 0)
+		must(t, err)
+		if len(all) != 4 || all[3].Cause != connectors.CauseChanged {
+			t.Fatalf("%d runs: %+v", len(all), all)
+		}
+		for _, r := range all[:3] {
+			if r.Cause != connectors.CauseRetry {
+				t.Errorf("cause %q", r.Cause)
+			}
+		}
+	})
+}
+
+// A change of the schedule is no reason to run: only its times from then on count.
+func TestScheduleThatChanges(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *host) {
+		h.want(one(source("daily 12:00", "orders")))
+		s := h.service("shop")
+		h.pass(13 * time.Hour)
+		s.times()
+		h.want(one(source("daily 10:00", "orders")))
+		h.pass(8 * time.Hour)
+		same(t, "runs", s.times(), nil)
+		h.again(one(source("daily 22:00", "orders")))
+		h.pass(2 * time.Hour)
+		same(t, "runs", s.times(), []string{"01 22:00:00"})
+		if next := h.status("shop").NextRun; !next.Equal(time.Date(2000, 1, 2, 22, 0, 0, 0, time.UTC)) {
+			t.Errorf("next run %s", next)
+		}
+	})
+}
