@@ -88,6 +88,9 @@ func (b *builder) places() ([]string, error) {
 	if b.to, err = realPath(b.req.To); err != nil {
 		return nil, err
 	}
+	if strings.Contains(b.to, ",") {
+		return nil, fmt.Errorf("open %s: its path has a comma, which stands between paths in DuckDB", b.to)
+	}
 	allowed := []string{b.dir, b.to}
 	if b.req.Before != nil {
 		if b.before, err = realPath(b.req.BeforeDir); err != nil {

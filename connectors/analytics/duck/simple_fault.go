@@ -36,6 +36,8 @@ func (r *reader) content(err error, t *left, files ...leftFile) error {
 	switch {
 	case e.class == mapping.ErrorTypeOutOfMemory:
 		f.Code, f.Hint = badSize, "give builds more memory, or write the table in smaller parts"
+	case t.base != "" && (e.class == mapping.ErrorTypeConversion || e.class == mapping.ErrorTypeOutOfRange):
+		f.Code, f.Hint = badValue, "write the column as VARCHAR or with a type that is kept (docs/connectors.md)"
 	case t.base != "":
 		f.Code, f.Hint = badDamage, "write extract.duckdb anew: close it, and rename it only when it is whole"
 	case strings.Contains(e.text, "CSV"):

@@ -120,7 +120,7 @@ func fromValue(x, column string, from, to *duckType) string {
 	switch {
 	case from.String() == to.String():
 		return x
-	case from.name == "UNION" || from.name == "VARIANT":
+	case from.name == "UNION":
 		return "to_json(" + x + ")"
 	case from.name == "VARCHAR":
 		return fromText(x, column, to)
