@@ -107,7 +107,8 @@ pythonimage: engine need-pip # make the image that the tests run Python connecto
 
 .PHONY: need-pip
 need-pip: # connectors that run as processes of this host install their requirements with it
-	@python3 -m pip --version >/dev/null 2>&1 || PATH=/usr/bin:/bin:/usr/sbin:/sbin scripts/need.sh pip3 python3-pip
+	@export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; \
+		python3 -m pip --version >/dev/null 2>&1 || scripts/need.sh pip3 python3-pip
 
 .PHONY: need-go
 need-go:
