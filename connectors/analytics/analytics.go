@@ -216,6 +216,9 @@ func (a *Analytics) all() (list []*instance) {
 
 // instance is the data of one instance, opened when it is first asked for.
 func (a *Analytics) instance(name string) (*instance, error) {
+	if name == "" || name == "." || !filepath.IsLocal(name) || strings.ContainsAny(name, "/\\\x00") {
+		return nil, fmt.Errorf("open the data of instance %q: the name is not valid", name)
+	}
 	a.mu.Lock()
 	if a.closed {
 		a.mu.Unlock()

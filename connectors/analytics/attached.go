@@ -64,7 +64,8 @@ func (p *pool) attached(c *catalog, source string) connectors.Attached {
 			}
 		}
 	}
-	if there == 0 {
+	// One that takes the place of another has what that one had.
+	if there == 0 && (p.served != c.version || p.lastFail != nil) {
 		one.Behind, one.Problem = true, "no query worker runs yet"
 		if p.lastFail != nil {
 			one.Problem, one.Hint = p.lastFail.Error(), "look at the log of the daemon"

@@ -71,7 +71,7 @@ func (h *house) write(source string, which, many int) {
 // While sources are published anew all the time, no query of the real engine
 // fails, and neither descriptors nor memory grow. BenchmarkThousandRepublications
 // does it a thousand times.
-func TestRepublishedUnderLoadWithDuckDB(t *testing.T) { republishDuck(t, 60) }
+func TestRepublishedUnderLoadWithDuckDB(t *testing.T) { republishDuck(t, 300) }
 
 func BenchmarkThousandRepublications(b *testing.B) {
 	for b.Loop() {

@@ -85,8 +85,10 @@ func TestTheWholeWay(t *testing.T) {
 func TestAttachedFilesAreDamaged(t *testing.T) {
 	for name, do := range map[string]func(t *testing.T, path, other string){
 		"truncated": func(t *testing.T, path, _ string) { must(t, os.Truncate(path, 20)) },
-		"garbage":   func(t *testing.T, path, _ string) { must(t, os.WriteFile(path, bytes.Repeat([]byte("x"), 5000), 0o600)) },
-		"missing":   func(t *testing.T, path, _ string) { must(t, os.Remove(path)) },
+		"garbage": func(t *testing.T, path, _ string) {
+			must(t, os.WriteFile(path, bytes.Repeat([]byte("x"), 5000), 0o600))
+		},
+		"missing": func(t *testing.T, path, _ string) { must(t, os.Remove(path)) },
 		"another copied over": func(t *testing.T, path, other string) {
 			data, err := os.ReadFile(other)
 			must(t, err)

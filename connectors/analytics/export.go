@@ -122,9 +122,8 @@ func (i *instance) publishExport(dir string, leads map[string]int) error {
 			return fmt.Errorf("export: %w", err)
 		}
 	}
-	before, _ := encode(i.state)
 	i.state.Exported = leads
-	i.writeState(before)
+	i.writeState()
 	return syncDir(i.path(analyticsDir))
 }
 

@@ -43,6 +43,7 @@ type instance struct {
 	want    map[string]string // identity, by source
 	keep    map[string]int
 	state   state
+	written []byte                    // of the state, to disk
 	bad     map[string]map[int]string // generations that workers cannot attach, and why
 	tries   map[string]int            // how often that was tried, by source and generation
 	systems map[string]*systemTable
@@ -179,16 +180,18 @@ func (i *instance) readState() error {
 	return nil
 }
 
-func (i *instance) writeState(before []byte) {
+// writeState puts what is to be remembered on disk, if it is something else now.
+func (i *instance) writeState() {
 	data, err := encode(i.state)
-	if err != nil || slices.Equal(data, before) {
+	if err != nil || slices.Equal(data, i.written) {
 		return
 	}
 	path := i.path(analyticsDir, stateFile)
 	if err = writeFile(path+".tmp", data, 0o640); err == nil {
 		err = errors.Join(os.Rename(path+".tmp", path), syncDir(filepath.Dir(path)))
 	}
-	if err != nil {
+	if i.written = data; err != nil {
+		i.written = nil
 		i.a.event(i.name, "", "StateNotWritten", fmt.Sprintf("write %s: %v", path, err), "make room on the disk")
 	}
 }

@@ -23,6 +23,7 @@ type pool struct {
 	all      map[*worker]bool
 	idle     []*worker // the one that was used last is the last
 	starting int
+	served   int64 // the newest catalogue that a worker had
 	fails    int   // starts in a row that failed
 	lastFail error // of a start
 	careful  bool  // sources are attached one by one, to find the one that kills workers
@@ -337,6 +338,9 @@ func (p *pool) update(w *worker) error {
 	have, failed, culprit, err := w.attach(c, careful)
 	p.mu.Lock()
 	w.have, w.failed, w.target, w.version = have, failed, nil, version
+	if err == nil && len(failed) == 0 {
+		p.served = max(p.served, version)
+	}
 	var gone errGone
 	if errors.As(err, &gone) {
 		p.careful = p.careful || !w.killed.Load()

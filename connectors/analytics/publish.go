@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -180,7 +181,8 @@ func (a *Analytics) buildIn(ctx context.Context, s *store, dir string, n int, p 
 
 // full says what to do about a disk that is full.
 func full(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
+	disk := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+	if disk || err != nil && strings.Contains(err.Error(), "No space left on device") { // as a child says it
 		return connectors.WithHint(err, "make room on the disk of the data directory; the generation before stays attached")
 	}
 	return err

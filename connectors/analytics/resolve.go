@@ -17,7 +17,6 @@ const brokenHint = "run the connector again; nothing but Fairlead may write belo
 // resolve makes out what is to be attached, by what is wanted and what is good,
 // and has the workers brought to it. The caller has the lock change.
 func (i *instance) resolve() {
-	before, _ := encode(i.state)
 	c := &catalog{sources: map[string]*generation{}, problems: map[string]problem{}, tokens: map[string]string{}}
 	taken := map[string]string{}
 	for _, source := range slices.Sorted(maps.Keys(i.want)) {
@@ -38,7 +37,7 @@ func (i *instance) resolve() {
 	c.flat, c.conflicts = claim(i.state.Claims, c.sources)
 	c.system = i.systemTables()
 	i.addRemotes(c)
-	i.writeState(before)
+	i.writeState()
 	i.swap(c)
 	i.export.later(i)
 }
@@ -270,10 +269,9 @@ func (a *Analytics) Rollback(instance, source string, n int) error {
 		_ = i.setAside(s, n, err)
 		return fmt.Errorf("roll back %s: %w", source, err)
 	}
-	before, _ := encode(i.state)
 	i.state.Pins[source] = pin{n, i.want[source]}
 	delete(i.bad[source], n)
-	i.writeState(before)
+	i.writeState()
 	i.resolve()
 	return nil
 }
@@ -294,11 +292,10 @@ func (a *Analytics) Purge(ctx context.Context, instance, source string) error {
 	if _, wanted := i.want[source]; wanted {
 		return connectors.WithHint(fmt.Errorf("purge %s: the desired state wants it", source), "remove the connector from the desired state first")
 	}
-	before, _ := encode(i.state)
 	delete(i.state.Pins, source)
 	delete(i.state.Exported, source)
 	delete(i.bad, source)
-	i.writeState(before)
+	i.writeState()
 	i.settle(ctx) // nobody reads it any more
 	return s.purge()
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/fairlead/fairlead/connectors"
 )
@@ -56,7 +57,7 @@ func (s *store) commit(staged string, m *connectors.Manifest, before *generation
 	if err := s.rename(staged, s.path(m.Generation)); err != nil {
 		return nil, err
 	}
-	g = &generation{m.Generation, s.path(m.Generation), m}
+	g = &generation{number: m.Generation, dir: s.path(m.Generation), manifest: m}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gens[g.number] = g
@@ -172,7 +173,8 @@ func damaged(format string, args ...any) error {
 }
 
 // verify compares the files of a generation with its manifest: size and time,
-// and the content when these differ, or in any case when it is asked for.
+// and the content when these differ, or in any case when it is asked for. No two
+// may do so at a time.
 func (g *generation) verify(whole bool) error {
 	root, err := os.OpenRoot(g.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -184,7 +186,7 @@ func (g *generation) verify(whole bool) error {
 	defer root.Close()
 	for _, t := range g.manifest.Tables {
 		for _, f := range t.Files {
-			if err := verifyFile(root, f, whole); err != nil {
+			if err := g.verifyFile(root, f, whole); err != nil {
 				return fmt.Errorf("check generation %d: %s of table %s: %w", g.number, f.Path, t.Name, err)
 			}
 		}
@@ -192,7 +194,7 @@ func (g *generation) verify(whole bool) error {
 	return nil
 }
 
-func verifyFile(root *os.Root, f connectors.ManifestFile, whole bool) error {
+func (g *generation) verifyFile(root *os.Root, f connectors.ManifestFile, whole bool) error {
 	info, err := root.Lstat(f.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -203,7 +205,7 @@ func verifyFile(root *os.Root, f connectors.ManifestFile, whole bool) error {
 		return damaged("it is not a regular file any more")
 	case info.Size() != f.Size:
 		return damaged("it has %d bytes and had %d when it was published", info.Size(), f.Size)
-	case unchanged(info, f) && !whole:
+	case !whole && (unchanged(info, f) || info.ModTime().Equal(g.touched[f.Path])):
 		return nil
 	}
 	in, err := openRegular(root, f.Path)
@@ -218,6 +220,10 @@ func verifyFile(root *os.Root, f connectors.ManifestFile, whole bool) error {
 	if hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
 		return damaged("its content was changed since it was published")
 	}
+	if g.touched == nil {
+		g.touched = map[string]time.Time{}
+	}
+	g.touched[f.Path] = info.ModTime()
 	return nil
 }
 

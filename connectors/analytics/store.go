@@ -34,6 +34,9 @@ type generation struct {
 	number   int
 	dir      string
 	manifest *connectors.Manifest
+	// touched are the times of files that are good although they have another one
+	// than was published: their content was compared.
+	touched map[string]time.Time
 }
 
 // store keeps the generations of one source. What is in memory is what was on
@@ -112,7 +115,7 @@ func (s *store) read(n int) (*generation, error) {
 	if m.Generation != n {
 		return nil, fmt.Errorf("the manifest is of generation %d", m.Generation)
 	}
-	return &generation{n, dir, m}, nil
+	return &generation{number: n, dir: dir, manifest: m}, nil
 }
 
 func (s *store) path(n int) string { return filepath.Join(s.dir, strconv.Itoa(n)) }

@@ -243,7 +243,7 @@ func TestWorkersThatDoNotStart(t *testing.T) {
 // While sources are published anew all the time, no query fails, each sees what is
 // there or what was there a moment ago, and nothing grows.
 func TestRepublishedUnderLoad(t *testing.T) {
-	republish(t, 150, Options{build: plainBuild})
+	republish(t, 60, Options{build: plainBuild})
 }
 
 func republish(t testing.TB, times int, o Options) {
