@@ -308,3 +308,27 @@ func TestProgramsAreHandedOver(t *testing.T) {
 		}
 	})
 }
+
+// TestConnectorsAloneAskTheApplicationNothing: it is what it was, and an
+// application that is sick for a reason of its own keeps no connector away.
+func TestConnectorsAloneAskTheApplicationNothing(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		a, k := &asker{}, &shelf{}
+		h.prober, h.attachments = a, k
+		h.restart()
+		spec := acme(service("app", "app:1"))
+		spec.Check = &desired.HTTPCheck{Service: "app", Port: 8000}
+		spec.Smoke = []desired.SmokeStep{{Name: "login", Get: "/"}}
+		h.apply(spec)
+		a.smokes, a.sick = 0, true
+		s := h.apply(connecting(spec, "orders", connector("1", "x")))
+		if a.smokes != 0 || s.Phase != reconciler.PhaseIdle || s.Generation != 2 || !slices.Equal(k.all(), []string{"acme ", "acme orders=1"}) {
+			t.Errorf("%d smoke runs, %s, generation %d, wanted %q", a.smokes, s.Phase, s.Generation, k.all())
+		}
+		other := connecting(spec, "orders", connector("2", "x"))
+		other.Smoke = []desired.SmokeStep{{Name: "other", Get: "/"}}
+		if s := h.apply(other); a.smokes == 0 || s.Phase == reconciler.PhaseIdle {
+			t.Errorf("%d smoke runs, %s: other steps were not made", a.smokes, s.Phase)
+		}
+	})
+}
