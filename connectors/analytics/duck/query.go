@@ -20,7 +20,7 @@ const (
 	defaultBytes    = 64 << 20
 	// grace is how long a statement may go on after its deadline: some functions
 	// do not look whether they are interrupted. Then the worker ends itself.
-	grace = 5 * time.Second
+	grace = 2 * time.Second
 )
 
 // query runs one statement of a user and writes its result. Pages (Offset) fit

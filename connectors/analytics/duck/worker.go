@@ -120,14 +120,7 @@ func (w *worker) open(ctx context.Context, ready *wire.Ready) (err error) {
 	if w.gate, err = newGate(ctx); err != nil {
 		return err
 	}
-	for _, remote := range w.setup.Remotes {
-		reason := ""
-		if err := w.attachRemote(ctx, remote); err != nil {
-			reason = w.withoutPaths(err.Error())
-			ready.Remotes[remote.Alias] = reason
-		}
-		w.remotes[remote.Alias] = reason
-	}
+	w.attachRemotes(ctx, ready)
 	if err := w.engine.exec(ctx, "SET parquet_metadata_cache = true", "CREATE SCHEMA fairlead"); err != nil {
 		return fmt.Errorf("set up engine: %w", err)
 	}

@@ -164,7 +164,7 @@ func (w *worker) view(ctx context.Context, s wire.Source, t connectors.ManifestT
 			return "", fmt.Errorf("column %s: %w", c.Name, err)
 		}
 		name := quoteName(c.Name)
-		columns[i] = "CAST(" + name + " AS " + c.Type + ") AS " + name
+		columns[i] = "CAST(file." + name + " AS " + c.Type + ") AS " + name
 	}
 	from, err := w.from(s, t)
 	if err != nil {
@@ -173,7 +173,7 @@ func (w *worker) view(ctx context.Context, s wire.Source, t connectors.ManifestT
 	if len(columns) == 0 {
 		return "", errors.New("it has no columns")
 	}
-	return "SELECT " + strings.Join(columns, ", ") + " FROM " + from, nil
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + from + " AS file", nil
 }
 
 // from names what a table is read from.

@@ -5,7 +5,6 @@ package duck
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -100,7 +99,7 @@ func candidates(text string) string {
 // withoutPaths takes directories and secrets out of a message. Of any other
 // absolute path the last part is left.
 func (w *worker) withoutPaths(text string) string {
-	return regexp.MustCompile(`(/[\w.@+-]+){2,}/?`).ReplaceAllStringFunc(w.hidden(text), filepath.Base)
+	return regexp.MustCompile(`(^|[\s'"(=,])(?:/[\w.@+-]+)*/([\w.@+-]+)`).ReplaceAllString(w.hidden(text), "$1$2")
 }
 
 // sortedKeys are those of a map, so that what is made of it is always the same.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/connectors"
+	"github.com/fairlead/fairlead/connectors/analytics/wire"
 )
 
 const (
@@ -20,11 +21,29 @@ const (
 // can have.
 func remoteAlias(alias string) string { return "remote." + alias }
 
+// attachRemotes attaches what can be. A table names its database by the alias
+// alone: one that stands for two databases would show the rows of the other, so
+// neither is attached.
+func (w *worker) attachRemotes(ctx context.Context, ready *wire.Ready) {
+	first := map[string]connectors.Remote{}
+	for _, r := range w.setup.Remotes {
+		if other, taken := first[r.Alias]; taken && other != r {
+			ready.Remotes[r.Alias] = fmt.Sprintf("attach remote %s: the alias stands for two databases; give one of them another", r.Alias)
+		}
+		first[r.Alias] = r
+	}
+	for alias, r := range first {
+		if ready.Remotes[alias] == "" {
+			if err := w.attachRemote(ctx, r); err != nil {
+				ready.Remotes[alias] = w.withoutPaths(err.Error())
+			}
+		}
+		w.remotes[alias] = ready.Remotes[alias]
+	}
+}
+
 // attachRemote attaches a database of somebody else's, read-only.
 func (w *worker) attachRemote(ctx context.Context, r connectors.Remote) error {
-	if _, taken := w.remotes[r.Alias]; taken {
-		return fmt.Errorf("attach remote %s: the alias is used twice", r.Alias)
-	}
 	if bad := checkRemote(r, w.setup.Policy); bad != nil {
 		return fmt.Errorf("attach remote %s: %w", r.Alias, bad)
 	}
