@@ -172,13 +172,6 @@ func (r *reader) simple(dir string) (survey, error) {
 			t.parted = false
 		}
 	}
-	if meta.Complete != nil {
-		for name, t := range s.tables {
-			if !slices.Contains(*meta.Complete, name) && t.err == nil {
-				t.err = wrong(badIncomplete, metaFile, "the program did not finish table "+name, "name each table in \"complete\" once it is whole, or leave \"complete\" out").of(name)
-			}
-		}
-	}
 	return s, nil
 }
 

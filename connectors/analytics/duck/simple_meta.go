@@ -22,9 +22,9 @@ const (
 // simpleMeta is _meta.json of the simple output.
 type simpleMeta struct {
 	Tables map[string]simpleTable `json:"tables"`
-	// Complete names the tables that are whole. Where it is there, a table that
-	// is not named was not finished, and keeps what it had.
-	Complete *[]string `json:"complete"`
+	// Complete names the tables that are whole even if the program fails later. It
+	// is for whoever runs the program.
+	Complete []string `json:"complete"`
 }
 
 // simpleTable is what _meta.json says of a table.

@@ -53,6 +53,9 @@ type leftFile struct {
 	gzip   bool
 }
 
+// stateFile is for the next run of the program, and no table.
+const stateFile = "_state.json"
+
 const (
 	maxParts   = 20000 // files of one table
 	maxEntries = 50000 // of a directory
@@ -75,7 +78,7 @@ func scan(dir string, l buildLimits, found *findings) (map[string]*left, error) 
 		return nil, err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") || e.Name() == metaFile {
+		if strings.HasPrefix(e.Name(), ".") || e.Name() == metaFile || e.Name() == stateFile {
 			continue
 		}
 		if err := s.entry(dir, e); err != nil {
