@@ -95,6 +95,8 @@ func TestFirstClaimantKeepsTheFlatName(t *testing.T) {
 		h.publish("crm", "a", "Orders", "crm's", "people", "p")
 		h.publish("blog", "a", "orders", "blog's")
 		h.expect("read orders", "shop's")
+		h.publish("shop", "a", "orders", "shop's newer")
+		must(t, h.Rollback(inst, "shop", 1))
 		h.expect("read blog.orders", "blog's")
 		if at := h.attached("blog"); !slices.Equal(at.Conflicts, []string{"orders"}) || at.Behind {
 			t.Fatalf("blog is %+v", at)
@@ -104,6 +106,9 @@ func TestFirstClaimantKeepsTheFlatName(t *testing.T) {
 		h := newHouseIn(t, dir, Options{})
 		h.Keep(inst, map[string]string{"shop": "a", "blog": "a", "crm": "a"})
 		h.expect("read orders", "shop's")
+		if at := h.attached("shop"); at.Generation != 1 {
+			t.Fatalf("the rollback did not outlive the daemon: %+v", at)
+		}
 		h.Keep(inst, map[string]string{"blog": "a", "crm": "a"}) // free: to the next claimant
 		h.expect("read Orders", "crm's")
 		h.Keep(inst, map[string]string{"shop": "a", "blog": "a", "crm": "a"})
@@ -230,6 +235,7 @@ func TestSystemTablesFollow(t *testing.T) {
 	h := newHouse(t, Options{})
 	value := "one"
 	rows := func() iter.Seq[[]any] {
+		h.Keep(inst, map[string]string{}) // who has the rows may be asking us for something
 		return func(yield func([]any) bool) { yield([]any{value, 1}) }
 	}
 	columns := []connectors.Column{{Name: "what", Type: "VARCHAR"}, {Name: "n", Type: "BIGINT"}}

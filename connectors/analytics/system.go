@@ -47,49 +47,73 @@ func (a *Analytics) SetSystem(instance, name string, columns []connectors.Column
 	if err != nil {
 		return err
 	}
+	t := &systemTable{columns: columns, rows: rows, at: time.Now()}
+	data, err := encodeRows(columns, rows())
+	if err != nil {
+		return fmt.Errorf("set system table %s: %w", name, err)
+	}
 	i.change.Lock()
 	defer i.change.Unlock()
-	t := &systemTable{columns: columns, rows: rows}
 	if had := i.systems[name]; had != nil {
 		t.files = had.files
 	}
-	i.systems[name] = t
-	if err := i.writeSystem(name, t); err != nil {
+	if err := i.writeSystem(name, t, data); err != nil {
 		return fmt.Errorf("set system table %s: %w", name, full(err))
 	}
-	i.resolve()
+	i.systems[name] = t
+	i.swapSystem()
 	return nil
 }
 
-// refreshSystem writes the tables of our own anew whose rows are others now.
+// refreshSystem writes the tables of our own anew whose rows are others now. No
+// lock is held while rows are asked for: who has them may be waiting for us.
 func (i *instance) refreshSystem() {
-	i.change.Lock()
-	defer i.change.Unlock()
 	changed := false
-	for name, t := range i.systems {
+	for name, t := range i.dueSystem() {
+		data, err := encodeRows(t.columns, t.rows())
+		i.change.Lock()
 		had := t.file
-		if time.Since(t.at) < systemAge {
-			continue
-		}
-		if err := i.writeSystem(name, t); err != nil {
-			i.a.o.Log.WithField("instance", i.name).WithError(err).Warnf("the table %s.%s is not up to date", systemSchema, name)
+		if err == nil && i.systems[name] == t {
+			err = i.writeSystem(name, t, data)
 		}
 		changed = changed || t.file != had
+		i.change.Unlock()
+		if err != nil {
+			i.a.o.Log.WithField("instance", i.name).WithError(err).Warnf("the table %s.%s is not up to date", systemSchema, name)
+		}
 	}
 	if changed {
-		c := *i.catalog()
-		c.system = i.systemTables()
-		i.swap(&c)
+		i.change.Lock()
+		defer i.change.Unlock()
+		i.swapSystem()
 	}
 }
 
-// writeSystem writes the rows of a table to a file that is named by its content.
-func (i *instance) writeSystem(name string, t *systemTable) error {
-	data, err := encodeRows(t.columns, t.rows())
-	if err != nil {
-		return err
+// dueSystem are the tables whose rows are to be asked for.
+func (i *instance) dueSystem() map[string]*systemTable {
+	i.change.Lock()
+	defer i.change.Unlock()
+	due := map[string]*systemTable{}
+	for name, t := range i.systems {
+		if time.Since(t.at) >= systemAge {
+			t.at = time.Now()
+			due[name] = t
+		}
 	}
-	t.at = time.Now()
+	return due
+}
+
+// swapSystem has the workers take what there is now of our own tables. The caller
+// has the lock change.
+func (i *instance) swapSystem() {
+	c := *i.catalog()
+	c.system = i.systemTables()
+	i.swap(&c)
+}
+
+// writeSystem writes the rows of a table to a file that is named by its content.
+// The caller has the lock change.
+func (i *instance) writeSystem(name string, t *systemTable, data []byte) error {
 	sum := sha256.Sum256(data)
 	path := i.path(analyticsDir, systemSchema, name+"-"+hex.EncodeToString(sum[:8])+".ndjson")
 	if path == t.file {
