@@ -442,7 +442,7 @@ func TestGoogleSaysWhatIsWrong(t *testing.T) {
 // TestMemoryStaysFlat: a large file takes no more memory than a small one.
 func TestMemoryStaysFlat(t *testing.T) {
 	row := []byte("1234567,19.90,a note of some words and more,2026-11-23\n")
-	const megabytes = 256
+	const megabytes = 96
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"1"`)
 		if r.Method == http.MethodHead {

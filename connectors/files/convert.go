@@ -76,6 +76,11 @@ func (r *run) once(ctx context.Context, from store, o *object, path string) (got
 	if err != nil {
 		return got, 0, err
 	}
+	defer func() {
+		if err != nil && in.ended && !rest.IsPermanent(err) { // the file itself is cut off
+			err = wrong("See that the file is whole where it comes from", "%w", err)
+		}
+	}()
 	file, err := unpack(in, declared, o.name, r.job.Dir, &r.budget)
 	if err != nil {
 		return got, 0, err

@@ -17,7 +17,7 @@ import (
 
 func lines(text string, f format, r reading) (string, came, error) {
 	var out bytes.Buffer
-	got, err := r.json(bufio.NewReaderSize(strings.NewReader(text), 16), f, &out)
+	got, err := r.json(bufio.NewReaderSize(strings.NewReader(text), max(16, len(text)/1000)), f, &out)
 	return out.String(), got, err
 }
 

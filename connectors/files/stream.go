@@ -25,6 +25,7 @@ type stream struct {
 	body    io.ReadCloser
 	timer   *time.Timer
 	resumes int
+	ended   bool        // all of it came
 	count   func(n int) // told of bytes that came; may be nil
 }
 
@@ -60,6 +61,7 @@ func (s *stream) Read(p []byte) (int, error) {
 			continue
 		}
 		if errors.Is(err, io.EOF) && (s.o.size < 0 || s.at == s.o.size) {
+			s.ended = true
 			return 0, io.EOF
 		}
 		if errors.Is(err, io.EOF) {
