@@ -1,6 +1,7 @@
 package reconciler_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -309,26 +310,39 @@ func TestProgramsAreHandedOver(t *testing.T) {
 	})
 }
 
+// sickApp fails its HTTP check.
+type sickApp struct {
+	asker
+	asked int
+}
+
+func (a *sickApp) Health(context.Context, string, desired.HTTPCheck) error {
+	a.asked++
+	if a.sick {
+		return &reconciler.NotReady{Phase: "health", Reason: "it answers 500"}
+	}
+	return nil
+}
+
 // TestConnectorsAloneAskTheApplicationNothing: it is what it was, and an
 // application that is sick for a reason of its own keeps no connector away.
 func TestConnectorsAloneAskTheApplicationNothing(t *testing.T) {
 	lawTest(t, func(t *testing.T, h *house) {
-		a, k := &asker{}, &shelf{}
+		a, k := &sickApp{}, &shelf{}
 		h.prober, h.attachments = a, k
 		h.restart()
 		spec := acme(service("app", "app:1"))
-		spec.Check = &desired.HTTPCheck{Service: "app", Port: 8000}
-		spec.Smoke = []desired.SmokeStep{{Name: "login", Get: "/"}}
+		spec.Check = &desired.HTTPCheck{Service: "app", Path: "/", Port: 8000}
 		h.apply(spec)
-		a.smokes, a.sick = 0, true
+		a.asked, a.sick = 0, true
 		s := h.apply(connecting(spec, "orders", connector("1", "x")))
-		if a.smokes != 0 || s.Phase != reconciler.PhaseIdle || s.Generation != 2 || !slices.Equal(k.all(), []string{"acme ", "acme orders=1"}) {
-			t.Errorf("%d smoke runs, %s, generation %d, wanted %q", a.smokes, s.Phase, s.Generation, k.all())
+		if a.asked != 0 || s.Phase != reconciler.PhaseIdle || s.Generation != 2 || !slices.Equal(k.all(), []string{"acme ", "acme orders=1"}) {
+			t.Errorf("asked %d times, %s, generation %d, wanted %q", a.asked, s.Phase, s.Generation, k.all())
 		}
 		other := connecting(spec, "orders", connector("2", "x"))
-		other.Smoke = []desired.SmokeStep{{Name: "other", Get: "/"}}
-		if s := h.apply(other); a.smokes == 0 || s.Phase == reconciler.PhaseIdle {
-			t.Errorf("%d smoke runs, %s: other steps were not made", a.smokes, s.Phase)
+		other.Check = &desired.HTTPCheck{Service: "app", Path: "/other", Port: 8000}
+		if s := h.apply(other); a.asked == 0 || s.Generation != 2 {
+			t.Errorf("asked %d times, generation %d: another check was not made", a.asked, s.Generation)
 		}
 	})
 }
