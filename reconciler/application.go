@@ -61,15 +61,11 @@ func (r *Instance) apply(ctx context.Context, a application) error {
 
 // executorOf carries out an application. Only a deployment makes smoke steps:
 // they may leave traces in the application, a heal is not a release, and what
-// an operator goes back to was good before. One that changes only connectors
-// asks the application nothing: it is what it was.
+// an operator goes back to was good before.
 func (r *Instance) executorOf(a application, begin Entry, log *logrus.Entry, guard *shield) *executor {
 	t := a.target
 	if a.kind != "deploy" {
 		t.Spec.Smoke = nil
-	}
-	if r.good != nil && len(begin.Touched) == 0 && onlyConnectorsDiffer(r.good.target.Spec, t.Spec) {
-		t.Spec.Check, t.Spec.Smoke = nil, nil
 	}
 	x := r.newExecutor(log, t, a.planned.Actions, begin.Touched)
 	x.deploys = a.kind == "deploy"

@@ -339,10 +339,10 @@ func TestConnectorsAloneAskTheApplicationNothing(t *testing.T) {
 		if a.asked != 0 || s.Phase != reconciler.PhaseIdle || s.Generation != 2 || !slices.Equal(k.all(), []string{"acme ", "acme orders=1"}) {
 			t.Errorf("asked %d times, %s, generation %d, wanted %q", a.asked, s.Phase, s.Generation, k.all())
 		}
-		other := connecting(spec, "orders", connector("2", "x"))
-		other.Check = &desired.HTTPCheck{Service: "app", Path: "/other", Port: 8000}
-		if s := h.apply(other); a.asked == 0 || s.Generation != 2 {
-			t.Errorf("asked %d times, generation %d: another check was not made", a.asked, s.Generation)
+		other := connecting(acme(env(service("app", "app:1"), "A", "b")), "orders", connector("2", "x"))
+		other.Check = spec.Check
+		if s := h.apply(other); a.asked == 0 || s.Generation != 2 || k.all()[len(k.all())-1] != "acme orders=1" {
+			t.Errorf("asked %d times, generation %d, wanted %q: a container changed", a.asked, s.Generation, k.all())
 		}
 	})
 }

@@ -47,16 +47,6 @@ func (p *planner) connectors() {
 	}
 }
 
-// onlyConnectorsDiffer reports whether two specifications differ in connectors
-// and in nothing else.
-func onlyConnectorsDiffer(a, b desired.Spec) bool {
-	if a.Hash() == b.Hash() {
-		return false
-	}
-	a.Connectors, b.Connectors = nil, nil
-	return a.Hash() == b.Hash()
-}
-
 // attachedOther says that other data is attached than is wanted, and not only
 // for as long as a run takes; empty when that is not so.
 func attachedOther(a AttachmentStatus, want desired.ConnectorSpec) string {
