@@ -138,8 +138,13 @@ func (m *Manager) start(ctx context.Context, workers *sync.WaitGroup, due []*att
 }
 
 // Set says which connectors an instance wants until the next Set. What runs and
-// is wanted no more, or otherwise, is ended; data stays.
+// is wanted no more, or otherwise, is ended; data stays. Without connectors and
+// without a commit there is no desired state that could be read, as when the
+// first one of an instance does not load: that removes nothing.
 func (m *Manager) Set(name string, want reconciler.WantedConnectors) {
+	if len(want.ByName) == 0 && want.Commit == "" {
+		return
+	}
 	want.ByName, want.Files = maps.Clone(want.ByName), maps.Clone(want.Files)
 	m.mu.Lock()
 	defer m.mu.Unlock()

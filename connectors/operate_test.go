@@ -121,6 +121,11 @@ func TestRemove(t *testing.T) {
 		if err := h.Purge(inst, "shop"); !errors.Is(err, connectors.ErrWanted) {
 			t.Errorf("purge: %v", err)
 		}
+		h.Set(inst, reconciler.WantedConnectors{}) // nothing could be read
+		h.pass(time.Second)
+		if !h.status("shop").Running {
+			t.Error("it was ended since nothing is known")
+		}
 		h.want(nil)
 		h.pass(time.Second)
 		if r := h.newest("shop"); r.Outcome != connectors.Failed || !strings.Contains(r.Error, "wanted no more") {
