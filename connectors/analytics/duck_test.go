@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/connectors/analytics/wire"
 )
@@ -176,4 +178,33 @@ func TestKilledUnderLoad(t *testing.T) {
 		}
 		users.Wait()
 	}
+}
+
+// On a disk that is full, at the real build: the error says so and what to do,
+// what is attached stays, nothing is left over, and with room it goes on.
+func TestPublishOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	h := newHouseIn(t, dir, Options{Command: []string{self(t), "duck"}})
+	h.Keep(inst, map[string]string{"shop": "a"})
+	h.publishCSV("shop", "orders", 0, 10)
+	big := h.csv("shop", "orders", 0, 400_000)
+	done, err := h.Publish(t.Context(), big)
+	if err == nil && done.Generation != 0 {
+		t.Fatal("a generation larger than the disk was published")
+	}
+	t.Logf("%v, %s, %+v", err, connectors.Hint(err), done)
+	if err == nil || !strings.Contains(err.Error(), "No space left") && !strings.Contains(err.Error(), "no space left") || connectors.Hint(err) == "" {
+		t.Errorf("the error is %v, the hint %q", err, connectors.Hint(err))
+	}
+	h.expect("SELECT count(*) FROM orders", "[10]\n")
+	if left, _ := filepath.Glob(filepath.Join(dir, extractsDir, "shop", tmpPrefix+"*")); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=64m"))
+	if _, err := h.Publish(t.Context(), big); err != nil {
+		t.Fatal(err)
+	}
+	h.expect("SELECT count(*) FROM orders", "[400000]\n")
 }
