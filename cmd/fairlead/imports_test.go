@@ -109,6 +109,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"connectors/postgres":               {[]string{"desired", "connectors", "connectors/internal/rest"}, []string{"github.com/jackc/pgx/v5/pgconn", "github.com/sirupsen/logrus"}},
 		"connectors/program":                {[]string{"desired", "reconciler", "connectors"}, []string{"github.com/sirupsen/logrus", "golang.org/x/sys"}},
 		"connectors/starter":                {[]string{"connectors"}, nil},
+		"connectors/bigquery":               {[]string{"desired", "connectors", "connectors/internal/rest", "connectors/internal/google"}, []string{"github.com/sirupsen/logrus", "golang.org/x/sync"}},
 		"connectors/jira":                   {[]string{"connectors", "connectors/internal/rest"}, []string{"github.com/sirupsen/logrus"}},
 	}
 	for name, rule := range rooms {
