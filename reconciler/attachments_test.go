@@ -341,8 +341,8 @@ func TestConnectorsAloneAskTheApplicationNothing(t *testing.T) {
 		}
 		other := connecting(acme(env(service("app", "app:1"), "A", "b")), "orders", connector("2", "x"))
 		other.Check = spec.Check
-		if s := h.apply(other); a.asked == 0 || s.Generation != 2 || k.all()[len(k.all())-1] != "acme orders=1" {
-			t.Errorf("asked %d times, generation %d, wanted %q: a container changed", a.asked, s.Generation, k.all())
+		if s := h.apply(other); a.asked == 0 || s.Generation != 2 {
+			t.Errorf("asked %d times, generation %d: a container changed", a.asked, s.Generation)
 		}
 	})
 }
