@@ -136,7 +136,7 @@ func TestDamageFallsBack(t *testing.T) {
 		if at.Generation != 2 || !at.Behind || !strings.Contains(at.Problem, "generation 3 is not used") || at.Hint == "" {
 			t.Fatalf("attached %+v", at)
 		}
-		if h.events_("GenerationDamaged") != 1 {
+		if h.reported("GenerationDamaged") != 1 {
 			t.Fatalf("events %+v", h.events)
 		}
 	})

@@ -114,12 +114,14 @@ func (h *house) attached(source string) connectors.Attached {
 // until waits for something that comes by itself.
 func (h *house) until(what string, ok func() bool) {
 	h.Helper()
-	limit := time.Now().Add(30 * time.Second)
+	limit, again := time.After(60*time.Second), time.NewTicker(2*time.Millisecond)
+	defer again.Stop()
 	for !ok() {
-		if time.Now().After(limit) {
-			h.Fatalf("not within 30s: %s\n%+v", what, h.Attached(inst))
+		select {
+		case <-limit:
+			h.Fatalf("not within a minute: %s\n%+v", what, h.Attached(inst))
+		case <-again.C:
 		}
-		time.Sleep(2 * time.Millisecond) // looks again; nothing depends on how long
 	}
 }
 
@@ -141,7 +143,7 @@ func (h *house) pids() (list []int) {
 	return list
 }
 
-func (h *house) events_(reason string) (n int) {
+func (h *house) reported(reason string) (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range h.events {

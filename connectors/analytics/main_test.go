@@ -263,7 +263,7 @@ func (p *plain) query(q *wire.Query, reply *wire.Reply) {
 		text, err = p.read(p.have[source], table)
 	case "sleep":
 		d, _ := time.ParseDuration(rest)
-		time.Sleep(d) // as a query that takes its time
+		<-time.After(d) // as a query that takes its time
 	case "hang":
 		signal.Ignore(syscall.SIGTERM)
 		select {}
