@@ -185,7 +185,7 @@ type spend struct {
 func (s *spend) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	if *s.left -= int64(n); *s.left < 0 {
-		return 0, wrong("Raise max_bytes, or take fewer files into the table", "the table is larger than is allowed")
+		return 0, wrong("Take fewer files into the table", "the table is larger than is allowed")
 	}
 	return n, err
 }

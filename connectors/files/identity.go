@@ -71,7 +71,7 @@ func (i *identity) keys(ctx context.Context) (cloud.Keys, error) {
 		return cloud.Keys{ID: id, Secret: secret, Session: session}, nil
 	}
 	if !i.roles {
-		return cloud.Keys{}, connectors.WithHint(errors.New("there are no keys for s3.endpoint"), "Set s3.access_key and s3.secret_key")
+		return cloud.Keys{}, connectors.WithHint(errors.New("there are no keys for s3.endpoint"), "Set s3.accessKey and s3.secretKey")
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -80,7 +80,7 @@ func (i *identity) keys(ctx context.Context) (cloud.Keys, error) {
 	}
 	keys, until, err := i.fromMachine(ctx)
 	if err != nil {
-		return keys, connectors.WithHint(fmt.Errorf("find who asks S3: %w", err), "Set s3.access_key and s3.secret_key; or attach a role to this machine, and raise the hop limit of its metadata to 2 when this runs in a container")
+		return keys, connectors.WithHint(fmt.Errorf("find who asks S3: %w", err), "Set s3.accessKey and s3.secretKey; or attach a role to this machine, and raise the hop limit of its metadata to 2 when this runs in a container")
 	}
 	i.role, i.until = keys, until
 	return keys, nil

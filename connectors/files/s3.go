@@ -51,7 +51,7 @@ func (s *Source) openS3() (*s3, error) {
 		return nil, errors.New("s3.region: is no region; for example eu-central-1")
 	}
 	if (set.AccessKey == "") != (set.SecretKey == "") {
-		return nil, connectors.WithHint(errors.New("s3: access_key and secret_key go together"), "Set both, or none for the role of this machine")
+		return nil, connectors.WithHint(errors.New("s3: accessKey and secretKey go together"), "Set both, or none for the role of this machine")
 	}
 	var err error
 	out.id, err = newIdentity(s.settings, set)

@@ -80,7 +80,7 @@ func New(settings Settings) (*Source, error) {
 
 func open(settings Settings) (*Source, error) {
 	if settings.MaxBytes < 0 || settings.MaxFiles < 0 {
-		return nil, errors.New("max_bytes and max_files: must not be negative")
+		return nil, errors.New("MaxBytes and MaxFiles must not be negative")
 	}
 	settings.MaxBytes = cmp.Or(settings.MaxBytes, int64(1)<<40)
 	settings.MaxFiles = cmp.Or(settings.MaxFiles, 10_000)
@@ -105,8 +105,10 @@ func open(settings Settings) (*Source, error) {
 	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
 	s.web = rest.Guarded(settings.AllowHost, settings.Proxy, secrets...)
 	s.cloud = rest.New()
-	if transport, ok := s.web.HTTP.Transport.(*http.Transport); ok && settings.Roots != nil {
+	for _, client := range []*rest.Client{s.web, s.cloud} {
+		transport := client.HTTP.Transport.(*http.Transport) // that rest makes
 		transport.TLSClientConfig = &tls.Config{RootCAs: settings.Roots, MinVersion: tls.VersionTLS12}
+		transport.Proxy = settings.Proxy
 	}
 	s.web.HTTP.CheckRedirect = sameHost
 	var err error

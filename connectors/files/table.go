@@ -61,7 +61,7 @@ func (s *Source) plan(ctx context.Context, spec connectors.TableSpec, was left, 
 	}
 	p.dir = p.parts || len(p.all) != 1
 	p.fetch = p.all
-	if was.Request != request(spec) || was.Files == nil || spec.Strategy == connectors.Full || spec.Strategy == "" {
+	if was.Request != request(spec) || !p.kept() {
 		return p, nil
 	}
 	p.changes = true
@@ -75,6 +75,11 @@ func (s *Source) plan(ctx context.Context, spec connectors.TableSpec, was left, 
 		slices.SortStableFunc(p.fetch, func(a, b object) int { return a.modified.Compare(b.modified) })
 	}
 	return p, nil
+}
+
+// kept says that what was read stays, and only changes are read.
+func (p plan) kept() bool {
+	return p.spec.Strategy == connectors.Partitioned || p.spec.Strategy == connectors.Incremental
 }
 
 // lost are the parts whose files are no more.
@@ -161,14 +166,16 @@ func (r *run) do(ctx context.Context) (connectors.TableResult, left, error) {
 // mayGoOn says whether a table is of use without one of its files: when the
 // next run reads that one alone, and nothing that is here is lost meanwhile.
 func (r *run) mayGoOn(ctx context.Context) bool {
-	kept := r.plan.spec.Strategy == connectors.Partitioned || r.plan.spec.Strategy == connectors.Incremental
-	return ctx.Err() == nil && kept && (r.plan.changes || r.plan.was.Files == nil)
+	return ctx.Err() == nil && r.plan.kept() && (r.plan.changes || r.plan.was.Request == "")
 }
 
 // finish says what the table came to.
 func (r *run) finish(now left) (connectors.TableResult, left, error) {
 	if len(r.failed) > 0 && len(r.failed) == len(r.plan.fetch) {
 		return r.result, now, r.failed[0]
+	}
+	if !r.plan.kept() {
+		now.Files = nil // nobody asks for them
 	}
 	for _, name := range r.columns {
 		now.Columns = append(now.Columns, connectors.Column{Name: name, Type: r.plan.spec.Types[name]})
