@@ -35,6 +35,7 @@ type attempt struct {
 	lanes  map[string]turn
 	tables map[string][]string // of each lane
 	only   []string            // none: everything
+	quiet  bool                // nobody waits to hear how it went
 	record Record              // under m.mu once it began
 
 	spec   desired.ConnectorSpec
@@ -93,6 +94,9 @@ func (a *attempt) begin(ctx context.Context) {
 	a.record.Source, a.record.Commit, a.record.Identity, a.record.Started = c.name, c.commit, c.spec.Identity, now
 	c.memo.Tried = c.sum()
 	c.running, c.asked, c.since = a, nil, time.Time{}
+	if len(a.only) == 0 {
+		c.nudged = false
+	}
 	c.in.busy++
 	c.m.busy++
 }

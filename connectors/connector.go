@@ -35,6 +35,7 @@ type connector struct {
 	looked  time.Time // when it could have run last
 	since   time.Time // since when a run waits
 	asked   *attempt  // waits for its turn
+	nudged  bool      // something changed at the service
 	running *attempt
 	phase   reconciler.AttachmentPhase
 	reason  string
@@ -162,11 +163,38 @@ func (c *connector) look(now time.Time) (*attempt, time.Time) {
 	}
 	a, next := c.due(all, now)
 	c.looked = now
+	if a == nil && c.nudged {
+		a, next = c.heed(now, next)
+	}
 	if a == nil {
 		c.since = time.Time{}
 		return nil, next
 	}
 	c.wait(now)
+	return a, time.Time{}
+}
+
+// heed is the run that a nudge is for. One that comes early waits, and one of a
+// source that fails is no reason to try again before its time: a run of
+// everything does for it. m.mu is held.
+func (c *connector) heed(now, next time.Time) (*attempt, time.Time) {
+	for _, l := range c.memo.Lanes {
+		if l.Wait != waitNone {
+			return nil, next
+		}
+	}
+	at := now
+	if n := len(c.memo.Records); n > 0 {
+		at = c.memo.Records[n-1].Started.Add(nudgePause)
+	}
+	if at.After(now) && !at.After(now.Add(nudgePause)) {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+		return nil, next
+	}
+	a := c.ask(nil)
+	a.quiet = true
 	return a, time.Time{}
 }
 

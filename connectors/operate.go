@@ -78,6 +78,22 @@ func (m *Manager) Trigger(instance, source string, tables []string) (runID int64
 	return id, nil
 }
 
+// Nudge has a source run soon, since something changed at its service (a
+// webhook): at once, or when the run that is under way has ended, and once a
+// minute at the most. Any number of nudges are one, and what fails waits as it
+// would. The error is ErrUnknownSource.
+func (m *Manager) Nudge(instance, source string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.connector(instance, source)
+	if c == nil || !c.wanted {
+		return noSource(instance, source)
+	}
+	c.nudged = true
+	m.trigger()
+	return nil
+}
+
 // askable says why a run cannot be asked for. m.mu is held.
 func (c *connector) askable(instance, source string, tables []string) error {
 	switch {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -268,81 +267,46 @@ func TestNotesCannotBeWritten(t *testing.T) {
 	})
 }
 
-// What the publisher does not take is not passed over by the next run.
-func TestStateIsNeverAheadOfTheData(t *testing.T) {
+// However often a source is nudged, it runs once a minute at the most, and once
+// more after the last time; nobody is told each time.
+func TestNudge(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *host) {
-		var states []string
-		var bases []int
-		h.service("shop").does(func(ctx context.Context, j connectors.Job) (connectors.Report, error) {
-			states = append(states, string(j.State))
-			r, err := reads(ctx, j)
-			s, _ := connectors.ReadState(j.State)
-			for _, table := range j.Tables {
-				l := s.Tables[table.Name]
-				l.Since++
-				s.Tables[table.Name] = l
-			}
-			r.State = s.Kept(j.Tables).Encode()
-			return r, err
-		})
-		var mu sync.Mutex
-		refuse, lost := "", false
-		now := func(refuses string, loses bool) {
-			mu.Lock()
-			defer mu.Unlock()
-			refuse, lost = refuses, loses
+		if err := h.Nudge(inst, "shop"); !errors.Is(err, connectors.ErrUnknownSource) {
+			t.Error(err)
 		}
-		h.pub.judges(func(p connectors.Publication) (connectors.Published, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			bases = append(bases, p.Base)
-			out := connectors.Published{Tables: slices.Clone(p.Tables), Generation: -1}
-			for i := range out.Tables {
-				if out.Tables[i].Table == refuse {
-					out.Tables[i].Outcome, out.Tables[i].Error = connectors.Failed, "it is not Parquet"
-				}
-			}
-			if lost {
-				out.Problems = []connectors.Problem{{Code: "BaseLost"}}
-				out.Generation = 0
-			}
-			return out, nil
-		})
-		ask := func(tables ...string) {
-			t.Helper()
-			_, err := h.Trigger(inst, "shop", tables)
-			must(t, err)
-			synctest.Wait()
+		h.want(one(source("", "orders")))
+		s := h.service("shop")
+		h.pass(time.Hour)
+		s.times()
+		must(t, h.Nudge(inst, "shop"))
+		synctest.Wait()
+		same(t, "at once", s.times(), []string{"01 01:00:00"})
+		for range 600 {
+			must(t, h.Nudge(inst, "shop"))
+			h.pass(time.Second)
 		}
-		since := func() (int64, int64) {
-			t.Helper()
-			s, _ := connectors.ReadState([]byte(states[len(states)-1]))
-			return s.Tables["orders"].Since, s.Tables["events"].Since
+		if n := s.count(); n < 9 || n > 11 {
+			t.Errorf("%d runs in ten minutes", n)
 		}
-		h.want(one(source("", "orders", "events")))
-		now("events", false)
-		ask()
-		if a, b := since(); a != 1 || b != 1 {
-			t.Errorf("state %s", states[1])
+		h.pass(time.Hour)
+		s.times()
+		s.does(lasts(30 * time.Minute))
+		must(t, h.Nudge(inst, "shop"))
+		h.pass(10 * time.Minute)
+		must(t, h.Nudge(inst, "shop"))
+		h.pass(3 * time.Hour)
+		if n := s.count(); n != 2 {
+			t.Errorf("%d runs, of which the second is for what came during the first", n)
 		}
-		ask("orders")
-		if a, b := since(); a != 2 || b != 1 {
-			t.Errorf("after a table was refused: %s", states[2])
-		}
-		now("", false)
-		ask()
-		if a, b := since(); a != 3 || b != 1 {
-			t.Errorf("after a run of one table: %s", states[3])
-		}
-		if !slices.Equal(bases, []int{0, 1, 2, 3}) {
-			t.Errorf("bases %v", bases)
-		}
-		now("", true)
-		ask()
-		now("", false)
-		h.pass(2 * time.Minute)
-		if got := states[len(states)-1]; got != "" || bases[len(bases)-1] != 0 {
-			t.Errorf("after the base was lost: %q, base %d", got, bases[len(bases)-1])
+		s.does(fails(reconciler.RetryAfter(errors.New("slow down"), time.Hour)))
+		must(t, h.Nudge(inst, "shop"))
+		synctest.Wait()
+		s.times()
+		must(t, h.Nudge(inst, "shop"))
+		h.pass(50 * time.Minute)
+		same(t, "while the service wants a pause", s.times(), nil)
+		if n := len(h.told(connectors.ReasonConnectorRan)); n != 1 {
+			t.Errorf("told %d times", n)
 		}
 	})
 }

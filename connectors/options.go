@@ -59,7 +59,9 @@ const (
 	// of the run itself is over.
 	publishLimit  = 2 * time.Hour
 	discoverLimit = 5 * time.Minute
-	sweepLimit    = 10 * time.Minute
+	// nudgePause is the least time from one run to the next that a nudge is for.
+	nudgePause = time.Minute
+	sweepLimit = 10 * time.Minute
 )
 
 func (o Options) withDefaults() Options {

@@ -150,7 +150,7 @@ func (a *attempt) enterTrouble(v verdict) {
 // tellings are what people are to be told: what changed, and what was asked for,
 // and a cause of failures once until it is well again. m.mu is held.
 func (a *attempt) tellings(v verdict, before Record, ever bool) (said []event) {
-	m, name, asked := &a.c.memo, a.c.name, a.record.Cause == CauseAsked
+	m, name, asked := &a.c.memo, a.c.name, a.record.Cause == CauseAsked && !a.quiet
 	add := func(reason, format string, args ...any) {
 		said = append(said, event{reason, name + ": " + fmt.Sprintf(format, args...)})
 	}
