@@ -10,8 +10,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +27,7 @@ const (
 	helperArgument = "FAIRLEAD_TEST_ARGUMENT"
 	helperHold     = "hold"  // has a database open until its input ends
 	helperBuild    = "build" // runs the build request of a file
+	helperFull     = "full"  // the same, and may write no more than 256 KiB into a file
 )
 
 // TestHelper is what a helper does; without one there is nothing to do.
@@ -42,7 +45,13 @@ func TestHelper(t *testing.T) {
 		}
 		os.Stdout.WriteString("ready\n")
 		_, _ = io.Copy(io.Discard, os.Stdin)
-	case helperBuild:
+	case helperBuild, helperFull:
+		if os.Getenv(helperVariable) == helperFull {
+			signal.Ignore(syscall.SIGXFSZ) // writing fails, as it does on a disk that is full
+			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 256 << 10, Max: 256 << 10}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		data, err := os.ReadFile(argument)
 		if err != nil {
 			t.Fatal(err)
@@ -52,15 +61,19 @@ func TestHelper(t *testing.T) {
 			t.Fatal(err)
 		}
 		os.Stdout.WriteString("ready\n")
-		if reply := RunBuild(context.Background(), req); reply.Error != "" {
-			t.Fatal(reply.Error)
+		reply := RunBuild(context.Background(), req)
+		said, err := json.Marshal(reply)
+		if err != nil {
+			t.Fatal(err)
 		}
+		os.Stdout.Write(append(said, '\n'))
 	}
 }
 
 type helper struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
+	out *bufio.Reader
 }
 
 // startHelper starts this binary again and waits until it is ready.
@@ -83,7 +96,8 @@ func startHelper(t testing.TB, mode, argument string) helper {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.cmd.Process.Kill(); _ = h.cmd.Wait() })
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+	h.out = bufio.NewReader(out)
+	if line, err := h.out.ReadString('\n'); err != nil || line != "ready\n" {
 		t.Fatalf("helper said %q, %v", line, err)
 	}
 	return h
@@ -121,15 +135,7 @@ func TestKilledBuildHarmsNothing(t *testing.T) {
 			From: connectors.Publication{Dir: dir, Built: true, Source: "shop", At: noon(), Tables: []connectors.TableResult{
 				{Table: "a", Outcome: connectors.OK, Rows: 60000, Columns: columns, Changes: true, PrimaryKey: []string{"id"}},
 				{Table: "p", Outcome: connectors.OK, Rows: 20000, Columns: columns, Changes: true, Parts: []string{"two"}}}}}
-		data, err := json.Marshal(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(t.TempDir(), "request.json")
-		if err := os.WriteFile(file, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		h := startHelper(t, helperBuild, file)
+		h := startHelper(t, helperBuild, requestFile(t, req))
 		kill := time.NewTimer(time.Duration(rand.IntN(400)) * time.Millisecond)
 		<-kill.C
 		_ = h.cmd.Process.Kill()
@@ -143,6 +149,52 @@ func TestKilledBuildHarmsNothing(t *testing.T) {
 	}
 	if now := sums(t, before); now != was {
 		t.Errorf("removing what was begun changed the generation before")
+	}
+}
+
+func requestFile(t testing.TB, req wire.BuildRequest) string {
+	t.Helper()
+	data, err := json.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "request.json")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestFullDisk has no room for what is written: there is no generation, not one
+// that lacks something, and it is said why.
+func TestFullDisk(t *testing.T) {
+	small := made{}.build(t, connectors.Publication{Dir: put(t, t.TempDir(), map[string]string{"a.csv": "x\n1\n", "b.csv": "x\n1\n"})}).good(t)
+	was, dir := sums(t, small), t.TempDir()
+	put(t, dir, map[string]string{"a.csv": "x\n1\n"})
+	sql(t, "COPY (SELECT md5(i::VARCHAR) AS x FROM range(100000) t(i)) TO "+quoteText(dir+"/b.parquet"))
+	req := wire.BuildRequest{To: t.TempDir(), Before: small.reply.Manifest, BeforeDir: small.dir, Limits: wire.BuildLimits{TempDir: t.TempDir()}, From: connectors.Publication{Dir: dir, Source: "shop", At: noon()}}
+	h := startHelper(t, helperFull, requestFile(t, req))
+	line, err := h.out.ReadBytes('\n')
+	var reply wire.BuildReply
+	if err == nil {
+		err = json.Unmarshal(line, &reply)
+	}
+	if err != nil || reply.Manifest != nil || !strings.Contains(reply.Error, "File too large") {
+		t.Errorf("%v: %+v", err, reply)
+	}
+	if sums(t, small) != was {
+		t.Error("the generation before changed")
+	}
+}
+
+func TestCancelledBuild(t *testing.T) {
+	dir := t.TempDir()
+	sql(t, "COPY (SELECT i AS x FROM range(3000000) t(i)) TO "+quoteText(dir+"/b.csv")+" (FORMAT csv, HEADER)")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	reply := RunBuild(ctx, wire.BuildRequest{To: t.TempDir(), Limits: wire.BuildLimits{TempDir: t.TempDir()}, From: connectors.Publication{Dir: dir, Source: "shop", At: noon()}})
+	if reply.Manifest != nil || !strings.Contains(reply.Error, context.Canceled.Error()) {
+		t.Errorf("%+v", reply)
 	}
 }
 
