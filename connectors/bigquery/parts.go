@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // partitioned lists the partitions that were modified since the last run. Listing
@@ -22,15 +23,38 @@ func (r *run) partitioned(ctx context.Context, w *wish) error {
 		w.result.Parts = parts
 	}
 	for _, part := range parts {
-		if err := r.copy(ctx, w, part, r.list(w, part)); err != nil {
-			return fmt.Errorf("partition %s: %w", part, err)
+		if err := r.copy(ctx, w, part, r.list(w, partition(part))); err != nil {
+			return fmt.Errorf("partition %s: %w", partition(part), err)
 		}
 	}
 	if len(have) == 0 { // a table has at least one file
-		err = r.copy(ctx, w, "__NULL__", func(context.Context, string) (rowsPage, error) { return rowsPage{}, nil })
+		err = r.copy(ctx, w, partOf("__NULL__"), func(context.Context, string) (rowsPage, error) { return rowsPage{}, nil })
 	}
 	w.keep.Cursor, w.keep.Parts = "", have
 	return err
+}
+
+// partOf names the part that a partition is: a name that begins with _ is no part's.
+// https://cloud.google.com/bigquery/docs/managing-partitioned-tables has the two.
+func partOf(id string) string {
+	switch id {
+	case "__NULL__":
+		return "null"
+	case "__UNPARTITIONED__":
+		return "unpartitioned"
+	}
+	return id
+}
+
+// partition is the name of a part at BigQuery.
+func partition(part string) string {
+	switch part {
+	case "null":
+		return "__NULL__"
+	case "unpartitioned":
+		return "__UNPARTITIONED__"
+	}
+	return part
 }
 
 // partitions asks when each was modified.
@@ -58,7 +82,7 @@ func (r *run) partitions(ctx context.Context, w *wish) (map[string]string, error
 			if err != nil {
 				return "", err
 			}
-			out[id] = version
+			out[partOf(id)] = version
 		}
 		return page.Next, nil
 	})
@@ -73,7 +97,7 @@ func pair(r row) (id, version string, err error) {
 	if id, err = r.F[0].text(); err == nil {
 		version, err = r.F[1].text()
 	}
-	if err == nil && (!word(id, "-") || len(id) > 100) {
+	if err == nil && (!word(id, "-") || len(id) > 100 || id != partition(partOf(id)) || strings.HasPrefix(partOf(id), "_") || strings.HasPrefix(id, "-")) {
 		err = errors.New("a partition has no name that is known")
 	}
 	return id, version, err

@@ -205,8 +205,8 @@ func TestOnlyWhatIsNewIsAskedForTheSecondTime(t *testing.T) {
 func TestOnlyPartitionsThatWereModifiedAreReadAgain(t *testing.T) {
 	in(t, Settings{}, func(t *testing.T, b *warehouse, s *Source) {
 		days := &stored{meta: map[string]any{"type": "TABLE", "schema": fields(orderFields), "timePartitioning": map[string]any{"type": "DAY"}},
-			parts:    map[string][]string{"20260101": {orderRow(1, "1", "a"), orderRow(2, "1", "b"), orderRow(3, "1", "c")}, "20260102": {orderRow(4, "1", "d")}, "__NULL__": {}},
-			modified: map[string]int{"20260101": 1, "20260102": 1, "__NULL__": 1}}
+			parts:    map[string][]string{"20260101": {orderRow(1, "1", "a"), orderRow(2, "1", "b"), orderRow(3, "1", "c")}, "20260102": {orderRow(4, "1", "d")}, "__NULL__": {}, "__UNPARTITIONED__": {orderRow(5, "1", "late")}},
+			modified: map[string]int{"20260101": 1, "20260102": 1, "__NULL__": 1, "__UNPARTITIONED__": 1}}
 		b.tables["shop.days"] = days
 		b.answer = func(sql string, params map[string]string) outcome {
 			if !strings.Contains(sql, "FROM `acme-data.shop`.INFORMATION_SCHEMA.PARTITIONS") || params["table"] != "STRING days" {
@@ -220,7 +220,7 @@ func TestOnlyPartitionsThatWereModifiedAreReadAgain(t *testing.T) {
 		}
 		spec := connectors.TableSpec{Name: "days", ID: "shop.days", Strategy: connectors.Partitioned}
 		dir, got, state := one(t, s, nil, spec)
-		if got.Changes || got.Rows != 4 || len(got.Parts) > 0 || strings.Count(content(t, dir, "days/20260101"), "\n") != 3 || content(t, dir, "days/__NULL__") != "" {
+		if got.Changes || got.Rows != 5 || len(got.Parts) > 0 || !exists(dir, "days/unpartitioned.ndjson.gz") || strings.Count(content(t, dir, "days/20260101"), "\n") != 3 || content(t, dir, "days/null") != "" {
 			t.Fatalf("the first run came to %+v", got)
 		}
 		if dir, got, _ := one(t, s, state, spec); !got.Changes || got.Rows != 0 || len(got.Parts) > 0 || exists(dir, "days") {
@@ -234,7 +234,7 @@ func TestOnlyPartitionsThatWereModifiedAreReadAgain(t *testing.T) {
 			t.Errorf("came to %+v", got)
 		}
 		clear(days.modified)
-		if dir, got, _ = one(t, s, state, spec); got.Changes || got.Rows != 0 || !exists(dir, "days/__NULL__.ndjson.gz") {
+		if dir, got, _ = one(t, s, state, spec); got.Changes || got.Rows != 0 || !exists(dir, "days/null.ndjson.gz") {
 			t.Errorf("an empty table came to %+v", got)
 		}
 	})
