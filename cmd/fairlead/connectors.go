@@ -86,7 +86,11 @@ func sources(s settings) func(context.Context, desired.ConnectorSpec) (connector
 	return func(_ context.Context, spec desired.ConnectorSpec) (connectors.Source, error) {
 		switch {
 		case spec.Files != nil:
-			return files.New(filesSettings(s, spec))
+			settings, err := filesSettings(s, spec)
+			if err != nil {
+				return nil, err
+			}
+			return files.New(settings)
 		case spec.Keboola != nil:
 			return keboola.New(keboola.Settings{URL: spec.Keboola.URL, Token: spec.Keboola.Token})
 		case spec.Jira != nil:
@@ -100,15 +104,17 @@ func sources(s settings) func(context.Context, desired.ConnectorSpec) (connector
 	}
 }
 
-func filesSettings(s settings, spec desired.ConnectorSpec) files.Settings {
-	out := files.Settings{FilesSource: *spec.Files, AllowDir: s.Connect.allowDir, AllowHost: s.Fetch.allowConnection, Env: os.LookupEnv}
-	if proxy := s.Fetch.proxy(); proxy != nil {
-		out.Proxy = proxy
+func filesSettings(s settings, spec desired.ConnectorSpec) (files.Settings, error) {
+	roots, err := s.Fetch.roots()
+	if err != nil {
+		return files.Settings{}, err
 	}
+	out := files.Settings{FilesSource: *spec.Files, AllowDir: s.Connect.allowDir, AllowHost: s.Fetch.allowConnection, Proxy: s.Fetch.proxy(),
+		Roots: roots, Env: os.LookupEnv}
 	for _, t := range spec.Tables {
 		out.Paths = append(out.Paths, t.Paths...)
 	}
-	return out
+	return out, nil
 }
 
 // Set says which connectors an instance wants.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -112,4 +113,27 @@ func (f fetchSettings) allowConnection(host string, at netip.Addr) error {
 		return nil
 	}
 	return certsource.PermitsAddress(at, len(f.AllowedHosts) > 0)
+}
+
+// maxRoots bounds the file of a private authority's certificates.
+const maxRoots = 1 << 20
+
+// roots are the authorities that are trusted for what is fetched; nil: the
+// system's alone.
+func (f fetchSettings) roots() (*x509.CertPool, error) {
+	if f.CAFile == "" {
+		return nil, nil
+	}
+	text, err := readBounded(f.CAFile, maxRoots)
+	if err != nil {
+		return nil, fmt.Errorf("read fetch.caFile: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a host without any of its own
+	}
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("read fetch.caFile %s: it holds no certificate in PEM", f.CAFile)
+	}
+	return pool, nil
 }

@@ -33,6 +33,7 @@ type demo struct {
 	leaf      *x509.Certificate // that the authority signed last
 	key       string            // of this host, as the first handshake shows it
 	asked     time.Time         // when the step's change began
+	asker     *asker            // nil: nobody queries yet
 }
 
 func newDemo(opt options, out io.Writer) (*demo, error) {
@@ -76,7 +77,7 @@ func (d *demo) play(ctx context.Context) error {
 	if err := d.setUp(ctx); err != nil {
 		return err
 	}
-	defer func() { d.users.leave() }()
+	defer func() { d.users.leave(); d.asker.leave() }()
 	all := steps()
 	for i, s := range all {
 		if err := d.playStep(ctx, fmt.Sprintf("%d/%d  %s", i+1, len(all), s.title), s); err != nil {
@@ -115,6 +116,8 @@ func (d *demo) lookAround(intro string) string {
   %[3]s events --follow
   docker compose -p %[4]s ps
   %[3]s cert show corporate
+  %[3]s tables
+  %[3]s query "SELECT * FROM customers"
   curl -k --resolve %[8]s:%[5]s:127.0.0.1 %[9]s
   git -C %[6]s log --oneline    # edit instances/%[4]s there, commit, and watch
 
@@ -170,7 +173,7 @@ func (d *demo) downLocked(ctx context.Context) error {
 
 // down stops what runs and removes what was made. It may be repeated after it was cut off.
 func (d *demo) down(ctx context.Context) error {
-	if err := errors.Join(d.stop(ctx, "daemon"), d.stop(ctx, "registry"), d.stop(ctx, "authority")); err != nil {
+	if err := errors.Join(d.stop(ctx, "daemon"), d.stop(ctx, "registry"), d.stop(ctx, "authority"), d.stop(ctx, "postgres"), d.removePostgres()); err != nil {
 		return err
 	}
 	if _, err := docker(ctx, "version"); err != nil {
@@ -210,6 +213,8 @@ func (d *demo) setUp(ctx context.Context) error {
 		{"a corporate authority, with a web server of its own", d.authorityUp},
 		{"a git repository, with nothing in it yet", d.initRepository},
 		{"a password that only this host knows, for the smoke test", d.writeSecret},
+		{"a PostgreSQL with the customers of a shop", d.postgresUp},
+		{"an image with Python", d.pythonThere},
 		{"the daemon follows it", d.daemonUp},
 	} {
 		began := time.Now()
@@ -223,7 +228,7 @@ func (d *demo) setUp(ctx context.Context) error {
 
 // cleared removes an earlier demo and takes the directory again.
 func (d *demo) cleared(ctx context.Context) error {
-	if err := errors.Join(d.stop(ctx, "daemon"), d.stop(ctx, "registry"), d.stop(ctx, "authority"), d.removeObjects(ctx)); err != nil {
+	if err := errors.Join(d.stop(ctx, "daemon"), d.stop(ctx, "registry"), d.stop(ctx, "authority"), d.stop(ctx, "postgres"), d.removePostgres(), d.removeObjects(ctx)); err != nil {
 		return err
 	}
 	return d.empty()

@@ -1,9 +1,9 @@
 // Command demo plays Fairlead on real containers: a commit becomes running containers, a bad commit does no harm, a
 // sick release is rolled back, drift is healed, git revert brings the old state back, releases arrive by themselves and
-// are undone when they are bad, and a corporate authority signs and rotates the certificate, while a steady stream of
-// requests comes in through the front. It brings its own registry, images and authority, needs no internet, checks
-// everything that it claims, and leaves things running to look around in. The story is the tables in steps.go,
-// releases.go and corporate.go; nothing but the demo belongs here.
+// are undone when they are bad, a corporate authority signs and rotates the certificate, and connectors bring data that
+// answers queries all the while, with a steady stream of requests through the front. It brings its own registry, images,
+// authority and database, needs no internet, checks everything that it claims, and leaves things running to look around
+// in. The story is the tables in steps.go, releases.go, corporate.go and data.go; nothing but the demo belongs here.
 package main
 
 import (
@@ -57,6 +57,8 @@ func (d *demo) command(ctx context.Context, name string) error {
 		return serveRegistry(ctx, d.place)
 	case "authority":
 		return serveAuthority(ctx, d.place)
+	case "postgres":
+		return servePostgres(ctx, d.place)
 	}
 	return fmt.Errorf("unknown command %q: there are down and, without a name, the demo itself", name)
 }

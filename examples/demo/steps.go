@@ -30,7 +30,7 @@ type view struct {
 
 // steps is the story.
 func steps() []step {
-	return slices.Concat(goodDays(), badDays(), releaseDays(), withoutGap(), corporateDays())
+	return slices.Concat(goodDays(), badDays(), releaseDays(), withoutGap(), corporateDays(), dataDays())
 }
 
 // goodDays is what everybody hopes for.
