@@ -198,7 +198,13 @@ func (a *attempt) program() error {
 			return err
 		}
 	}
-	return c.m.opts.writeProgram(c.in.name, hash, filepath.Join(a.dir, programDir))
+	err := c.m.opts.writeProgram(c.in.name, hash, filepath.Join(a.dir, programDir))
+	if err != nil {
+		c.m.mu.Lock()
+		delete(c.in.kept, hash) // when it is handed over again it is taken
+		c.m.mu.Unlock()
+	}
+	return err
 }
 
 // extract has the source, or the program, do its work. One that panics fails

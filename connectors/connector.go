@@ -40,12 +40,13 @@ type connector struct {
 	phase   reconciler.AttachmentPhase
 	reason  string
 	stands  time.Time // since when it stands so
+	past    bool      // nobody was told yet how it stood when it was opened
 
 	saving sync.Mutex // orders the writes of memo
 }
 
 func newConnector(in *instance, name string) *connector {
-	return &connector{m: in.m, in: in, name: name, memo: memo{}.ready(), stands: in.m.now()}
+	return &connector{m: in.m, in: in, name: name, memo: memo{}.ready(), stands: in.m.now(), past: true}
 }
 
 // key is the name of its note.

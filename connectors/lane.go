@@ -1,6 +1,7 @@
 package connectors
 
 import (
+	"errors"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -199,7 +200,8 @@ func (l lane) fail(f failure) lane {
 		return l
 	}
 	l.Fails++
-	if reconciler.IsTerminal(f.err) || l.Fails > f.retries {
+	away := errors.Is(f.err, reconciler.ErrUnreachable) // the engine, which says nothing of the connector
+	if reconciler.IsTerminal(f.err) || l.Fails > f.retries && !away {
 		l.Wait, l.Pause = waitSchedule, 0
 		return l
 	}

@@ -145,6 +145,7 @@ func TestFilesOfPrograms(t *testing.T) {
 		}
 		must(t, os.WriteFile(file, []byte(`{"Entries":[{"path":"lib/extractor.py","content":"AAAA"}]}`), 0o600))
 		h.want(one(program(second)))
+		h.hands(program(second)) // and nothing to read
 		if r := h.newest("shop"); r.Outcome != connectors.Failed || !strings.Contains(r.Error, "were changed") || r.Hint == "" {
 			t.Errorf("record %+v", r)
 		}
@@ -227,6 +228,57 @@ func TestInterrupted(t *testing.T) {
 		h.pass(time.Minute)
 		if r := h.newest("shop"); r.ID != 2 || r.Outcome != connectors.OK || r.Cause != connectors.CauseRetry {
 			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// Files that were damaged after they were taken are taken again.
+func TestDamagedFilesAreTakenAgain(t *testing.T) {
+	withPrograms(t, func(t *testing.T, h *host, p *programs) {
+		tree := treeOf("one")
+		spec := program(tree)
+		spec.Schedule = &desired.Schedule{Text: "every 1h"}
+		h.hands(spec, tree)
+		must(t, os.Remove(filepath.Join(h.opts.Dir, inst, "programs", tree.Hash()+".json")))
+		h.pass(time.Hour)
+		h.stands("shop", reconciler.AttachmentDegraded, "RunFailed")
+		h.hands(spec, tree)
+		h.pass(time.Hour)
+		h.stands("shop", reconciler.AttachmentLive, "")
+	})
+}
+
+// While the engine does not answer nothing is given up.
+func TestEngineThatIsAway(t *testing.T) {
+	withPrograms(t, func(t *testing.T, h *host, p *programs) {
+		p.do = func(context.Context, connectors.Run) (connectors.Report, error) {
+			return connectors.Report{}, fmt.Errorf("make container: %w", reconciler.ErrUnreachable)
+		}
+		tree := treeOf("one")
+		spec := program(tree)
+		spec.Retries = 0
+		h.hands(spec, tree)
+		h.pass(24 * time.Hour)
+		p.mu.Lock()
+		if n := len(p.read); n < 20 || n > 40 {
+			t.Errorf("tried %d times in a day", n)
+		}
+		p.do = nil
+		p.mu.Unlock()
+		h.pass(time.Hour)
+		h.stands("shop", reconciler.AttachmentLive, "")
+	})
+}
+
+// A restart is no reason to say that things stand so since then.
+func TestSinceOutlivesARestart(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *host) {
+		h.want(one(source("", "orders")))
+		at := h.stands("shop", reconciler.AttachmentLive, "").Since
+		h.pass(time.Hour)
+		h.again(one(source("", "orders")))
+		if got := h.stands("shop", reconciler.AttachmentLive, "").Since; !got.Equal(at) {
+			t.Errorf("since %s, not %s", got, at)
 		}
 	})
 }

@@ -59,7 +59,11 @@ func (c *connector) status(have Attached, now time.Time) reconciler.AttachmentSt
 	s.Phase, s.Reason, s.Message, s.Hint = is.phase, is.reason, is.message, is.hint
 	if c.phase != s.Phase || c.reason != s.Reason {
 		c.phase, c.reason, c.stands = s.Phase, s.Reason, now
+		if r, any := c.memo.lastEnded(); any && c.past && r.Ended.Before(now) {
+			c.stands = r.Ended // an earlier process would know better
+		}
 	}
+	c.past = c.past && !c.opened
 	s.Since = c.stands
 	return s
 }
