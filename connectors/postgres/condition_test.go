@@ -3,6 +3,8 @@ package postgres
 import (
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestConditionsStayBetweenTheirParentheses(t *testing.T) {
@@ -18,30 +20,46 @@ func TestConditionsStayBetweenTheirParentheses(t *testing.T) {
 	}
 }
 
-// FuzzCondition: the server itself has to agree that what passes is one
-// expression: appended text stays outside of it.
+// TestTheServerAgreesWhatOneConditionIs: around what passes a row constructor
+// parses, and with a parenthesis less it does not.
+func TestTheServerAgreesWhatOneConditionIs(t *testing.T) {
+	conn, err := running(t).admin("postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leave(conn)
+	piece := rapid.SampledFrom([]string{"1", " ", "'", "''", `"`, `\`, "e", "E'", "x'", "U&'", "(", ")", "[", "]", "=", ",", "a", "-", "--", "/*", "*/", "$", "$$", ";", "\n", "true", " OR ", "ARRAY", "é"})
+	rapid.Check(t, func(t *rapid.T) {
+		for range 40 {
+			text := strings.Join(rapid.SliceOfN(piece, 1, 9).Draw(t, "text"), "")
+			if checkCondition(text) != nil {
+				continue
+			}
+			if _, err := conn.Prepare(t.Context(), "", "SELECT ROW(\n"+text+"\n)", nil); err != nil {
+				continue
+			}
+			if _, err := conn.Prepare(t.Context(), "", "SELECT ROW(\n"+text+"\n", nil); err == nil {
+				t.Fatalf("%q closes what it did not open", text)
+			}
+		}
+	})
+}
+
 func FuzzCondition(f *testing.F) {
 	for _, seed := range []string{"a > 1", "note = 'it''s'", `E'\''`, `"a"`, "1) OR (1", "e'\\'", "xe'\\'", "U&'\\'", "$1", "x'1'"} {
 		f.Add(seed)
 	}
-	pg := running(f)
-	conn, err := pg.admin("postgres")
-	if err != nil {
-		f.Fatal(err)
-	}
-	defer leave(conn)
 	f.Fuzz(func(t *testing.T, text string) {
-		if checkCondition(text) != nil || strings.ToValidUTF8(text, "") != text {
+		if checkCondition(text) != nil {
 			return
 		}
-		// Where the text is one expression, a row constructor around it parses and
-		// one with a parenthesis less does not.
-		alone := "SELECT ROW(\n" + text + "\n)"
-		if _, err := conn.Prepare(t.Context(), "", alone, nil); err != nil {
-			return
+		if err := checkCondition("(\n" + text + "\n) AND (\n" + text + "\n)"); err != nil {
+			t.Errorf("%q passes, and not between parentheses: %v", text, err)
 		}
-		if _, err := conn.Prepare(t.Context(), "", "SELECT ROW(\n"+text+"\n", nil); err == nil {
-			t.Errorf("%q closes what it did not open", text)
+		for _, more := range []string{"\n)", "\n(", "\n'", "\n;", "\n--"} {
+			if checkCondition(text+more) == nil {
+				t.Errorf("%q hides what stands behind it: %q", text, more)
+			}
 		}
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -39,19 +40,25 @@ type server struct {
 	run  func(name string, args ...string) error
 }
 
-var shared = sync.OnceValues(func() (*server, error) { return begin() })
+var (
+	shared = sync.OnceValues(begin)
+	wanted atomic.Bool
+)
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if s, err := shared(); err == nil {
-		_ = s.stop("immediate")
-		_ = os.RemoveAll(s.dir)
+	if wanted.Load() {
+		if s, err := shared(); err == nil {
+			_ = s.stop("immediate")
+			_ = os.RemoveAll(s.dir)
+		}
 	}
 	os.Exit(code)
 }
 
 func running(t testing.TB) *server {
 	t.Helper()
+	wanted.Store(true)
 	s, err := shared()
 	if err != nil {
 		t.Fatalf("start PostgreSQL (scripts/postgres.sh installs it): %v", err)
