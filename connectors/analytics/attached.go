@@ -35,6 +35,8 @@ func (a *Analytics) Attached(instance string) []connectors.Attached {
 	return out
 }
 
+const remoteHint = "the copied tables of the source can be queried; look at the extension, the host and the token"
+
 // attached is what is known of one source. The caller has the lock.
 func (p *pool) attached(c *catalog, source string) connectors.Attached {
 	one := connectors.Attached{Source: source, Conflicts: c.conflicts[source]}
@@ -53,6 +55,9 @@ func (p *pool) attached(c *catalog, source string) connectors.Attached {
 		there++
 		if why := w.failed[source]; why != "" {
 			one.Behind, one.Problem, one.Hint = true, why, "another worker tries; if it cannot either the generation before is attached"
+			if w.have[source] == g.number {
+				one.Hint = remoteHint
+			}
 		} else if w.have[source] != g.number && !w.busy {
 			one.Behind = true
 			set(&one.Problem, "a query worker is about to attach it")
@@ -60,7 +65,7 @@ func (p *pool) attached(c *catalog, source string) connectors.Attached {
 		for _, r := range g.manifest.Remotes {
 			if why := w.ready.Remotes[r.Alias]; why != "" {
 				one.Behind, one.Problem = true, "attach remote database "+r.Alias+": "+why
-				one.Hint = "the copied tables of the source can be queried; look at the extension, the host and the token"
+				one.Hint = remoteHint
 			}
 		}
 	}

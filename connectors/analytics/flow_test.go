@@ -282,7 +282,7 @@ func TestRemotesTakeANewWorker(t *testing.T) {
 	h.publish("blog", "a", "posts", "b1")
 	h.expect("token PG", "")
 	p := h.run("shop", "a", "orders", "v1")
-	p.Remotes = []connectors.Remote{{Alias: "pg", Extension: "postgres", URL: "up", TokenEnv: "PG"}}
+	p.Remotes = []connectors.Remote{{Alias: "pg", Extension: "postgres", URL: h.dir, TokenEnv: "PG"}}
 	_, err := h.Publish(t.Context(), p)
 	must(t, err)
 	is := func(want string) func() bool {
@@ -293,14 +293,30 @@ func TestRemotesTakeANewWorker(t *testing.T) {
 	_, err = h.Inspect(inst, false)
 	must(t, err)
 	h.until("a worker with the new token", is("second"))
-	p.Remotes[0].URL = "down"
-	_, err = h.Publish(t.Context(), p)
+}
+
+// A remote database that is down is told of, what is copied stays and is not taken
+// for damaged, no other source feels it, and it is tried again.
+func TestRemoteThatIsDown(t *testing.T) {
+	h := newHouse(t, Options{})
+	h.Keep(inst, map[string]string{"shop": "a", "blog": "a"})
+	h.publish("blog", "a", "posts", "b1")
+	p := h.run("shop", "a", "orders", "remote")
+	up := filepath.Join(h.dir, "up")
+	p.Remotes = []connectors.Remote{{Alias: "pg", Extension: "postgres", URL: up}}
+	_, err := h.Publish(t.Context(), p)
 	must(t, err)
 	h.until("it is told", func() bool { return strings.Contains(h.attached("shop").Problem, "no route to host") })
-	h.expect("read orders", "v1")
-	if h.attached("blog").Behind {
-		t.Error("another source is degraded, too")
+	h.expect("read orders", "remote")
+	if at := h.attached("shop"); at.Generation != 1 || !at.Behind || at.Hint != remoteHint || h.attached("blog").Behind || h.reported("NotAttached") > 0 {
+		t.Errorf("attached %+v", h.Attached(inst))
 	}
+	must(t, os.WriteFile(up, nil, 0o600))
+	i, err := h.instance(inst)
+	must(t, err)
+	at := time.Now()
+	h.until("it is tried again", func() bool { at = at.Add(time.Minute); i.tidy(at); return !h.attached("shop").Behind })
+	h.expect("read orders", "remote")
 }
 
 func TestCheckNeedsNoDaemon(t *testing.T) {

@@ -156,6 +156,7 @@ type plain struct {
 	have   map[string]wire.Source
 	flat   map[string]string
 	system map[string]string
+	down   map[string]string // remotes
 }
 
 func plainWorker() error {
@@ -165,10 +166,11 @@ func plainWorker() error {
 	}
 	ready := wire.Ready{Version: "plain", Remotes: map[string]string{}}
 	for _, r := range p.setup.Remotes {
-		if r.URL == "down" {
+		if _, err := os.Stat(r.URL); err != nil {
 			ready.Remotes[r.Alias] = "no route to host"
 		}
 	}
+	p.down = ready.Remotes
 	if err := wire.WriteMessage(os.Stdout, wire.Reply{Ready: &ready}); err != nil {
 		return err
 	}
@@ -209,6 +211,9 @@ func (p *plain) attach(a wire.Attach) *wire.AttachReply {
 			continue
 		}
 		p.have[s.Name] = s
+		if text == "remote" && len(p.down) > 0 { // the rest of it is there
+			reply.Failed[s.Name] = "table people: no route to host"
+		}
 	}
 	for _, name := range a.Detach {
 		delete(p.have, name)

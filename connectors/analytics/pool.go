@@ -19,12 +19,14 @@ type pool struct {
 	all      map[*worker]bool
 	idle     []*worker // the one that was used last is the last
 	starting int
-	served   int64 // the newest catalogue that a worker had
-	fails    int   // starts in a row that failed
-	lastFail error // of a start
-	careful  bool  // sources are attached one by one, to find the one that kills workers
-	renew    bool  // a new worker is wanted beside those that are there
-	resting  bool  // after a start that failed
+	served   int64         // the newest catalogue that a worker had
+	fails    int           // starts in a row that failed
+	lastFail error         // of a start
+	careful  bool          // sources are attached one by one, to find the one that kills workers
+	renew    bool          // a new worker is wanted beside those that are there
+	retryIn  time.Duration // until what failed of remotes is tried again
+	retryAt  time.Time
+	resting  bool // after a start that failed
 	ended    bool
 	number   int
 	took     time.Duration // of a query, a moving mean
@@ -34,7 +36,7 @@ type pool struct {
 
 func newPool(i *instance) pool {
 	o := i.a.o
-	return pool{i: i, all: map[*worker]bool{}, now: &catalog{sources: map[string]*generation{}},
+	return pool{i: i, retryIn: remoteRetry, all: map[*worker]bool{}, now: &catalog{sources: map[string]*generation{}},
 		queue: newQueue(o.MaxWaiting, o.MaxWaitingUser, max(1, o.Workers-1))}
 }
 
@@ -218,20 +220,25 @@ func (p *pool) update(w *worker) error {
 	return err
 }
 
-// couldNot says beside that a worker could not attach a source, unless that is
-// since a remote database of it is not there.
+// couldNot says beside that a worker could not attach a source. When it has it
+// nevertheless, only tables of a remote database are missing.
 func (i *instance) couldNot(w *worker, c *catalog, source, why string, fresh bool) {
 	g := c.sources[source]
 	if g == nil {
 		i.a.o.Log.WithField("instance", i.name).Warnf("attach %s: %s", source, why)
 		return
 	}
-	for _, r := range g.manifest.Remotes {
-		if w.ready.Remotes[r.Alias] != "" || w.remotes != c.remoteKey {
-			return
-		}
+	if i.has(w, source) == g.number || len(g.manifest.Remotes) > 0 && w.remotes != c.remoteKey {
+		return
 	}
 	i.a.spawn(func() { i.unattachable(source, g.number, why, fresh) })
+}
+
+// has is the generation of a source that a worker has; 0: none.
+func (p *pool) has(w *worker, source string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return w.have[source]
 }
 
 // held are the generations of a source that a worker has or is about to have.
@@ -266,6 +273,7 @@ func (p *pool) tidy(now time.Time) {
 			p.discard(w)
 		}
 	}
+	p.tryRemotes(now)
 	p.warm()
 }
 

@@ -11,6 +11,12 @@ import (
 // startTries is how many starts may fail in a row before those who wait are told.
 const startTries = 3
 
+// A remote database that is down is tried again after these times.
+const (
+	remoteRetry     = time.Minute
+	remoteRetryMost = 15 * time.Minute
+)
+
 // warm starts a worker when there is something attached and none is there, and
 // when one is to be renewed. The caller has the lock, as for all below that say so.
 func (p *pool) warm() {
@@ -68,7 +74,7 @@ func (p *pool) bring(n int, renew bool) {
 		return
 	}
 	p.fails, p.lastFail, p.careful = 0, nil, false
-	if renew && len(w.failed) > 0 && len(p.all) > 1 { // those that are there have what was good
+	if renew && p.lacks(w, c) && len(p.all) > 1 { // those that are there have what was good
 		p.discard(w)
 		return
 	}
@@ -77,6 +83,36 @@ func (p *pool) bring(n int, renew bool) {
 	p.rest(w)
 	p.dispatch()
 	p.warm()
+}
+
+// lacks reports whether there is a source that a worker could not attach at all.
+func (p *pool) lacks(w *worker, c *catalog) bool {
+	for source := range w.failed {
+		if g := c.sources[source]; g != nil && w.have[source] != g.number {
+			return true
+		}
+	}
+	return false
+}
+
+// tryRemotes has a new worker try again what could not be attached of databases of
+// others: a worker attaches those when it starts, before it is locked. The caller
+// has the lock.
+func (p *pool) tryRemotes(now time.Time) {
+	failing := false
+	for w := range p.all {
+		failing = failing || len(w.ready.Remotes) > 0 || len(w.failed) > 0
+	}
+	switch {
+	case !failing:
+		p.retryIn, p.retryAt = remoteRetry, time.Time{}
+	case p.retryAt.IsZero():
+		p.retryAt = now.Add(p.retryIn)
+	case !now.Before(p.retryAt):
+		p.retryIn = min(2*p.retryIn, remoteRetryMost)
+		p.retryAt = now.Add(p.retryIn)
+		p.renew = true
+	}
 }
 
 // retireOthers ends workers whose place another takes. The caller has the lock.

@@ -54,7 +54,7 @@ type worker struct {
 	idleSince time.Time
 	retired   bool // to be ended when it is idle
 
-	flat   map[string]string // that it was told; nil: not known
+	flat   map[string]string // that it was told
 	system map[string]string // files of system tables, by name
 }
 
@@ -157,7 +157,7 @@ func (w *worker) attach(c *catalog, oneByOne bool) (have map[string]int, failed 
 			for _, s := range part.Sources {
 				failed[s.Name] = said.Message
 			}
-			w.flat = nil
+			w.flat = unsure(w.flat, c.flat)
 			continue
 		}
 		if err != nil {
@@ -176,8 +176,22 @@ func (w *worker) attach(c *catalog, oneByOne bool) (have map[string]int, failed 
 			w.system[t.Name] = t.File
 		}
 	}
-	if w.flat = maps.Clone(c.flat); len(failed) > 0 {
-		w.flat = nil // whether the names were set is not certain: they are said again
+	if len(failed) > 0 {
+		w.flat = unsure(w.flat, c.flat)
+	} else {
+		w.flat = maps.Clone(c.flat)
 	}
 	return have, failed, "", nil
+}
+
+// unsure are the flat names that a worker may have, when it is not certain which
+// were set: each is said again, or taken away, the next time.
+func unsure(had, told map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, names := range []map[string]string{had, told} {
+		for name := range names {
+			out[name] = "?"
+		}
+	}
+	return out
 }
