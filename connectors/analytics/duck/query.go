@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/duckdb/duckdb-go/v2/mapping"
+
 	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/connectors/analytics/wire"
 )
@@ -145,7 +147,7 @@ func (w *worker) copyQuery(ctx context.Context, a admitted, r *result) error {
 	}
 	names, types := s.columns()
 	s.close()
-	rows, path, err := w.copyTo(ctx, wrapped(a, r.query, "*"))
+	rows, path, err := w.copyTo(ctx, wrapped(a, r.query, exactList(names, types)))
 	defer func() { _ = removeAll(path) }()
 	if err != nil {
 		return tooLargeFile(err)
@@ -161,6 +163,19 @@ func (w *worker) copyQuery(ctx context.Context, a admitted, r *result) error {
 	r.tail.Rows = rows
 	r.columns = heads(names, types)
 	return r.sendFile(ctx, path)
+}
+
+// exactList casts what the engine would write to Parquet as DOUBLE: the sum of
+// whole numbers loses nothing then. UHUGEINT has more digits than a DECIMAL.
+func exactList(names []string, types []kind) string {
+	columns := make([]string, len(names))
+	for i, name := range names {
+		columns[i] = quoteName(name)
+		if as := map[mapping.Type]string{mapping.TypeHugeInt: "DECIMAL(38,0)", mapping.TypeUHugeInt: "VARCHAR"}[types[i].id]; as != "" {
+			columns[i] = "CAST(" + columns[i] + " AS " + as + ") AS " + columns[i]
+		}
+	}
+	return strings.Join(columns, ", ")
 }
 
 func (w *worker) copyTo(ctx context.Context, text string) (rows int64, path string, err error) {

@@ -18,8 +18,9 @@ import (
 // small that the frame of each would cost as much as its values.
 const arrowRows = 32 << 10
 
-// arrowEncoder writes a stream of Arrow IPC. HUGEINT, which is longer than any
-// number of Arrow's, UUID and ENUM are texts.
+// arrowEncoder writes a stream of Arrow IPC. HUGEINT is
+// a decimal without a fraction, as the engine itself has it; UHUGEINT, UUID and
+// ENUM are texts.
 type arrowEncoder struct {
 	out     bytes.Buffer
 	writer  *ipc.Writer
@@ -143,6 +144,8 @@ func arrowType(k kind) arrow.DataType {
 		return t
 	}
 	switch k.id {
+	case mapping.TypeHugeInt: // what sum() gives
+		return &arrow.Decimal128Type{Precision: 38}
 	case mapping.TypeDecimal:
 		return &arrow.Decimal128Type{Precision: int32(k.width), Scale: int32(k.scale)}
 	case mapping.TypeList:
@@ -237,8 +240,12 @@ func appendOne(to array.Builder, c *column, row int) {
 			to.Append(string(c.text(nil, row)))
 		}
 	case *array.Decimal128Builder:
-		if c.internal == mapping.TypeHugeInt {
-			to.Append(decimal128.FromBigInt(c.huge(row)))
+		if c.id == mapping.TypeHugeInt || c.internal == mapping.TypeHugeInt {
+			v := at[struct {
+				low  uint64
+				high int64
+			}](c, row)
+			to.Append(decimal128.New(v.high, v.low))
 		} else {
 			to.Append(decimal128.FromI64(c.signed(c.internal, row)))
 		}
