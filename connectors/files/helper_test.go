@@ -230,7 +230,7 @@ func ok(t *testing.T, r connectors.Report) connectors.TableResult {
 }
 
 // local writes files into a directory and gives a source of it.
-func localSource(t *testing.T, files ...string) (string, *Source) {
+func localSource(t testing.TB, files ...string) (string, *Source) {
 	t.Helper()
 	dir := t.TempDir()
 	for i := 0; i+1 < len(files); i += 2 {
@@ -243,7 +243,7 @@ func localSource(t *testing.T, files ...string) (string, *Source) {
 	return dir, s
 }
 
-func write(t *testing.T, dir, name, text string) {
+func write(t testing.TB, dir, name, text string) {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -250,6 +250,25 @@ func TestAFileThatFailsLeavesTheOthers(t *testing.T) {
 	warned(t, fourth.Tables[0], "2.csv: 1 rows were left out; the first: line 2")
 }
 
+// TestAnotherStrategyLosesNoRows: what was read as a whole stays until all of it
+// was read in the new way.
+func TestAnotherStrategyLosesNoRows(t *testing.T) {
+	dir, s := localSource(t, "1.csv", "a,b\n1,2\n", "2.csv", "a,b\n1,2\n")
+	sp := spec("*.csv")
+	_, first := syncOf(t, s, nil, sp)
+	ok(t, first)
+	write(t, dir, "2.csv", "a,b\n1\n")
+	sp.Strategy = connectors.Partitioned
+	got, second := syncOf(t, s, first.State, sp)
+	failedWith(t, second, "2.csv: line 2")
+	holds(t, got, nil)
+	write(t, dir, "2.csv", "a,b\n3,4\n")
+	got, third := syncOf(t, s, second.State, sp)
+	if r := ok(t, third); r.Changes || r.Rows != 2 || len(got) != 2 {
+		t.Errorf("came to %+v", r)
+	}
+}
+
 func TestNoFileIsAnErrorUnlessItIsAllowed(t *testing.T) {
 	dir, s := localSource(t, "a.csv", "a\n1\n")
 	sp := spec("*.csv")
