@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/connectors/analytics"
 	"github.com/fairlead/fairlead/connectors/analytics/wire"
+	"github.com/fairlead/fairlead/connectors/bigquery"
 	"github.com/fairlead/fairlead/connectors/files"
 	"github.com/fairlead/fairlead/connectors/jira"
 	"github.com/fairlead/fairlead/connectors/keboola"
@@ -99,6 +100,9 @@ func sources(s settings) func(context.Context, desired.ConnectorSpec) (connector
 		case spec.Postgres != nil:
 			p := spec.Postgres
 			return postgres.New(postgres.Settings{URL: p.URL, CA: p.CA, TokenEnv: p.TokenEnv})
+		case spec.BigQuery != nil:
+			b := spec.BigQuery
+			return bigquery.New(bigquery.Settings{Project: b.Project, Location: b.Location, Key: b.Key, Endpoint: b.Endpoint, MaxBytesBilled: b.MaxBytesBilled})
 		}
 		return nil, errors.New("make source: the connector names none")
 	}

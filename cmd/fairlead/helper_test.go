@@ -29,6 +29,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 const asProgram = "FAIRLEAD_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == childCommand {
+		os.Exit(child(os.Args[2]))
+	}
 	if os.Getenv(asProgram) == "" {
 		os.Exit(m.Run())
 	}

@@ -204,6 +204,9 @@ type asker struct {
 	first          atomic.Pointer[string] // error
 }
 
+// askEvery leaves the machine time for the rest of the story.
+const askEvery = 50 * time.Millisecond
+
 // ask has somebody ask from now on.
 func (d *demo) ask(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -211,7 +214,9 @@ func (d *demo) ask(ctx context.Context) error {
 	d.asker = a
 	go func() {
 		defer close(a.done)
-		for ctx.Err() == nil {
+		ticker := time.NewTicker(askEvery)
+		defer ticker.Stop()
+		for ; ctx.Err() == nil; <-ticker.C {
 			_, err := d.client.Query(ctx, d.name, server.Query{SQL: joined, Format: "json"}, func(server.QueryResult) error { return nil }, io.Discard)
 			if ctx.Err() != nil {
 				return
