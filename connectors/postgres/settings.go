@@ -74,6 +74,9 @@ func parseURL(raw string) (t target, err error) {
 			return t, fmt.Errorf("url: the %s holds a control character", name)
 		}
 	}
+	if u.Fragment != "" {
+		return t, errors.New("url: has a #, which is written %23 in a password")
+	}
 	if strings.ContainsAny(t.host, ", ") || strings.ContainsRune(t.password, 0) {
 		return t, errors.New("url: one host, without spaces")
 	}

@@ -24,7 +24,7 @@ func TestAddresses(t *testing.T) {
 	}
 	for _, raw := range []string{"", "mysql://u:hidden@h/d", "postgres://u:hidden@h", "postgres://h/d", "postgres://u:hidden@/d", "postgres://u:hidden@h:0/d", "postgres://u:hidden@h:99999/d",
 		"postgres://u:hidden@h/d?sslmode=prefer", "postgres://u:hidden@h/d?sslmode=allow", "postgres://u:hidden@h/d?passfile=/etc/shadow", "postgres://u:hidden@h/d?host=/run", "postgres://u:hidden@/d?host=h",
-		"postgres://u:hidden@h,i/d", "postgres://u:hidden@h/d?sslmode=disable&sslmode=require", "postgres://u:hid%zzden@h/d", "postgres://u:hidden@h/d%0a", "postgres:u:hidden@h"} {
+		"postgres://u:hidden@h,i/d", "postgres://u:hidden@h/d?sslmode=disable&sslmode=require", "postgres://u:hid%zzden@h/d", "postgres://u:hidden@h/d%0a", "postgres://u:hidden@h/d#x", "postgres:u:hidden@h"} {
 		_, err := New(Settings{URL: raw})
 		if err == nil || strings.Contains(err.Error(), "hid") || connectors.Hint(err) == "" {
 			t.Errorf("%q: %v", raw, err)
