@@ -35,6 +35,7 @@ type dataParts struct {
 	analytics *analytics.Analytics
 	tokens    *tokens
 	fleet     server.Fleet // set once, before anything is asked
+	alone     bool         // no loop runs, which else has the data attached
 
 	mu    sync.Mutex
 	shown map[string]bool // instances whose own tables are offered
@@ -125,6 +126,14 @@ func filesSettings(s settings, spec desired.ConnectorSpec) (files.Settings, erro
 func (p *dataParts) Set(instance string, want reconciler.WantedConnectors) {
 	p.tokens.set(instance, want.ByName)
 	p.Manager.Set(instance, want)
+	if !p.alone {
+		return
+	}
+	keep := map[string]string{}
+	for name, spec := range want.ByName {
+		keep[name] = spec.Identity
+	}
+	p.analytics.Keep(instance, keep)
 }
 
 // tokens are the values that attached databases may be given: passwords of

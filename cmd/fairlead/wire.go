@@ -108,7 +108,7 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	sys.manager = reconciler.NewManager(cfg)
 	api.Fleet = sys.manager
 	if sys.sources != nil {
-		sys.sources.fleet = sys.manager
+		sys.sources.fleet, sys.sources.alone = sys.manager, alone
 	}
 	sys.api = server.NewAPI(api)
 	return sys, nil
