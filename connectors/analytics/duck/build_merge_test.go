@@ -277,8 +277,9 @@ func TestIncrementalProgram(t *testing.T) {
 		t.Errorf("%s\n%s", second.rows(t, "a"), second.rows(t, "p"))
 	}
 	complete := strings.Replace(meta, "}}}", `}}, "complete": ["a"]}`, 1)
-	third := second.build(t, connectors.Publication{Dir: put(t, t.TempDir(), map[string]string{"_meta.json": complete, "a.ndjson": `{"id":"3","n":4}`, "p/b.csv": "id\n8\n"})})
-	if codes(third.reply.Problems) != "Incomplete p" || third.rows(t, "p") != "7\nx" || third.rows(t, "a") != "3|4|∅\nx1|1|w\nx2|22|∅" {
+	third := second.build(t, connectors.Publication{Dir: put(t, t.TempDir(), map[string]string{"_meta.json": complete, "_state.json": "{}", "a.ndjson": `{"id":"3","n":4}`, "p/b.csv": "id\n8\n"}),
+		Tables: []connectors.TableResult{{Table: "a", Outcome: connectors.OK}, {Table: "p", Outcome: connectors.Failed, Error: "it is not whole"}}})
+	if len(third.reply.Problems) > 0 || third.reply.Tables[1].Error != "it is not whole" || third.rows(t, "p") != "7\nx" || third.rows(t, "a") != "3|4|∅\nx1|1|w\nx2|22|∅" {
 		t.Errorf("%+v\n%s", third.reply.Problems, third.rows(t, "a"))
 	}
 	for _, lost := range []string{`{"tables": {"a": {"primaryKey": ["id"]}}}`, `{"tables"`, `[]`} {

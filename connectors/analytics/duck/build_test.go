@@ -149,7 +149,7 @@ func codes(problems []connectors.Problem) string {
 	return strings.Join(out, ", ")
 }
 
-func columnsOf(list []connectors.Column) string {
+func describedAs(list []connectors.Column) string {
 	out := []string{}
 	for _, c := range list {
 		out = append(out, c.Name+" "+c.Type)
@@ -179,8 +179,8 @@ func TestSimpleOutputBecomesAGeneration(t *testing.T) {
 		{"sliced", "id BIGINT", "1\n2"},
 	} {
 		got := m.table(t, c.table)
-		if columnsOf(got.Columns) != c.columns || m.rows(t, c.table) != c.rows {
-			t.Errorf("%s is %s\n%s", c.table, columnsOf(got.Columns), m.rows(t, c.table))
+		if describedAs(got.Columns) != c.columns || m.rows(t, c.table) != c.rows {
+			t.Errorf("%s is %s\n%s", c.table, describedAs(got.Columns), m.rows(t, c.table))
 		}
 		for _, f := range got.Files {
 			if f.Size == 0 || len(f.SHA256) != 64 || f.Modified.IsZero() {

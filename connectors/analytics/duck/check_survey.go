@@ -101,6 +101,7 @@ func (r *reader) survey(ctx context.Context, dir, file string, policy wire.Remot
 	if err != nil {
 		return survey{form: "extract"}, err
 	}
+	r.taken = own
 	x := &extract{reader: r, rel: rel, policy: policy, at: at}
 	if err := r.engine.exec(ctx, "ATTACH "+quoteText(own)+" AS "+foreign+" (READ_ONLY, TYPE duckdb)"); err != nil {
 		return survey{form: "extract"}, attachFault(err, own, rel)

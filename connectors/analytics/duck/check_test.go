@@ -35,7 +35,7 @@ func TestCheckTellsEverything(t *testing.T) {
 	for _, m := range reply.Tables {
 		names = append(names, m.Name)
 	}
-	if codes(reply.Problems) != want || reply.Form != "simple" || strings.Join(names, " ") != "count good" || reply.Tables[1].Rows != 2 || columnsOf(reply.Tables[1].Columns) != "id BIGINT" {
+	if codes(reply.Problems) != want || reply.Form != "simple" || strings.Join(names, " ") != "count good" || reply.Tables[1].Rows != 2 || describedAs(reply.Tables[1].Columns) != "id BIGINT" {
 		t.Errorf("%s\n%v", codes(reply.Problems), names)
 	}
 	for _, p := range reply.Problems {

@@ -69,7 +69,7 @@ func (x *extract) read(ctx context.Context) (map[string]*left, []connectors.Remo
 		return nil
 	})
 	if err != nil {
-		return nil, nil, x.content(err, &left{name: "_meta", base: "_meta"}, leftFile{path: x.rel, rel: x.rel})
+		return nil, nil, x.content(err, &left{base: "_meta"}, leftFile{path: x.rel, rel: x.rel})
 	}
 	for name, t := range tables {
 		if t.err == nil {
@@ -122,7 +122,7 @@ func (x *extract) columnsAre(ctx context.Context, name string, want ...string) e
 		return nil
 	})
 	if err != nil {
-		return x.content(err, &left{name: name, base: name})
+		return x.content(err, &left{base: name}, leftFile{path: x.rel, rel: x.rel})
 	}
 	for _, w := range want {
 		column, kind, _ := strings.Cut(w, " ")
@@ -255,7 +255,7 @@ func (x *extract) remotes(ctx context.Context) (out []connectors.Remote, err err
 		return nil
 	})
 	if err != nil {
-		return nil, x.content(err, &left{name: table, base: table})
+		return nil, x.content(err, &left{base: table})
 	}
 	return out, nil
 }

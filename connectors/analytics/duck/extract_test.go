@@ -46,100 +46,122 @@ func checked(t testing.TB, path string, most int64) wire.CheckReply {
 	return wire.CheckReply{}
 }
 
-// TestFilesThatAreNoGoodExtract is the table of faults of duckdb.md §7, and more:
-// each is a problem with a code, and none hangs or ends the process.
-func TestFilesThatAreNoGoodExtract(t *testing.T) {
-	good := func(t *testing.T) string {
-		return extractOf(t, "CREATE TABLE big AS SELECT i, md5(i::VARCHAR) AS s, random() AS r FROM range(300000) t(i)", "CREATE TABLE small AS SELECT 1 AS a", row("big", "local"), row("small", "local"))
+// damage does something to an extract.duckdb.
+type damage func(t *testing.T, path string)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
-	change := func(at int64, with ...byte) func(*testing.T, string) {
-		return func(t *testing.T, path string) {
-			f, err := os.OpenFile(path, os.O_RDWR, 0)
-			if err == nil {
-				_, err = f.WriteAt(with, at)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = f.Close()
+}
+
+// overwritten has bytes at places of the file overwritten.
+func overwritten(with []byte, places ...int64) damage {
+	return func(t *testing.T, path string) {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		must(t, err)
+		defer f.Close()
+		for _, at := range places {
+			_, err := f.WriteAt(with, at)
+			must(t, err)
 		}
 	}
-	replace := func(content string) func(*testing.T, string) {
-		return func(t *testing.T, path string) {
-			if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-				t.Fatal(err)
-			}
+}
+
+// holding has another content, in the file or beside it.
+func holding(content, suffix string) damage {
+	return func(t *testing.T, path string) { must(t, os.WriteFile(path+suffix, []byte(content), 0o644)) }
+}
+
+func sized(size func(was int64) int64) damage {
+	return func(t *testing.T, path string) {
+		info, err := os.Stat(path)
+		must(t, err)
+		must(t, os.Truncate(path, size(info.Size())))
+	}
+}
+
+// instead puts something else where the file was.
+func instead(f func(path string) error) damage {
+	return func(t *testing.T, path string) {
+		must(t, os.Rename(path, path+".real"))
+		must(t, f(path))
+	}
+}
+
+func linkedTo(target string) damage {
+	return instead(func(path string) error {
+		if target == "" {
+			target = path + ".real"
 		}
+		return os.Symlink(target, path)
+	})
+}
+
+func version(n uint64) damage { return overwritten(binary.LittleEndian.AppendUint64(nil, n), 12) }
+
+// faults are those of duckdb.md, Faults, and more.
+func faults() []struct {
+	name   string
+	damage damage
+	codes  string
+	tables int
+} {
+	blocks := []int64{}
+	for at := int64(1<<20 + 5000); at < 5<<19; at += 256 << 10 {
+		blocks = append(blocks, at)
 	}
-	cut := func(size func(int64) int64) func(*testing.T, string) {
-		return func(t *testing.T, path string) {
-			info, err := os.Stat(path)
-			if err == nil {
-				err = os.Truncate(path, size(info.Size()))
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	instead := func(f func(path string) error) func(*testing.T, string) {
-		return func(t *testing.T, path string) {
-			if err := os.Rename(path, path+".real"); err != nil {
-				t.Fatal(err)
-			}
-			if err := f(path); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	version := func(n uint64) func(*testing.T, string) {
-		return change(12, binary.LittleEndian.AppendUint64(nil, n)...)
-	}
-	for _, c := range []struct {
+	to := func(n int64) func(int64) int64 { return func(int64) int64 { return n } }
+	return []struct {
 		name   string
-		damage func(*testing.T, string)
+		damage damage
 		codes  string
 		tables int
 	}{
 		{"whole", func(*testing.T, string) {}, "", 2},
-		{"zeros", replace(strings.Repeat("\x00", 9000)), "NotADatabase", 0},
-		{"csv", replace("a,b\n1,2\n3,4\n5,6\n7,8\n"), "NotADatabase", 0},
-		{"empty", replace(""), "NotADatabase", 0},
-		{"sqlite", replace("SQLite format 3\x00" + strings.Repeat("\x01", 4000)), "NotADatabase", 0},
-		{"parquet", replace("PAR1" + strings.Repeat("x", 100) + "PAR1"), "NotADatabase", 0},
-		{"sparse zeros of 50 GB", func(t *testing.T, p string) { replace("")(t, p); cut(func(int64) int64 { return 50 << 30 })(t, p) }, "TooLarge", 0},
-		{"sparse tail of 50 GB", cut(func(int64) int64 { return 50 << 30 }), "TooLarge", 0},
-		{"sparse tail that is allowed", cut(func(n int64) int64 { return n + 1<<30 }), "", 2},
-		{"cut inside the header", cut(func(int64) int64 { return 4000 }), "Damaged", 0},
-		{"cut to 12 KB", cut(func(int64) int64 { return 12 << 10 }), "Damaged", 0},
-		{"cut to half", cut(func(n int64) int64 { return n / 2 }), "Damaged", 0},
-		{"header flipped", change(4200, 0xff, 0xee), "Damaged", 0},
-		{"block flipped", func(t *testing.T, p string) {
-			for at := int64(1 << 20); at < 4<<20; at += 256 << 10 {
-				change(at+5000, 0xde, 0xad, 0xbe, 0xef)(t, p)
-			}
-		}, "Damaged big", 1},
+		{"zeros", holding(strings.Repeat("\x00", 9000), ""), "NotADatabase", 0},
+		{"csv", holding("a,b\n1,2\n3,4\n5,6\n7,8\n", ""), "NotADatabase", 0},
+		{"empty", holding("", ""), "NotADatabase", 0},
+		{"sqlite", holding("SQLite format 3\x00"+strings.Repeat("\x01", 4000), ""), "NotADatabase", 0},
+		{"parquet", holding("PAR1"+strings.Repeat("x", 100)+"PAR1", ""), "NotADatabase", 0},
+		{"sparse zeros", func(t *testing.T, p string) { holding("", "")(t, p); sized(to(30<<30))(t, p) }, "NotADatabase", 0},
+		{"sparse zeros of 50 GB", func(t *testing.T, p string) { holding("", "")(t, p); sized(to(50<<30))(t, p) }, "TooLarge", 0},
+		{"sparse tail of 50 GB", sized(to(50 << 30)), "TooLarge", 0},
+		{"sparse tail that is allowed", sized(func(n int64) int64 { return n + 1<<30 }), "", 2},
+		{"last 1000 bytes cut", sized(func(n int64) int64 { return n - 1000 }), "Damaged", 0},
+		{"cut inside the header", sized(to(4000)), "Damaged", 0},
+		{"cut to 12 KB", sized(to(12 << 10)), "Damaged", 0},
+		{"cut to half", sized(func(n int64) int64 { return n / 2 }), "Damaged", 0},
+		{"header flipped", overwritten([]byte{0xff, 0xee}, 4200), "Damaged", 0},
+		{"block flipped", overwritten([]byte{0xde, 0xad, 0xbe, 0xef}, blocks...), "Damaged big", 1},
 		{"storage of 2.0", version(999), "StorageVersionUnsupported", 0},
 		{"storage 69", version(69), "StorageVersionUnsupported", 0},
 		{"storage 63", version(63), "StorageVersionUnsupported", 0},
-		{"log beside it", func(t *testing.T, p string) { replace("x")(t, p+".wal") }, "UncleanExtract", 0},
-		{"empty log beside it", func(t *testing.T, p string) { replace("")(t, p+".wal") }, "UncleanExtract", 0},
+		{"log beside it", holding("x", ".wal"), "UncleanExtract", 0},
+		{"empty log beside it", holding("", ".wal"), "UncleanExtract", 0},
 		{"directory", instead(func(p string) error { return os.Mkdir(p, 0o755) }), "NotARegularFile", 0},
-		{"link to a good file", instead(func(p string) error { return os.Symlink(p+".real", p) }), "NotARegularFile", 0},
-		{"link to nothing", instead(func(p string) error { return os.Symlink("/nonexistent", p) }), "NotARegularFile", 0},
-		{"link to /dev/zero", instead(func(p string) error { return os.Symlink("/dev/zero", p) }), "NotARegularFile", 0},
-		{"link to /etc/passwd", instead(func(p string) error { return os.Symlink("/etc/passwd", p) }), "NotARegularFile", 0},
+		{"link to a good file", linkedTo(""), "NotARegularFile", 0},
+		{"link to nothing", linkedTo("/nonexistent"), "NotARegularFile", 0},
+		{"link to /dev/zero", linkedTo("/dev/zero"), "NotARegularFile", 0},
+		{"link to /etc/passwd", linkedTo("/etc/passwd"), "NotARegularFile", 0},
 		{"pipe", instead(func(p string) error { return syscall.Mkfifo(p, 0o644) }), "NotARegularFile", 0},
-	} {
+	}
+}
+
+// TestFilesThatAreNoGoodExtract has each fault be a problem with a code; none
+// hangs or ends the process.
+func TestFilesThatAreNoGoodExtract(t *testing.T) {
+	for _, c := range faults() {
 		t.Run(c.name, func(t *testing.T) {
-			dir := good(t)
+			dir := extractOf(t, "CREATE TABLE big AS SELECT i, md5(i::VARCHAR) AS s, random() AS r FROM range(120000) t(i)", "CREATE TABLE small AS SELECT 1 AS a", row("big", "local"), row("small", "local"))
 			path := filepath.Join(dir, "extract.duckdb")
 			c.damage(t, path)
 			for _, what := range []string{dir, path} {
-				reply := checked(t, what, 40<<30)
 				if what == path && c.name == "directory" {
 					continue // a directory that is named is one to look into
 				}
+				reply := checked(t, what, 40<<30)
 				if reply.Error != "" || codes(reply.Problems) != c.codes || len(reply.Tables) != c.tables {
 					t.Errorf("%s: %q %+v, %d tables", what, reply.Error, reply.Problems, len(reply.Tables))
 				}

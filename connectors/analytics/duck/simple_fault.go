@@ -27,6 +27,9 @@ func (r *reader) content(err error, t *left, files ...leftFile) error {
 		return fmt.Errorf("%w: %s", errHost, short(e.text))
 	}
 	f := wrong(badContent, "", explain(e.text), "").of(t.name)
+	if r.taken != "" {
+		f.Found = strings.ReplaceAll(f.Found, r.taken, extractFile)
+	}
 	for _, file := range files {
 		f.Found = strings.ReplaceAll(f.Found, file.path, file.rel)
 		if len(files) == 1 || strings.Contains(e.text, file.path) {

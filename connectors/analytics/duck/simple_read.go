@@ -16,6 +16,7 @@ type reader struct {
 	engine *engine
 	found  *findings
 	limits buildLimits
+	taken  string // where the database is that was taken, which nobody needs to know
 }
 
 // relation is how a table is read: SQL that gives its rows with the types that

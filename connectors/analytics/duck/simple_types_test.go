@@ -59,8 +59,8 @@ func TestTypesOfParquetFiles(t *testing.T) {
 	variant := t.TempDir()
 	sql(t, "COPY (SELECT {'a': 1}::VARIANT AS x) TO "+quoteText(variant+"/a.parquet"))
 	m := made{}.build(t, connectors.Publication{Dir: variant}).good(t)
-	if m.rows(t, "a") != `{"a":1}` || columnsOf(m.table(t, "a").Columns) != "x JSON" {
-		t.Errorf("%s: %s", columnsOf(m.table(t, "a").Columns), m.rows(t, "a"))
+	if m.rows(t, "a") != `{"a":1}` || describedAs(m.table(t, "a").Columns) != "x JSON" {
+		t.Errorf("%s: %s", describedAs(m.table(t, "a").Columns), m.rows(t, "a"))
 	}
 	unnamed := t.TempDir()
 	sql(t, "COPY (SELECT row(1, 2) AS x) TO "+quoteText(unnamed+"/a.parquet"))
@@ -74,8 +74,8 @@ func TestTypesOfParquetFiles(t *testing.T) {
 	}
 	sql(t, "COPY (SELECT 1::INTEGER AS x, 'n' AS n) TO "+quoteText(parts+"/a/1.parquet"), "COPY (SELECT 2.5::DOUBLE AS x) TO "+quoteText(parts+"/a/2.parquet"))
 	m = made{}.build(t, connectors.Publication{Dir: parts}).good(t)
-	if m.rows(t, "a") != "1|n\n2.5|∅" || columnsOf(m.table(t, "a").Columns) != "x DOUBLE, n VARCHAR" {
-		t.Errorf("%s: %s", columnsOf(m.table(t, "a").Columns), m.rows(t, "a"))
+	if m.rows(t, "a") != "1|n\n2.5|∅" || describedAs(m.table(t, "a").Columns) != "x DOUBLE, n VARCHAR" {
+		t.Errorf("%s: %s", describedAs(m.table(t, "a").Columns), m.rows(t, "a"))
 	}
 }
 
@@ -181,7 +181,7 @@ func TestDialectsOfBuiltInSources(t *testing.T) {
 		}
 	}
 	m := made{}.build(t, built(t.TempDir(), connectors.TableResult{Table: "t", Columns: columns})).good(t)
-	if got := m.table(t, "t"); got.Rows != 0 || columnsOf(got.Columns) != columnsOf(columns) {
+	if got := m.table(t, "t"); got.Rows != 0 || describedAs(got.Columns) != describedAs(columns) {
 		t.Errorf("an empty table: %+v", got)
 	}
 }
