@@ -274,6 +274,9 @@ func (p *plain) query(q *wire.Query, reply *wire.Reply) {
 		select {}
 	case "crash":
 		panic("a bug")
+	case "suicide":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // it arrives
 	case "fatal":
 		reply.Error = &wire.Error{Code: wire.CodeFatal, Message: "database has been invalidated"}
 		return

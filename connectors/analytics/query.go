@@ -86,9 +86,13 @@ func (a *Analytics) wireQuery(q Query) wire.Query {
 		MaxBytes: bound(q.MaxBytes, a.o.MaxBytes), Deadline: time.Duration(bound(int64(q.Deadline), int64(a.o.Deadline)))}
 }
 
-// answer asks workers until one answers. A second one is asked when the first was
-// gone before it began, or when what it had was damaged and something good is
-// attached instead.
+// soonKilled bounds the time in which a worker that somebody else kills counts as
+// one that had not begun. Later it may be the kernel, for the memory of the query.
+const soonKilled = 2 * time.Second
+
+// answer asks workers until one answers. Another one is asked when the first was
+// gone before it began, or was killed by somebody else, or when what it had was
+// damaged and something good is attached instead.
 func (i *instance) answer(ctx context.Context, q wire.Query, user string, s *spool) (res Result, err error) {
 	for range 4 {
 		s.reset()
@@ -211,13 +215,11 @@ func (w *worker) query(ctx context.Context, q wire.Query, s *spool, res *Result)
 		return &wire.Error{Code: wire.CodeDeadline, Message: fmt.Sprintf("the query took longer than %s and was ended", q.Deadline),
 			Hint: "ask for less: filter by a partition or a date, or aggregate first"}
 	case err != nil:
-		// The pipe takes what is written to a worker that is being killed: one that
-		// went at once, by somebody else's hand, has not begun.
-		if w.isDead() && time.Since(begun) < 50*time.Millisecond && w.killedByOthers() {
-			var gone errGone
-			if errors.As(err, &gone) {
-				return errGone{gone.how, true}
-			}
+		// The pipe takes what is written to a worker that is dying, so whether it had
+		// begun cannot be told. Nothing was given to anybody yet.
+		var gone errGone
+		if errors.As(err, &gone) && w.killedByOthers() {
+			return errGone{gone.how, time.Since(begun) < soonKilled}
 		}
 		return err
 	}
