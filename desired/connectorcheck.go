@@ -74,7 +74,8 @@ func (c *connectorDocument) rules(kind string) tableRules {
 		return tableRules{keys: []string{"id", "strategy", "primaryKey", "columns", "where", "schedule"}, strategies: []string{full, incremental}}
 	case "bigquery":
 		return tableRules{keys: []string{"id", "strategy", "primaryKey", "columns", "where", "query", "queryMode", "options", "schedule"},
-			strategies: []string{full, incremental, partitioned}, modes: []QueryMode{QueryLocal, QueryRemote, QueryMaterialized}}
+			strategies: []string{full, incremental, partitioned}, modes: []QueryMode{QueryLocal, QueryRemote, QueryMaterialized},
+			options: []string{"cursor", "overlap"}}
 	case "jira":
 		return tableRules{keys: []string{"id", "strategy", "columns", "where", "schedule"}, strategies: []string{full, incremental, partitioned}}
 	case "postgres":
@@ -254,6 +255,8 @@ func (c *connectorDocument) checkTable(at, kind string, t Table) {
 		c.checkJiraTable(at, t)
 	case "postgres":
 		c.checkPostgresTable(at, t)
+	case "bigquery":
+		c.checkBigQueryTable(at, t)
 	}
 }
 
@@ -297,6 +300,27 @@ func (c *connectorDocument) checkJiraTable(at string, t Table) {
 // JiraTables are the tables that a Jira has.
 func JiraTables() []string {
 	return []string{"issues", "comments", "changelog", "worklogs", "links", "fields", "users"}
+}
+
+// checkBigQueryTable says what connectors/bigquery would, before it is asked.
+func (c *connectorDocument) checkBigQueryTable(at string, t Table) {
+	switch {
+	case t.Query != "":
+		for _, key := range []string{"where", "columns", "options"} {
+			if c.has(at + "." + key) {
+				c.add(at+"."+key, "stands beside query", "write it into the query")
+			}
+		}
+		if t.Strategy != "" && t.Strategy != "full" {
+			c.add(at+".strategy", "stands beside query", "what a query gives is taken whole; remove it")
+		}
+	case t.Strategy == "incremental" && t.Options["cursor"] == "":
+		c.add(at+".strategy", "needs options.cursor", "name a column that only grows: options: {cursor: updated_at}")
+	case t.Strategy == "partitioned" && (t.Where != "" || len(t.Options) > 0):
+		c.add(at+".strategy", "takes partitions as they are, without where and options", "remove them, or use incremental")
+	case t.Strategy != "incremental" && len(t.Options) > 0:
+		c.add(at+".options", "has no effect with strategy full", "set strategy to incremental, or remove it")
+	}
 }
 
 func (c *connectorDocument) checkPostgresTable(at string, t Table) {
