@@ -116,6 +116,19 @@ func (s *statement) fetch(ctx context.Context, result *mapping.Result, each func
 	}
 }
 
+// script runs statements one after the other, until one fails. They are our own:
+// each is planned once, where preparing and running plans it twice.
+func (e *engine) script(ctx context.Context, text string) error {
+	return e.during(ctx, func() error {
+		var result mapping.Result
+		defer mapping.DestroyResult(&result)
+		if mapping.Query(e.conn, text, &result) == mapping.StateError {
+			return resultError(&result)
+		}
+		return nil
+	})
+}
+
 func resultError(result *mapping.Result) error {
 	text := mapping.ResultError(result)
 	if text == "" {

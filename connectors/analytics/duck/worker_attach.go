@@ -30,9 +30,17 @@ func (w *worker) attach(ctx context.Context, a wire.Attach) wire.AttachReply {
 		fail(name, w.detach(ctx, name))
 	}
 	for _, source := range a.Sources {
+		before := columnTexts(w.sources[source.Name])
 		left, err := w.attachSource(ctx, source)
 		fail(source.Name, errors.Join(err, left))
-		changed[source.Name] = err == nil
+		// A view over a view follows it; its own columns are fixed when it is made.
+		for target, columns := range columnTexts(w.sources[source.Name]) {
+			changed[target] = before[target] != columns
+			delete(before, target)
+		}
+		for target := range before {
+			changed[target] = true
+		}
 	}
 	for name, target := range a.Flat {
 		source, _, _ := strings.Cut(target, ".")
@@ -44,12 +52,7 @@ func (w *worker) attach(ctx context.Context, a wire.Attach) wire.AttachReply {
 			fail(source, fmt.Errorf("%s is not attached", source))
 		}
 	}
-	for _, name := range sortedKeys(w.flat) {
-		source, _, _ := strings.Cut(w.flat[name], ".")
-		if changed[source] || changed["\x00"+name] {
-			fail(source, w.flatten(ctx, name, w.flat[name]))
-		}
-	}
+	w.flatten(ctx, changed, fail)
 	for _, table := range a.System {
 		fail("fairlead."+table.Name, w.systemTable(ctx, table))
 	}
@@ -59,6 +62,15 @@ func (w *worker) attach(ctx context.Context, a wire.Attach) wire.AttachReply {
 		have[name] = source.Generation
 	}
 	return wire.AttachReply{Have: have, Failed: failed}
+}
+
+// columnTexts are the columns of the tables of a source, each as one text.
+func columnTexts(s wire.Source) map[string]string {
+	out := make(map[string]string, len(s.Tables))
+	for _, t := range s.Tables {
+		out[s.Name+"."+t.Name] = fmt.Sprintf("%q", t.Columns)
+	}
+	return out
 }
 
 // exec runs statements with a time limit, since a file may be on a disk that
@@ -71,15 +83,14 @@ func (w *worker) exec(ctx context.Context, statements ...string) error {
 
 // transaction makes all of the changes or none.
 func (w *worker) transaction(ctx context.Context, statements []string) error {
-	if err := w.engine.exec(ctx, "BEGIN"); err != nil {
-		return err
-	}
-	if err := w.exec(ctx, append(statements, "COMMIT")...); err != nil {
+	limited, cancel := context.WithTimeout(ctx, attachLimit)
+	defer cancel()
+	err := w.engine.script(limited, "BEGIN;\n"+strings.Join(statements, ";\n")+";\nCOMMIT")
+	if err != nil {
 		// After an error of COMMIT there is nothing to roll back, which is one too.
 		_ = w.engine.exec(context.WithoutCancel(ctx), "ROLLBACK")
-		return err
 	}
-	return nil
+	return err
 }
 
 func (w *worker) detach(ctx context.Context, name string) error {
@@ -244,15 +255,28 @@ func (w *worker) checkType(ctx context.Context, text string) error {
 	return nil
 }
 
-// flatten makes the name of a table without its source.
-func (w *worker) flatten(ctx context.Context, name, target string) error {
-	source, table, _ := strings.Cut(target, ".")
-	attached, ok := w.sources[source]
-	there := ok && slices.ContainsFunc(attached.Tables, func(t connectors.ManifestTable) bool { return t.Name == table })
-	if !there {
-		return w.exec(ctx, "DROP VIEW IF EXISTS main."+quoteName(name))
+// flatten makes the names of tables without their sources, of those that changed:
+// all at once, or one by one to find the one that cannot be made.
+func (w *worker) flatten(ctx context.Context, changed map[string]bool, fail func(string, error)) {
+	var sources, statements []string
+	for _, name := range sortedKeys(w.flat) {
+		target := w.flat[name]
+		source, table, _ := strings.Cut(target, ".")
+		if !changed[source] && !changed[target] && !changed["\x00"+name] {
+			continue
+		}
+		text := "DROP VIEW IF EXISTS main." + quoteName(name)
+		if slices.ContainsFunc(w.sources[source].Tables, func(t connectors.ManifestTable) bool { return t.Name == table }) {
+			text = "CREATE OR REPLACE VIEW main." + quoteName(name) + " AS FROM " + quoteName(source) + "." + quoteName(table)
+		}
+		sources, statements = append(sources, source), append(statements, text)
 	}
-	return w.exec(ctx, "CREATE OR REPLACE VIEW main."+quoteName(name)+" AS FROM "+quoteName(source)+"."+quoteName(table))
+	if len(statements) == 0 || w.transaction(ctx, statements) == nil {
+		return
+	}
+	for i, text := range statements {
+		fail(sources[i], w.exec(ctx, text))
+	}
 }
 
 // systemTable makes a table of a file of JSON lines.
