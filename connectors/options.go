@@ -40,7 +40,9 @@ type Options struct {
 	// Event is told what people may want to know; nil: nobody is.
 	Event func(instance, reason, message string)
 
-	AtOnce  int   // runs at a time on this host; 2
+	// AtOnce is how many runs there are at a time on this host; 2. Of several
+	// instances none gets all of them.
+	AtOnce  int
 	MinFree int64 // bytes of the disk that a run must find free; 1 GiB, negative: none
 	// Seed makes a fleet read its sources at different times; the host's name.
 	Seed string
