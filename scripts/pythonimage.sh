@@ -19,19 +19,14 @@ packed=$(cached "python-$suite-$recipe.tar.gz")
 # The label says by which recipe an image was made.
 [ "$(docker image inspect -f '{{index .Config.Labels "fairlead.test.recipe"}}' "$image" 2>/dev/null)" = "$recipe" ] && exit 0
 
-leave() { # debootstrap may leave its mounts when it is stopped
-	umount -q "$work/root/proc" "$work/root/sys" 2>/dev/null || true
-	rm -rf --one-file-system "$work"
-	rm -f "$part"
-}
-
 pack() (
 	PATH="$PATH:/usr/sbin:/sbin"
 	"$here/need.sh" debootstrap debootstrap
 	is_root || die "the Python image of the tests is made by debootstrap, which needs root: run 'sudo scripts/pythonimage.sh' once"
 	work=$(mktemp -d)
 	part=$packed.$BASHPID
-	trap 'leave' EXIT
+	# debootstrap may leave its mounts when it is stopped
+	trap 'umount -q "$work/root/proc" "$work/root/sys" 2>/dev/null || true; rm -rf --one-file-system "$work"; rm -f "$part"' EXIT
 	trap 'exit 130' INT TERM
 	say "making a Debian root with python3 (about a minute, once)"
 	log=$work/log
