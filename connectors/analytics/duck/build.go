@@ -128,6 +128,11 @@ func (b *builder) lefts(ctx context.Context) (map[string]*left, error) {
 			s.tables[name] = &left{name: name, err: wrong(badMissing, "", "table "+short(name)+" is wanted, and the run did not leave it", "leave it, or take it out of the connector's tables").of(name)}
 		}
 	}
+	for _, r := range from.Tables {
+		if r.Outcome == connectors.Failed { // what of it is there is not whole
+			s.tables[r.Table] = &left{name: r.Table, result: r, err: errors.New(cmp.Or(r.Error, "it failed"))}
+		}
+	}
 	for _, t := range s.tables {
 		t.want(from.Wanted[t.name])
 		b.past(t)
