@@ -124,7 +124,9 @@ func filesSettings(s settings, spec desired.ConnectorSpec) (files.Settings, erro
 
 // Set says which connectors an instance wants.
 func (p *dataParts) Set(instance string, want reconciler.WantedConnectors) {
-	p.tokens.set(instance, want.ByName)
+	if len(want.ByName) > 0 || want.Commit != "" { // else nothing is known yet, and what was stays
+		p.tokens.set(instance, want.ByName)
+	}
 	p.Manager.Set(instance, want)
 	if !p.alone {
 		return
