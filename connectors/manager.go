@@ -66,20 +66,26 @@ func (m *Manager) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	for ctx.Err() == nil {
-		next := m.pass(ctx, &workers)
-		var due <-chan time.Time
-		if !next.IsZero() {
-			timer := time.NewTimer(min(max(next.Sub(m.now()), 10*time.Millisecond), recheck))
-			defer timer.Stop()
-			due = timer.C
-		}
-		select {
-		case <-ctx.Done():
-		case <-due:
-		case <-m.wake:
-		}
+		m.sleep(ctx, m.pass(ctx, &workers))
 	}
 	return nil
+}
+
+// sleep waits until next, unless that is the zero time, or until something
+// happens. Its timer ends with it: there is one of them at a time, however often
+// the loop is woken.
+func (m *Manager) sleep(ctx context.Context, next time.Time) {
+	var due <-chan time.Time
+	if !next.IsZero() {
+		timer := time.NewTimer(min(max(next.Sub(m.now()), 10*time.Millisecond), recheck))
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-due:
+	case <-m.wake:
+	}
 }
 
 // pass has everything done that is due and that nobody is at, and says when
