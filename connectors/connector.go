@@ -162,6 +162,9 @@ func (c *connector) look(now time.Time) (*attempt, time.Time) {
 		}
 		return c.asked, time.Time{}
 	}
+	if c.in.want.Suspended { // its times come while nothing can run
+		return nil, time.Time{}
+	}
 	a, next := c.due(all, now)
 	c.looked = now
 	if a == nil && c.nudged {

@@ -158,7 +158,7 @@ func (m *Manager) Set(name string, want reconciler.WantedConnectors) {
 	if in == nil {
 		in = newInstance(m, name)
 		m.all[name] = in
-	} else if reflect.DeepEqual(in.want.ByName, want.ByName) && in.want.Commit == want.Commit && in.has(want.Files) {
+	} else if reflect.DeepEqual(in.want.ByName, want.ByName) && in.want.Commit == want.Commit && in.want.Suspended == want.Suspended && in.has(want.Files) {
 		return
 	}
 	in.set(want)

@@ -37,6 +37,32 @@ func TestRunsAtItsTimes(t *testing.T) {
 	})
 }
 
+// While the instance is suspended nothing runs by itself, what a person asks for
+// does, and what was missed is made up for once.
+func TestSuspended(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *host) {
+		h.want(one(source("every 1h", "orders")))
+		h.service("shop").times()
+		h.Set(inst, reconciler.WantedConnectors{ByName: one(source("every 1h", "orders")), Commit: "c1", Suspended: true})
+		h.pass(5 * time.Hour)
+		if n := h.service("shop").count(); n != 0 {
+			t.Errorf("%d runs while suspended", n)
+		}
+		if _, err := h.Trigger(inst, "shop", nil); err != nil {
+			t.Fatal(err)
+		}
+		h.pass(time.Second)
+		if n := h.service("shop").count(); n != 1 {
+			t.Errorf("%d runs when asked", n)
+		}
+		h.want(one(source("every 1h", "orders")))
+		h.pass(61 * time.Minute)
+		if n := h.service("shop").count(); n < 1 || n > 2 {
+			t.Errorf("%d runs in an hour after it", n)
+		}
+	})
+}
+
 // A failure is tried again with growing pauses and never uses up a time of the
 // schedule; after the last retry the next time counts.
 func TestFailureDoesNotAdvanceTheSchedule(t *testing.T) {

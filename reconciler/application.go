@@ -107,7 +107,7 @@ func (r *Instance) commit(ctx context.Context, a application, log *logrus.Entry)
 		if err := r.adopt(a.generation); err != nil {
 			return err
 		}
-		r.keepAttachments(nil) // before the directories of programs leave the memory
+		r.keepAttachments(nil, false) // before the directories of programs leave the memory
 	}
 	r.try = attempt{}
 	outcome := Record{Kind: a.kind, Generation: a.generation.Number, From: from, Revision: a.generation.Revision, Who: a.who,
@@ -257,7 +257,7 @@ func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in i
 		return fmt.Errorf("roll back to generation %d: %w", r.good.Number, err)
 	}
 	r.untidy = true
-	r.keepAttachments(nil)
+	r.keepAttachments(nil, false)
 	rec.Outcome, rec.Duration, rec.Gaps = RolledBack, time.Since(rec.Started), r.routing.gaps(a.started)
 	r.record(rec)
 	r.event("RolledBack", fmt.Sprintf("generation %d failed and generation %d is back: %s", rec.Generation, r.good.Number, rec.Reason),

@@ -25,6 +25,9 @@ type WantedConnectors struct {
 	// the desired state was read: what is not in it was handed over before.
 	Files  map[string]desired.FileTree
 	Commit string
+	// Suspended says that nothing is to be run by itself meanwhile; what is
+	// attached stays.
+	Suspended bool
 }
 
 // AttachmentPhase is where a connector stands.
@@ -71,11 +74,14 @@ type AttachmentStatus struct {
 // and of what is on its way beside them, so that what the application asks for
 // is there until the new generation stands. The directories of programs come
 // along as far as they are in memory.
-func (r *Instance) keepAttachments(coming *loaded) {
+func (r *Instance) keepAttachments(coming *loaded, suspended bool) {
 	if r.cfg.Attachments == nil {
 		return
 	}
-	want := WantedConnectors{ByName: map[string]desired.ConnectorSpec{}, Files: map[string]desired.FileTree{}}
+	want := WantedConnectors{ByName: map[string]desired.ConnectorSpec{}, Files: map[string]desired.FileTree{}, Suspended: suspended}
+	if suspended {
+		coming = nil
+	}
 	if r.good != nil {
 		maps.Copy(want.ByName, r.good.target.Spec.Connectors)
 		want.Commit = r.good.Revision.Commit

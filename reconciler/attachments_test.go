@@ -34,6 +34,9 @@ func (s *shelf) Set(instance string, want reconciler.WantedConnectors) {
 	}
 	slices.Sort(list)
 	text := instance + " " + strings.Join(list, ",")
+	if want.Suspended {
+		text += " suspended"
+	}
 	if n := len(s.wanted); n == 0 || s.wanted[n-1] != text {
 		s.wanted = append(s.wanted, text)
 	}
@@ -127,6 +130,7 @@ func TestConnectorsFollowTheGeneration(t *testing.T) {
 			"acme orders=1",          // on its way, and applied
 			"acme orders=2,people=1", // on its way
 			"acme orders=1",          // rolled back, and stays so
+			"acme orders=1 suspended",
 			"acme orders=1,people=2", // on its way
 			"acme people=2",          // stands
 			"acme orders=1",          // held

@@ -32,9 +32,7 @@ func (r *Instance) converge(ctx context.Context) error {
 		return err
 	}
 	r.keepCertificates(r.coming(l, d))
-	if d.phase != PhaseSuspended {
-		r.keepAttachments(r.coming(l, d))
-	}
+	r.keepAttachments(r.coming(l, d), d.phase == PhaseSuspended)
 	switch d.choice {
 	case chooseNew:
 		return r.deploy(ctx, l, m, d)

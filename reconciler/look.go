@@ -25,9 +25,7 @@ func (r *Instance) Look(ctx context.Context) (Status, error) {
 	}
 	d := decide(sit)
 	r.keepCertificates(r.coming(l, d)) // it only says what is wanted
-	if d.phase != PhaseSuspended {
-		r.keepAttachments(r.coming(l, d))
-	}
+	r.keepAttachments(r.coming(l, d), d.phase == PhaseSuspended)
 	if d.choice == chooseNew {
 		d.phase = PhasePending
 	}

@@ -84,7 +84,7 @@ func (r *Instance) leadLeft(ctx context.Context) {
 func (r *Instance) route(ctx context.Context) {
 	if r.good != nil {
 		r.keepCertificates(nil)
-		r.keepAttachments(nil)
+		r.keepAttachments(nil, false)
 	}
 	if r.good == nil || r.cfg.Traffic == nil {
 		return
