@@ -90,7 +90,9 @@ func TestConnectorsConverge(t *testing.T) {
 	if !strings.Contains(r.stdout, "orders") || !strings.Contains(r.stdout, "partial") {
 		t.Errorf("connector run: %s", r.stdout)
 	}
-	w.attachment("shop", func(a reconciler.AttachmentStatus) bool { return a.Phase == reconciler.AttachmentDegraded && !a.Running })
+	w.attachment("shop", func(a reconciler.AttachmentStatus) bool {
+		return a.Phase == reconciler.AttachmentDegraded && !a.Running
+	})
 	if got := w.csv("SELECT count(*) AS n FROM orders"); got != "n\n2\n" {
 		t.Errorf("after it broke: %q", got)
 	}
