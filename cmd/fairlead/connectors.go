@@ -86,40 +86,36 @@ func keepConnectors(s settings, d *dataDir, store *reconciler.Store, events *rec
 // sources makes the sources that are built in.
 func sources(s settings) func(context.Context, desired.ConnectorSpec) (connectors.Source, error) {
 	return func(_ context.Context, spec desired.ConnectorSpec) (connectors.Source, error) {
+		reach, err := s.Fetch.reach()
+		if err != nil {
+			return nil, err
+		}
 		switch {
 		case spec.Files != nil:
-			settings, err := filesSettings(s, spec)
-			if err != nil {
-				return nil, err
-			}
-			return files.New(settings)
+			return files.New(filesSettings(s, spec, reach))
 		case spec.Keboola != nil:
-			return keboola.New(keboola.Settings{URL: spec.Keboola.URL, Token: spec.Keboola.Token})
+			return keboola.New(keboola.Settings{URL: spec.Keboola.URL, Token: spec.Keboola.Token, Reach: reach})
 		case spec.Jira != nil:
 			j := spec.Jira
-			return jira.New(jira.Settings{URL: j.URL, Email: j.Email, Token: j.Token, PAT: j.PAT, JQL: j.JQL})
+			return jira.New(jira.Settings{URL: j.URL, Email: j.Email, Token: j.Token, PAT: j.PAT, JQL: j.JQL, Reach: reach})
 		case spec.Postgres != nil:
 			p := spec.Postgres
-			return postgres.New(postgres.Settings{URL: p.URL, CA: p.CA, TokenEnv: p.TokenEnv})
+			return postgres.New(postgres.Settings{URL: p.URL, CA: p.CA, TokenEnv: p.TokenEnv, Reach: reach})
 		case spec.BigQuery != nil:
 			b := spec.BigQuery
-			return bigquery.New(bigquery.Settings{Project: b.Project, Location: b.Location, Key: b.Key, Endpoint: b.Endpoint, MaxBytesBilled: b.MaxBytesBilled})
+			return bigquery.New(bigquery.Settings{Project: b.Project, Location: b.Location, Key: b.Key, Endpoint: b.Endpoint,
+				MaxBytesBilled: b.MaxBytesBilled, Reach: reach})
 		}
 		return nil, errors.New("make source: the connector names none")
 	}
 }
 
-func filesSettings(s settings, spec desired.ConnectorSpec) (files.Settings, error) {
-	roots, err := s.Fetch.roots()
-	if err != nil {
-		return files.Settings{}, err
-	}
-	out := files.Settings{FilesSource: *spec.Files, AllowDir: s.Connect.allowDir, AllowHost: s.Fetch.allowConnection, Proxy: s.Fetch.proxy(),
-		Roots: roots, Env: os.LookupEnv}
+func filesSettings(s settings, spec desired.ConnectorSpec, reach connectors.Reach) files.Settings {
+	out := files.Settings{FilesSource: *spec.Files, AllowDir: s.Connect.allowDir, AllowHost: reach.Allow, Proxy: reach.Proxy, Roots: reach.Roots, Env: os.LookupEnv}
 	for _, t := range spec.Tables {
 		out.Paths = append(out.Paths, t.Paths...)
 	}
-	return out, nil
+	return out
 }
 
 // Set says which connectors an instance wants.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	certsource "github.com/fairlead/fairlead/certs/source"
+	"github.com/fairlead/fairlead/connectors"
 )
 
 // dataSettings say what connectors may do on this host, and what queries get.
@@ -113,6 +114,12 @@ func (f fetchSettings) allowConnection(host string, at netip.Addr) error {
 		return nil
 	}
 	return certsource.PermitsAddress(at, len(f.AllowedHosts) > 0)
+}
+
+// reach is what connectors may connect to.
+func (f fetchSettings) reach() (connectors.Reach, error) {
+	roots, err := f.roots()
+	return connectors.Reach{Allow: f.allowConnection, Proxy: f.proxy(), Roots: roots}, err
 }
 
 // maxRoots bounds the file of a private authority's certificates.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/connectors"
@@ -37,6 +38,9 @@ type Settings struct {
 	Timeout time.Duration
 	// MaxBytes of one table, as JSON; 1 TiB when it is 0.
 	MaxBytes int64
+	// Reach is what may be connected to, besides Google: an Endpoint that is not
+	// Google's. The zero value reaches no such.
+	Reach connectors.Reach
 }
 
 // tokens is who asks.
@@ -66,7 +70,13 @@ func New(settings Settings) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("check bigquery settings: endpoint: %w", err)
 	}
-	who, err := google.New(google.Options{Key: settings.Key, Scopes: []string{scope}, Token: settings.TokenEndpoint})
+	own := base.Scheme != "https" || !strings.HasSuffix("."+strings.ToLower(base.Hostname()), ".googleapis.com")
+	if own && settings.Key == "" {
+		return nil, connectors.WithHint(errors.New("check bigquery settings: endpoint: it is not Google's, and the account of this machine is for Google alone"),
+			"Set key to that of a service account, or leave endpoint out")
+	}
+	reach := settings.Reach
+	who, err := google.New(google.Options{Key: settings.Key, Scopes: []string{scope}, Token: settings.TokenEndpoint, Proxy: reach.Proxy, Roots: reach.Roots})
 	if err != nil {
 		return nil, fmt.Errorf("check bigquery settings: %w", err)
 	}
@@ -87,7 +97,11 @@ func New(settings Settings) (*Source, error) {
 	if settings.MaxBytes == 0 {
 		settings.MaxBytes = 1 << 40
 	}
-	return &Source{settings: settings, base: base, tokens: who, http: rest.New()}, nil
+	client := rest.New().Through(reach.Proxy, reach.Roots)
+	if own {
+		client = rest.Guarded(reach.Permits, reach.Proxy).Trusting(reach.Roots)
+	}
+	return &Source{settings: settings, base: base, tokens: who, http: client}, nil
 }
 
 func (s *Source) close() {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -215,6 +216,10 @@ func TestSettings(t *testing.T) {
 		"location":      {Settings{Project: "acme", Location: "EU&x"}, false},
 		"endpoint":      {Settings{Project: "acme", Endpoint: "http://bigquery.example"}, false},
 		"key":           {Settings{Project: "acme", Key: "{}"}, false},
+		"regional":      {Settings{Project: "acme-data", Endpoint: "https://bigquery-acme.p.googleapis.com"}, true},
+		"token goes":    {Settings{Project: "acme-data", Endpoint: "https://evil.example"}, false},
+		"likeness":      {Settings{Project: "acme-data", Endpoint: "https://evilgoogleapis.com"}, false},
+		"in the clear":  {Settings{Project: "acme-data", Endpoint: "http://127.0.0.1:1"}, false},
 		"negative":      {Settings{Project: "acme", MaxBytesBilled: -1}, false},
 		"key elsewhere": {Settings{Key: keyFile(key, "https://evil.example/token")}, false},
 	} {
@@ -274,7 +279,8 @@ func TestAKeyIsTradedForATokenThatIsUsed(t *testing.T) {
 		reply(w, map[string]any{"access_token": bearer, "expires_in": 3599, "token_type": "Bearer"})
 	}))
 	defer server.Close()
-	s, err := New(Settings{Key: keyFile(key, server.URL+"/token"), Endpoint: server.URL, TokenEndpoint: server.URL + "/token"})
+	s, err := New(Settings{Key: keyFile(key, server.URL+"/token"), Endpoint: server.URL, TokenEndpoint: server.URL + "/token",
+		Reach: connectors.Reach{Allow: func(string, netip.Addr) error { return nil }}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,5 +291,26 @@ func TestAKeyIsTradedForATokenThatIsUsed(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "orders.ndjson.gz")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTheHostSaysWhatIsReached has a token stay here when the host does not
+// permit the endpoint that git names.
+func TestTheHostSaysWhatIsReached(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	defer server.Close()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Settings{Key: keyFile(key, "https://oauth2.googleapis.com/token"), Endpoint: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.tokens = fixed{newWarehouse(t)}
+	report, err := s.Sync(t.Context(), connectors.Job{Dir: t.TempDir(), Tables: []connectors.TableSpec{orders}})
+	if all := fmt.Sprint(report.Tables, err); !strings.Contains(all, "permits no other") || asked > 0 {
+		t.Errorf("asked %d times: %s", asked, all)
 	}
 }

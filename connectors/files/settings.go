@@ -2,7 +2,6 @@ package files
 
 import (
 	"cmp"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -104,12 +103,8 @@ func open(settings Settings) (*Source, error) {
 	secrets = slices.DeleteFunc(secrets, func(s string) bool { return len(s) < 8 }) // "Bearer" is none
 	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
 	s.web = rest.Guarded(settings.AllowHost, settings.Proxy, secrets...)
-	s.cloud = rest.New()
-	for _, client := range []*rest.Client{s.web, s.cloud} {
-		transport := client.HTTP.Transport.(*http.Transport) // that rest makes
-		transport.TLSClientConfig = &tls.Config{RootCAs: settings.Roots, MinVersion: tls.VersionTLS12}
-		transport.Proxy = settings.Proxy
-	}
+	s.web.Trusting(settings.Roots)
+	s.cloud = rest.New().Through(settings.Proxy, settings.Roots)
 	s.web.HTTP.CheckRedirect = sameHost
 	var err error
 	if s.s3, err = s.openS3(); err != nil {
@@ -180,5 +175,6 @@ func (s *Source) onlyHost(specs []connectors.TableSpec) (string, error) {
 // tokens are those of a service account for reading Cloud Storage.
 func (s *Source) tokens(key string) (*google.Tokens, error) {
 	e := s.settings.Endpoints
-	return google.New(google.Options{Key: key, Scopes: []string{"https://www.googleapis.com/auth/devstorage.read_only"}, Token: e.GoogleToken, Metadata: e.GoogleMetadata})
+	return google.New(google.Options{Key: key, Scopes: []string{"https://www.googleapis.com/auth/devstorage.read_only"}, Token: e.GoogleToken, Metadata: e.GoogleMetadata,
+		Proxy: s.settings.Proxy, Roots: s.settings.Roots})
 }

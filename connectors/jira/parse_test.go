@@ -6,13 +6,16 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/fairlead/fairlead/connectors"
+	"github.com/fairlead/fairlead/connectors/internal/rest"
 )
 
 func TestSettings(t *testing.T) {
@@ -34,13 +37,33 @@ func TestOverASocket(t *testing.T) {
 	k := newTracker(t, false)
 	server := httptest.NewServer(k)
 	defer server.Close()
-	s, err := New(Settings{URL: server.URL + "/jira/", PAT: pat})
+	s, err := New(Settings{URL: server.URL + "/jira/", PAT: pat, Reach: anywhere})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, report, err := sync_(t, s, nil, spec("issues", connectors.Full), spec("worklogs", connectors.Full))
 	if err != nil || report.Outcome() != connectors.OK || report.Tables[0].Rows != 8 || report.Tables[1].Rows != 4 {
 		t.Errorf("came to %+v, %v", report, err)
+	}
+}
+
+var anywhere = connectors.Reach{Allow: func(string, netip.Addr) error { return nil }}
+
+// TestTheHostSaysWhatIsReached has the token stay here when the host does not
+// permit the place that git names.
+func TestTheHostSaysWhatIsReached(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	defer server.Close()
+	for name, reach := range map[string]connectors.Reach{"nothing": {}, "another": {Allow: func(host string, at netip.Addr) error { return errors.New("not " + host + " at " + at.String()) }}} {
+		s, err := New(Settings{URL: server.URL, PAT: pat, Reach: reach})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = sync_(t, s, nil, spec("issues", connectors.Full))
+		if err == nil || !strings.Contains(err.Error(), "127.0.0.1") || !rest.IsPermanent(err) || asked > 0 {
+			t.Errorf("%s: asked %d times, %v", name, asked, err)
+		}
 	}
 }
 

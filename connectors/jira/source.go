@@ -24,6 +24,8 @@ type Settings struct {
 	// Overlap is how far a run reaches back before the start of the last good one,
 	// for what the search index did not show yet; 15 minutes when it is 0.
 	Overlap time.Duration `json:"overlap,omitempty"`
+	// Reach is what may be connected to. The zero value reaches nothing.
+	Reach connectors.Reach `json:"-"`
 }
 
 const credentialsHint = "Missing/invalid Jira credentials: Cloud takes email and an API token, Data Center a personal access token (pat)"
@@ -66,7 +68,7 @@ func New(settings Settings) (*Source, error) {
 		return nil, errors.New("check jira settings: overlap: must not be negative")
 	}
 	s.settings.Overlap = cmp.Or(settings.Overlap, 15*time.Minute)
-	s.http = rest.New(settings.Token, settings.PAT, basic)
+	s.http = rest.Guarded(settings.Reach.Permits, settings.Reach.Proxy, settings.Token, settings.PAT, basic).Trusting(settings.Reach.Roots)
 	return s, nil
 }
 

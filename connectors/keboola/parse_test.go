@@ -3,7 +3,10 @@ package keboola
 import (
 	"encoding/csv"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -31,13 +34,61 @@ func TestOverASocket(t *testing.T) {
 	server := httptest.NewServer(p)
 	defer server.Close()
 	p.polls, p.host, p.signed = 0, strings.TrimPrefix(server.URL, "http://"), server.URL+"/signed/"
-	s, err := New(Settings{URL: server.URL, Token: token})
+	s, err := New(Settings{URL: server.URL, Token: token, Reach: anywhere})
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir, report, err := run(t, s, nil, orderSpec())
 	if err != nil || report.Tables[0].Outcome != connectors.OK || unpacked(t, dir, "orders") != orderHeader+p.rows["in.c-shop.orders"] {
 		t.Errorf("came to %+v, %v", report, err)
+	}
+}
+
+var anywhere = connectors.Reach{Allow: func(string, netip.Addr) error { return nil }}
+
+// TestTheHostSaysWhatIsReached has the token stay here when the host does not
+// permit the place that git names, nor one that the service names.
+func TestTheHostSaysWhatIsReached(t *testing.T) {
+	p := newProject(t)
+	server := httptest.NewServer(p)
+	defer server.Close()
+	inner := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("was sent to %s", r.URL) }))
+	defer inner.Close()
+	p.polls, p.host, p.signed = 0, strings.TrimPrefix(server.URL, "http://"), strings.Replace(inner.URL, "127.0.0.1", "localhost", 1)+"/signed/"
+	only := connectors.Reach{Allow: func(host string, _ netip.Addr) error {
+		if host != "127.0.0.1" {
+			return errors.New("it is not on the list")
+		}
+		return nil
+	}}
+	for name, reach := range map[string]connectors.Reach{"nothing": {}, "the service alone": only} {
+		s, err := New(Settings{URL: server.URL, Token: token, Reach: reach})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, report, err := run(t, s, nil, orderSpec())
+		if all := fmt.Sprint(report.Tables, err); report.Tables[0].Outcome == connectors.OK || !strings.Contains(all, "permits no other") && !strings.Contains(all, "not on the list") {
+			t.Errorf("%s: came to %+v, %v", name, report, err)
+		}
+	}
+	if n := len(p.hits); n == 0 {
+		t.Error("the service was not asked where it may be")
+	}
+}
+
+func TestStoresOfCloudsAreReached(t *testing.T) {
+	for host, want := range map[string]bool{
+		"kbc-sapi-files.s3.eu-central-1.amazonaws.com": true, "s3.eu-central-1.amazonaws.com": true, "b.s3-eu-west-1.amazonaws.com": true, "b.s3.cn-north-1.amazonaws.com.cn": true,
+		"storage.googleapis.com": true, "KBC.storage.googleapis.com": true, "kbc.blob.core.windows.net": true,
+		"ec2-1-2-3-4.compute.amazonaws.com": false, "x.elb.amazonaws.com": false, "s3.amazonaws.com.evil.com": false, "evilstorage.googleapis.com": false, "blob.core.windows.net": false, "127.0.0.1": false, "": false,
+	} {
+		err := (Settings{}).permits(host, netip.Addr{})
+		if (err == nil) != want {
+			t.Errorf("%q: %v", host, err)
+		}
+		if err := (Settings{}).permits(host, netip.MustParseAddr("127.0.0.1")); err == nil {
+			t.Errorf("%q is this machine", host)
+		}
 	}
 }
 

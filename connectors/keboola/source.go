@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/connectors"
@@ -25,6 +28,9 @@ type Settings struct {
 	Overlap time.Duration `json:"overlap,omitempty"`
 	// MaxBytes bounds one table, uncompressed; 1 TiB when it is 0.
 	MaxBytes int64 `json:"max_bytes,omitempty"`
+	// Reach is what may be connected to: the stack, and other stores than the
+	// clouds' own. The zero value reaches neither.
+	Reach connectors.Reach `json:"-"`
 }
 
 const tokenHint = "Missing/invalid KEBOOLA_STORAGE_TOKEN: set it to a Storage API token of this project that has not expired"
@@ -58,7 +64,25 @@ func New(settings Settings) (*Source, error) {
 	settings.Timeout = cmp.Or(settings.Timeout, time.Hour)
 	settings.Overlap = cmp.Or(settings.Overlap, time.Hour)
 	settings.MaxBytes = cmp.Or(settings.MaxBytes, int64(1)<<40)
-	return &Source{settings: settings, base: base, http: rest.New(settings.Token)}, nil
+	client := rest.Guarded(settings.permits, settings.Reach.Proxy, settings.Token).Trusting(settings.Reach.Roots)
+	return &Source{settings: settings, base: base, http: client}, nil
+}
+
+// permits asks the host, but not about the stores of clouds, where exports are:
+// nobody in git names them, and they are never this machine.
+func (s Settings) permits(host string, at netip.Addr) error {
+	if cloudStore(host) && !at.IsLoopback() {
+		return nil
+	}
+	return s.Reach.Permits(host, at)
+}
+
+// cloudStore says whether a host is of S3, Cloud Storage or Azure's Blob Storage.
+func cloudStore(host string) bool {
+	host = strings.ToLower(host)
+	bucket, amazon := strings.CutSuffix(strings.TrimSuffix(host, ".cn"), ".amazonaws.com")
+	amazon = amazon && slices.ContainsFunc(strings.Split(bucket, "."), func(label string) bool { return label == "s3" || strings.HasPrefix(label, "s3-") })
+	return amazon || host == "storage.googleapis.com" || strings.HasSuffix(host, ".storage.googleapis.com") || strings.HasSuffix(host, ".blob.core.windows.net")
 }
 
 // Discover lists tables with their columns, keys and sizes.

@@ -74,6 +74,10 @@ func (s *Source) explain(ctx context.Context, err error) error {
 	if errors.Is(err, errFile) || errors.Is(err, errLost) || errors.Is(err, errAccess) {
 		return err
 	}
+	if errors.Is(err, errForbidden) {
+		return connectors.WithHint(said{rest.Short(s.scrub(err.Error())), errAccess},
+			"The operator of the host lists what may be connected to in fetch.allowedHosts of agent.yaml, with localhost for a socket")
+	}
 	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		text := fmt.Sprintf("%s (SQLSTATE %s)", rest.Short(s.scrub(server.Message)), server.Code)
 		return connectors.WithHint(said{text, kindOf(server.Code)}, hintOf(server.Code))

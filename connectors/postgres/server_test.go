@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -25,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/connectors"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -241,8 +243,10 @@ func (s *server) shop(t testing.TB) func(sql string) {
 // settings are those of reader by the port of 127.0.0.1.
 func (s *server) settings(port int, query string) Settings {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword("reader", password), Host: fmt.Sprintf("127.0.0.1:%d", port), Path: "/shop", RawQuery: query}
-	return Settings{URL: u.String()}
+	return Settings{URL: u.String(), Reach: anywhere}
 }
+
+var anywhere = connectors.Reach{Allow: func(string, netip.Addr) error { return nil }}
 
 func source(t testing.TB, settings Settings) *Source {
 	t.Helper()

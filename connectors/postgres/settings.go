@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fairlead/fairlead/connectors"
@@ -33,6 +34,9 @@ type Settings struct {
 	LockTimeout time.Duration
 	// MaxBytes of one table, as CSV; 1 TiB when it is 0.
 	MaxBytes int64
+	// Reach is what may be connected to; a socket of this machine is localhost. The
+	// zero value reaches nothing. A database is connected to through no proxy.
+	Reach connectors.Reach
 }
 
 const urlHint = "Write url as postgres://USER:PASSWORD@HOST:5432/DATABASE, with ?sslmode=verify-full, verify-ca, require or disable; a character such as @ or / in the password is written as %40 or %2F"
@@ -148,7 +152,7 @@ func (t target) public() string {
 
 // dial says how the database is connected to. Nothing comes from the environment,
 // a .pgpass or a service file of whoever runs the daemon.
-func (t target) dial(ca string) (*pgconn.Config, error) {
+func (t target) dial(ca string, reach connectors.Reach) (*pgconn.Config, error) {
 	config, err := pgconn.ParseConfig("host=localhost port=5432 user=nobody password=none dbname=none sslmode=disable")
 	if err != nil {
 		return nil, errors.New("the PG variables of the environment cannot be read: unset them")
@@ -157,14 +161,37 @@ func (t target) dial(ca string) (*pgconn.Config, error) {
 	config.Fallbacks, config.ValidateConnect, config.AfterConnect = nil, nil, nil
 	config.RuntimeParams = map[string]string{"application_name": "fairlead", "client_encoding": "UTF8"}
 	config.ConnectTimeout = 30 * time.Second
-	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4}}
-	config.DialFunc = dialer.DialContext
+	config.DialFunc = t.dialer(reach).DialContext
 	config.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: 5 * time.Second}
 	}
 	config.TLSConfig, err = t.tls(ca)
 	return config, err
 }
+
+// dialer asks the host about each address that is connected to, also to cancel a
+// statement, beside the name that stands in the URL.
+func (t target) dialer(reach connectors.Reach) *net.Dialer {
+	control := func(network, address string, _ syscall.RawConn) error {
+		host, at := "localhost", netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if network != "unix" {
+			to, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return err
+			}
+			host, at = t.host, to.Addr().Unmap()
+		}
+		if err := reach.Permits(host, at); err != nil {
+			return fmt.Errorf("%w: host %s: %w", errForbidden, host, err)
+		}
+		return nil
+	}
+	return &net.Dialer{Timeout: 15 * time.Second, Control: control,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4}}
+}
+
+// errForbidden is a server that the operator does not let be asked.
+var errForbidden = errors.New("this host does not permit it")
 
 func (t target) tls(ca string) (*tls.Config, error) {
 	if t.sslmode == "disable" {
@@ -206,7 +233,7 @@ func New(settings Settings) (*Source, error) {
 	if err != nil {
 		return nil, connectors.WithHint(fmt.Errorf("check postgres settings: %w", err), urlHint)
 	}
-	config, err := to.dial(settings.CA)
+	config, err := to.dial(settings.CA, settings.Reach)
 	if err != nil {
 		return nil, fmt.Errorf("check postgres settings: %w", err)
 	}

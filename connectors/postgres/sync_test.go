@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -414,7 +415,7 @@ func TestWhoIsRefusedIsToldSo(t *testing.T) {
 		hint     string // empty: it is let in
 	}{
 		"good":              {pg.settings(pg.port, ""), ""},
-		"socket":            {Settings{URL: fmt.Sprintf("postgres://reader@:%d/shop?host=%s", pg.port, pg.dir)}, ""},
+		"socket":            {Settings{URL: fmt.Sprintf("postgres://reader@:%d/shop?host=%s", pg.port, pg.dir), Reach: anywhere}, ""},
 		"tls":               {pg.settings(pg.port, "sslmode=require"), ""},
 		"tls by name":       {named, ""},
 		"tls by authority":  {authority, ""},
@@ -477,4 +478,30 @@ func sync_t(ctx context.Context, t testing.TB, s *Source, specs ...connectors.Ta
 	dir := t.TempDir()
 	report, err := s.Sync(ctx, connectors.Job{Dir: dir, Tables: specs})
 	return dir, report, err
+}
+
+// TestTheHostSaysWhatIsReached has a password stay here when the host does not
+// permit the server that git names; a socket is this machine.
+func TestTheHostSaysWhatIsReached(t *testing.T) {
+	pg := running(t)
+	var asked []string
+	none := connectors.Reach{Allow: func(host string, at netip.Addr) error {
+		asked = append(asked, host+" "+at.String())
+		return errors.New("it is not on the list")
+	}}
+	named := pg.settings(pg.port, "")
+	named.URL = strings.Replace(named.URL, "127.0.0.1", "localhost", 1)
+	for want, settings := range map[string]Settings{"127.0.0.1 127.0.0.1": pg.settings(pg.port, ""), "localhost 127.0.0.1": named,
+		"localhost 127.0.0.1 ": {URL: fmt.Sprintf("postgres://reader@:%d/shop?host=%s", pg.port, pg.dir)}} {
+		settings.Reach, asked = none, nil
+		s := source(t, settings)
+		_, _, err := sync_(t, s, nil, connectors.TableSpec{Name: "orders", ID: "public.orders"})
+		if !errors.Is(err, errAccess) || !strings.Contains(err.Error(), "it is not on the list") || !strings.Contains(connectors.Hint(err), "fetch.allowedHosts") ||
+			!slices.Contains(asked, strings.TrimSpace(want)) {
+			t.Errorf("%s: asked about %q, %v", want, asked, err)
+		}
+		if _, _, err := s.Discover(t.Context(), 1); !errors.Is(err, errAccess) {
+			t.Errorf("%s: discovery: %v", want, err)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package google
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -37,6 +38,11 @@ type Options struct {
 	// Token and Metadata are the endpoints; empty: Google's.
 	Token    string
 	Metadata string
+	// Proxy is what Google's endpoint is reached through; nil: nothing. The
+	// metadata server is asked without one.
+	Proxy func(*http.Request) (*url.URL, error)
+	// Roots are trusted for https; nil: the system's.
+	Roots *x509.CertPool
 }
 
 // Tokens gives access tokens of one account. It is safe for several goroutines.
@@ -69,7 +75,7 @@ func New(opts Options) (*Tokens, error) {
 	if account.TokenURI != "" && account.TokenURI != opts.Token {
 		return nil, fmt.Errorf("key: its token_uri is not %s", opts.Token)
 	}
-	return &Tokens{opts: opts, account: account, http: rest.New()}, nil
+	return &Tokens{opts: opts, account: account, http: rest.New().Through(opts.Proxy, opts.Roots)}, nil
 }
 
 // metadataClient speaks to the one address of the metadata server, through no

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -117,4 +118,32 @@ func FuzzMessage(f *testing.F) {
 		}
 		_ = errors.Is(refuseLinkLocal("tcp", string(said), nil), io.EOF)
 	})
+}
+
+// TestBehindAProxyNamesAreAskedAbout: it is the proxy that connects, so that the
+// name is all there is to ask about.
+func TestBehindAProxyNamesAreAskedAbout(t *testing.T) {
+	asked := 0
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	defer proxy.Close()
+	through, _ := url.Parse(proxy.URL)
+	var names []string
+	c := Guarded(func(host string, at netip.Addr) error {
+		if names = append(names, host); at.IsValid() || host != "good.example" {
+			return errors.New("no")
+		}
+		return nil
+	}, http.ProxyURL(through))
+	for host, want := range map[string]int{"good.example": 1, "evil.example": 0} {
+		asked = 0
+		err := c.Do(t.Context(), func(ctx context.Context) (*http.Request, error) {
+			return http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/", nil)
+		}, func(*http.Response) error { return nil })
+		if asked != want || (err == nil) != (want == 1) || err != nil && !IsPermanent(err) {
+			t.Errorf("%s: asked %d times, %v", host, asked, err)
+		}
+	}
+	if len(names) != 2 {
+		t.Errorf("asked about %q", names)
+	}
 }

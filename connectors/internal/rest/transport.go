@@ -2,6 +2,8 @@ package rest
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -61,12 +63,25 @@ func Only(address string, secrets ...string) *Client {
 
 // Guarded makes a client as New does, which asks allow about each address before
 // it connects, beside the name that was to be reached. A proxy, which may be nil,
-// is the host's own choice and is not asked about.
+// is the host's own choice: its address is not asked about, but every name that
+// it is to connect to is. What is not allowed is not tried again.
 func Guarded(allow func(host string, at netip.Addr) error, proxy func(*http.Request) (*url.URL, error), secrets ...string) *Client {
 	client := build(secrets, proxy, refuseLinkLocal, time.Minute)
 	transport := client.HTTP.Transport.(*http.Transport)
+	permit := func(host string, at netip.Addr) error {
+		if err := allow(host, at); err != nil {
+			return Permanent(fmt.Errorf("host %s: %w", host, err))
+		}
+		return nil
+	}
 	if proxy != nil {
-		return client // the proxy connects; names are the caller's to check
+		transport.Proxy = func(req *http.Request) (*url.URL, error) {
+			if err := permit(req.URL.Hostname(), netip.Addr{}); err != nil {
+				return nil, err
+			}
+			return proxy(req)
+		}
+		return client
 	}
 	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
@@ -75,13 +90,29 @@ func Guarded(allow func(host string, at netip.Addr) error, proxy func(*http.Requ
 		}
 		control := func(network, to string, c syscall.RawConn) error {
 			if err := refuseLinkLocal(network, to, c); err != nil {
-				return err
+				return Permanent(err)
 			}
 			at, _ := netip.ParseAddrPort(to) // refuseLinkLocal parsed it
-			return allow(host, at.Addr().Unmap())
+			return permit(host, at.Addr().Unmap())
 		}
 		dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second, Control: control}
 		return dialer.DialContext(ctx, network, address)
 	}
 	return client
+}
+
+// Through has a client go through a proxy, nil for none, and trust these
+// authorities, nil for the system's. It is not for a client of Guarded, which was
+// given its proxy.
+func (c *Client) Through(proxy func(*http.Request) (*url.URL, error), roots *x509.CertPool) *Client {
+	transport := c.HTTP.Transport.(*http.Transport) // that build makes
+	transport.Proxy = proxy
+	return c.Trusting(roots)
+}
+
+// Trusting has a client trust these authorities; nil: the system's.
+func (c *Client) Trusting(roots *x509.CertPool) *Client {
+	transport := c.HTTP.Transport.(*http.Transport) // that build makes
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return c
 }
