@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -301,7 +302,8 @@ func (a *attempt) note(v verdict) {
 	}
 	fmt.Fprintln(a.log)
 	for _, p := range v.problems[:min(len(v.problems), mostProblems)] {
-		fmt.Fprintf(a.log, "%s %s%s: %s%s\n", p.Code, p.File, p.Table, p.Found, hintText(p.Hint))
+		where := strings.Join(slices.DeleteFunc([]string{string(p.Code), p.File, p.Table}, func(s string) bool { return s == "" }), " ")
+		fmt.Fprintf(a.log, "%s: %s%s\n", where, p.Found, hintText(p.Hint))
 	}
 	if err := a.log.Close(); err != nil {
 		a.c.m.opts.Log.WithField("instance", a.c.in.name).WithError(err).Warnf("connectors: keep log of %s", a.c.name)

@@ -210,6 +210,29 @@ func TestLogs(t *testing.T) {
 	})
 }
 
+// What is wrong with what a run left is in its log, one line each.
+func TestProblemsInTheLog(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *host) {
+		h.pub.judge = func(p connectors.Publication) (connectors.Published, error) {
+			return connectors.Published{Tables: p.Tables, Generation: -1, Problems: []connectors.Problem{
+				{Code: "BadValue", File: "orders.csv", Table: "orders.id", Found: "row 1: no number", Hint: "mend it"},
+				{Code: "BadMeta", File: "_meta.json", Found: "it is no JSON"},
+			}}, nil
+		}
+		h.want(one(source("", "orders")))
+		f, err := h.Log(inst, "shop", 1)
+		must(t, err)
+		defer f.Close()
+		data, err := io.ReadAll(f)
+		must(t, err)
+		for _, line := range []string{"BadValue orders.csv orders.id: row 1: no number (mend it)\n", "BadMeta _meta.json: it is no JSON\n"} {
+			if !strings.Contains(string(data), line) {
+				t.Errorf("no line %q in %q", line, data)
+			}
+		}
+	})
+}
+
 // A disk that is full, a source that panics, notes that are damaged: each is
 // said, and nothing is left behind.
 func TestTrouble(t *testing.T) {

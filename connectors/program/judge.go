@@ -58,7 +58,7 @@ func (a *attempt) judge(end ended) (connectors.Report, error) {
 		return connectors.Report{}, fmt.Errorf("run %s: %w", a.run.Source, err)
 	}
 	if end.code != 0 || end.outOfMemory {
-		return a.salvage(end, l)
+		return a.salvage(a.failure(end), l)
 	}
 	if l.extract && len(l.spoiled) > 0 {
 		return connectors.Report{}, a.refused(l) // a database is whole or not at all
@@ -103,10 +103,18 @@ func (l left) results() (out []connectors.TableResult) {
 	return out
 }
 
+// overtime keeps of a run whose time was over what salvage does.
+func (a *attempt) overtime(err error) (connectors.Report, error) {
+	l, lerr := a.collect()
+	if lerr != nil {
+		return connectors.Report{}, errors.Join(err, lerr)
+	}
+	return a.salvage(err, l)
+}
+
 // salvage keeps of a run that failed the tables that the program calls whole.
 // The state stays what it was: the program knows of it more than was kept.
-func (a *attempt) salvage(end ended, l left) (connectors.Report, error) {
-	err := a.failure(end)
+func (a *attempt) salvage(err error, l left) (connectors.Report, error) {
 	if l.extract {
 		return connectors.Report{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -178,6 +179,37 @@ echo '{"complete": ["orders"]}' >_meta.json; echo '{"n": 9}' >_state.json; exit 
 	if names := listed(t, run.Job.Dir); !slices.Equal(names, []string{"_meta.json", "orders.csv"}) {
 		t.Errorf("left: %v", names)
 	}
+}
+
+// A program that is stopped at its time limit keeps what it called whole until
+// then; of one that somebody cancelled nothing is kept.
+func TestWhatIsWholeIsKeptWhenTheTimeIsOver(t *testing.T) {
+	t.Parallel()
+	ways(t, func(t *testing.T, p desired.ProgramSource) {
+		r := newRig(t)
+		r.file("extractor.sh", `cd "$FAIRLEAD_OUT"; echo id >orders.csv; echo id >items.csv; echo '{"complete": ["orders"]}' >_meta.json
+echo ready; while :; do sleep 1; done`)
+		for cause, want := range map[error]map[string]connectors.Outcome{
+			fmt.Errorf("its time was over: %w", context.DeadlineExceeded): {"orders": connectors.OK, "items": connectors.Failed},
+			context.Canceled: {},
+		} {
+			run, l := r.job(p)
+			l.await, l.said = "ready\n", make(chan struct{})
+			ctx, cancel := context.WithCancelCause(t.Context())
+			go func() { <-l.said; cancel(cause) }()
+			report, err := r.runner.Run(ctx, run)
+			if err == nil || !strings.Contains(err.Error(), "the program was stopped") {
+				t.Fatalf("%v: %v\n%s", cause, err, l)
+			}
+			got := map[string]connectors.Outcome{}
+			for _, table := range report.Tables {
+				got[table.Table] = table.Outcome
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("%v: tables: %v, want %v", cause, got, want)
+			}
+		}
+	})
 }
 
 func listed(t *testing.T, dir string) (names []string) {

@@ -119,7 +119,11 @@ func (r *Runner) Run(ctx context.Context, run connectors.Run) (connectors.Report
 	}()
 	end, err := a.execute(ctx)
 	if err != nil {
-		return connectors.Report{}, a.explain(ctx, err)
+		err = a.explain(ctx, err)
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			return a.overtime(err)
+		}
+		return connectors.Report{}, err
 	}
 	return a.judge(end)
 }
