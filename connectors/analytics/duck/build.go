@@ -237,6 +237,14 @@ func (b *builder) checkAlias(t *left) error {
 	if slices.ContainsFunc(b.remotes, func(r connectors.Remote) bool { return r.Alias == t.remote.Alias }) {
 		return nil
 	}
+	for _, r := range b.req.From.Remotes {
+		if r.Alias != t.remote.Alias {
+			continue
+		}
+		if f := checkRemote(r, b.req.Remote); f != nil {
+			return wrong(f.Code, "", "its database may not be attached: "+f.Found, f.Hint).of(t.name)
+		}
+	}
 	return wrong(badRemote, "", "it is at "+short(t.remote.Alias)+", which is not attached", remoteHint).of(t.name)
 }
 
@@ -279,10 +287,14 @@ func (b *builder) all(ctx context.Context, lefts map[string]*left) error {
 
 // outcome is what is told of a table that was made.
 func (t *left) outcome(m connectors.ManifestTable) connectors.TableResult {
-	if t.settled {
-		return t.result
+	r := t.result
+	if !t.settled {
+		r = connectors.TableResult{Table: t.name, Outcome: connectors.OK, Rows: m.Rows, Bytes: m.Bytes, Columns: m.Columns, PrimaryKey: m.PrimaryKey, Description: m.Description, Changes: t.changes}
 	}
-	return connectors.TableResult{Table: t.name, Outcome: connectors.OK, Rows: m.Rows, Bytes: m.Bytes, Columns: m.Columns, PrimaryKey: m.PrimaryKey, Description: m.Description, Changes: t.changes}
+	if !slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.HasPrefix(w, "schema: ") }) { // the source said it itself
+		r.Warnings = append(slices.Clip(r.Warnings), m.SchemaChanges...)
+	}
+	return r
 }
 
 func (t *left) failed(err error) connectors.TableResult {

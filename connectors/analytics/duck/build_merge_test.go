@@ -200,6 +200,17 @@ func TestChangedColumnsOfMerges(t *testing.T) {
 			t.Errorf("%s: %q\n%s", name, got.SchemaChanges, now.rows(t, name))
 		}
 	}
+	for _, r := range now.reply.Tables { // so that the run tells of it
+		if strings.Join(r.Warnings, "; ") != "schema: column v was VARCHAR and is BIGINT; schema: column w is new (VARCHAR)" {
+			t.Errorf("%s: warnings %q", r.Table, r.Warnings)
+		}
+	}
+	again := now.build(t, built(next, connectors.TableResult{Table: "a", Rows: 1, Columns: columns, Warnings: []string{"schema: said by the source"}}, connectors.TableResult{Table: "p", Rows: 1, Columns: columns})).good(t)
+	for _, r := range again.reply.Tables {
+		if said := strings.Join(r.Warnings, "; "); said != map[string]string{"a": "schema: said by the source"}[r.Table] {
+			t.Errorf("%s: warnings %q", r.Table, said)
+		}
+	}
 	first = put(t, t.TempDir(), map[string]string{"a.csv": "id,v\n1,ten\n2,20\n", "p/x.csv": "id,v\n1,ten\n", "p/y.csv": "id,v\n2,20\n"})
 	before = made{}.build(t, built(first, connectors.TableResult{Table: "a", Rows: 2}, connectors.TableResult{Table: "p", Rows: 2})).good(t)
 	if now := before.build(t, built(next, changes...)); codes(now.reply.Problems) != "BadType a, BadType p" || now.reply.Manifest != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/connectors/analytics/wire"
 )
 
-const remoteHint = "the operator of the host allows extensions, names of variables and hosts of attached databases (docs/connectors.md); an extract may use those alone"
+const remoteHint = "the operator of the host allows extensions, names of variables and hosts of attached databases, under connectors.remote of agent.yaml (docs/configuration.md); a connector may use those alone"
 
 // checkRemote says what is wrong with a database that an extract wants attached.
 // Every part of it is somebody else's text.

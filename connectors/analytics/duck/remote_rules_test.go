@@ -204,3 +204,21 @@ func BenchmarkBuild(b *testing.B) {
 		})
 	}
 }
+
+// A remote table says itself why its database may not be attached.
+func TestBuiltTableOfARefusedRemote(t *testing.T) {
+	dir := put(t, t.TempDir(), map[string]string{"near.csv": "id\n1\n"})
+	columns := []connectors.Column{{Name: "id", Type: "BIGINT"}}
+	from := built(dir, connectors.TableResult{Table: "near", Rows: 1, Columns: columns},
+		connectors.TableResult{Table: "far", Columns: columns, Remote: &connectors.RemoteTable{Alias: "pg", Schema: "public", Table: "far"}})
+	from.Remotes = []connectors.Remote{{Alias: "pg", Extension: "postgres", URL: "postgres://u@elsewhere.com/d", TokenEnv: "PG_TOKEN"}}
+	got := made{}.build(t, from)
+	if got.rows(t, "near") != "1" || len(got.reply.Tables) != 2 {
+		t.Fatalf("%+v", got.reply)
+	}
+	for _, r := range got.reply.Tables {
+		if r.Table == "far" && (r.Outcome != connectors.Failed || !strings.Contains(r.Error, "its database may not be attached: host elsewhere.com:5432 is not allowed") || !strings.Contains(r.Hint, "connectors.remote")) {
+			t.Errorf("far: %+v", r)
+		}
+	}
+}
