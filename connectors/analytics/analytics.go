@@ -50,6 +50,9 @@ type Options struct {
 	BuildTimeout time.Duration // default 30m
 	BuildLimits  wire.BuildLimits
 	BuildData    int64 // bytes that a build may have at all; default 4 GiB
+	// MinFree is how many bytes of the disk a build leaves free; default 256 MiB,
+	// and none when it is less than 0.
+	MinFree int64
 
 	// Inspect is how often the files of what is attached are looked at; default 10s.
 	Inspect     time.Duration
@@ -123,6 +126,7 @@ func (o Options) defaults() Options {
 	set(&o.Builds, 2)
 	set(&o.BuildTimeout, 30*time.Minute)
 	set(&o.BuildData, 4<<30)
+	set(&o.MinFree, 256<<20)
 	set(&o.Inspect, 10*time.Second)
 	set(&o.ExportAfter, 5*time.Second)
 	if len(o.Command) == 0 {

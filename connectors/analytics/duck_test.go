@@ -3,6 +3,7 @@ package analytics
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -207,4 +208,18 @@ func TestPublishOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.expect("SELECT count(*) FROM orders", "[400000]\n")
+}
+
+// TestABuildLeavesRoomForOthers has a small file that unpacks to a large one end
+// its own build, and not everything else on the disk.
+func TestABuildLeavesRoomForOthers(t *testing.T) {
+	h := newHouse(t, Options{MinFree: 1 << 62, build: func(ctx context.Context, _ wire.BuildRequest) (wire.BuildReply, error) {
+		<-ctx.Done() // it would go on for ever
+		return wire.BuildReply{}, context.Cause(ctx)
+	}})
+	h.Keep(inst, map[string]string{"shop": "a"})
+	_, err := h.Publish(t.Context(), h.csv("shop", "orders", 0, 10))
+	if !errors.Is(err, errRoom) || !strings.Contains(connectors.Hint(err), "make room") {
+		t.Errorf("the error is %v, the hint %q", err, connectors.Hint(err))
+	}
 }

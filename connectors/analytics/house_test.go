@@ -48,6 +48,7 @@ func newHouseIn(t testing.TB, dir string, o Options) *house {
 	o.Event = func(e Event) { h.mu.Lock(); defer h.mu.Unlock(); h.events = append(h.events, e) }
 	o.noGroups = true // they would be in the group of whoever runs the tests
 	set(&o.Inspect, time.Hour)
+	set(&o.MinFree, -1) // the disk of whoever runs the tests may be full
 	set(&o.ExportAfter, time.Hour)
 	h.Analytics = New(o)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -155,6 +155,8 @@ func (a *Analytics) Base(instance, source string) (int, error) {
 func (a *Analytics) buildIn(ctx context.Context, s *store, dir string, n int, p connectors.Publication, before *generation) (wire.BuildReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.o.BuildTimeout)
 	defer cancel()
+	ctx, done := leaveRoom(ctx, s.dir, a.o.MinFree)
+	defer done()
 	own := filepath.Join(s.dir, fmt.Sprintf("%schild-%d", tmpPrefix, n))
 	limits := a.o.BuildLimits
 	limits.TempDir = own
@@ -181,7 +183,7 @@ func (a *Analytics) buildIn(ctx context.Context, s *store, dir string, n int, p 
 
 // full says what to do about a disk that is full.
 func full(err error) error {
-	disk := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+	disk := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) || errors.Is(err, errRoom)
 	if disk || err != nil && strings.Contains(err.Error(), "No space left on device") { // as a child says it
 		return connectors.WithHint(err, "make room on the disk of the data directory; the generation before stays attached")
 	}
