@@ -492,3 +492,26 @@ func FuzzParseConnector(f *testing.F) {
 		}
 	})
 }
+
+// TestWhatASourceWouldRefuse says of a connector before it runs what its source
+// would say then, and refuses nothing else.
+func TestWhatASourceWouldRefuse(t *testing.T) {
+	for url, good := range map[string]bool{
+		"postgres://u@db/d": true, "postgres://u@db/d?sslmode=require": true, "postgres://u@/d?host=/run/postgresql": true, "postgres://u@:5433/d?host=/run/pg&sslmode=disable": true,
+		"postgres://u@db/d?sslmode=prefer": false, "postgres://u@db/d?sslmode=allow": false, "postgres://u@db/d?sslmode=": false, "postgres://u@db/d?passfile=/etc/shadow": false,
+		"postgres://u@db/d?sslmode=disable&sslmode=require": false, "postgres://u@db/d?host=/run": false, "postgres://u@/d?host=db": false, "postgres://u@a,b/d": false,
+	} {
+		if _, err := ParseConnector("a.yaml", []byte("postgres: {url: '"+url+"'}"+oneTable)); (err == nil) != good {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	for options, good := range map[string]bool{
+		"format: json, options: {badRows: skip, strict: 'true', allowEmpty: 'true'}": true, "format: ndjson, options: {badRows: skip}": true,
+		"format: parquet, options: {strict: 'true', allowEmpty: 'true'}": true, "format: csv, options: {delimiter: ';'}": true, "options: {delimiter: ';'}": true,
+		"format: parquet, options: {badRows: skip}": false, "format: json, options: {delimiter: ';'}": false, "format: ndjson, options: {encoding: utf-16}": false,
+	} {
+		if _, err := ParseConnector("a.yaml", []byte("files: {dir: /srv}\ntables: [{name: a, paths: [a], "+options+"}]")); (err == nil) != good {
+			t.Errorf("%s: %v", options, err)
+		}
+	}
+}

@@ -273,8 +273,11 @@ func (c *connectorDocument) checkFiles(at string, t Table) {
 	if t.Strategy == "incremental" && len(t.PrimaryKey) == 0 {
 		c.add(at+".strategy", "needs primaryKey, to join what changed with what is there", "name the columns that make a row the same row")
 	}
-	if t.Format != "" && t.Format != "csv" && t.Format != "tsv" && len(t.Options) > 0 {
-		c.add(at+".options", "has no effect on "+t.Format, "options say how CSV is read")
+	acting := map[string][]string{"json": {"badRows", "allowEmpty", "strict"}, "ndjson": {"badRows", "allowEmpty", "strict"}, "parquet": {"allowEmpty", "strict"}}[t.Format]
+	for _, key := range sortedKeys(t.Options) {
+		if acting != nil && !slices.Contains(acting, key) && !c.bad(join(at+".options", key)) {
+			c.add(join(at+".options", key), "has no effect on "+t.Format, "on it act "+strings.Join(acting, ", "))
+		}
 	}
 }
 

@@ -202,6 +202,30 @@ func checkPostgresURL(s string) error {
 		return errors.New("it has no database")
 	case u.Fragment != "":
 		return errors.New("it has a fragment: write # as %23")
+	case strings.ContainsAny(u.Hostname(), ", "):
+		return errors.New("it has several hosts")
+	}
+	return checkPostgresQuery(u)
+}
+
+// checkPostgresQuery knows the keys that connectors/postgres has, which is the
+// authority on them and may not be imported here.
+func checkPostgresQuery(u *url.URL) error {
+	values, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return errors.New("what follows ? does not parse")
+	}
+	for key, v := range values {
+		switch {
+		case key != "sslmode" && key != "host":
+			return errors.New("after ? only sslmode and host are known")
+		case len(v) > 1:
+			return errors.New("it has " + key + " twice")
+		case key == "host" && (u.Hostname() != "" || !path.IsAbs(v[0])):
+			return errors.New("host after ? is the directory of a socket, and stands alone")
+		case key == "sslmode" && !slices.Contains([]string{"disable", "require", "verify-ca", "verify-full"}, v[0]):
+			return errors.New("sslmode is disable, require, verify-ca or verify-full; others go on in the clear when somebody between wants it")
+		}
 	}
 	return nil
 }
