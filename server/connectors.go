@@ -126,14 +126,22 @@ func (a *API) RunConnector(ctx context.Context, instance, name string, req RunRe
 	if err != nil {
 		return RunStarted{}, err
 	}
-	if a.cfg.Alone {
-		return RunStarted{}, withHint(&Error{Status: http.StatusConflict, Detail: "run connector " + name + ": no daemon runs"}, "start the daemon (fairlead run); it runs connectors")
+	if err := a.attended("run connector " + name); err != nil {
+		return RunStarted{}, err
 	}
 	id, err := c.Trigger(instance, name, req.Tables)
 	if err != nil {
 		return RunStarted{}, conflict(err)
 	}
 	return RunStarted{id}, nil
+}
+
+// attended refuses what only a daemon can do, or knows.
+func (a *API) attended(doing string) error {
+	if !a.cfg.Alone {
+		return nil
+	}
+	return withHint(&Error{Status: http.StatusConflict, Detail: doing + ": no daemon runs"}, "start the daemon (fairlead run); it runs connectors")
 }
 
 // CancelConnector ends the run that is under way.
@@ -151,6 +159,9 @@ func (a *API) CancelConnector(ctx context.Context, instance, name string) (recon
 // ConnectorRuns are the runs of one that are remembered, newest first.
 func (a *API) ConnectorRuns(ctx context.Context, instance, name string, limit int) ([]connectors.Record, error) {
 	c, err := a.connector(ctx, instance, name)
+	if err == nil {
+		err = a.attended("list runs of " + name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +172,9 @@ func (a *API) ConnectorRuns(ctx context.Context, instance, name string, limit in
 // ConnectorLog writes what a run wrote; run 0 is the newest.
 func (a *API) ConnectorLog(ctx context.Context, instance, name string, run int64, w io.Writer) error {
 	c, err := a.connector(ctx, instance, name)
+	if err == nil {
+		err = a.attended("read log of " + name)
+	}
 	if err != nil {
 		return err
 	}

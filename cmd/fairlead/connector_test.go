@@ -125,6 +125,14 @@ func TestConnectorsOutliveTheDaemon(t *testing.T) {
 	if got := w.csv("FROM orders"); got != "id,total\n1,10.50\n" {
 		t.Errorf("alone: %q", got)
 	}
+	if got := w.must(exitDone, "connector", "ls").stdout; !strings.Contains(got, "Pending") || !strings.Contains(got, "no daemon runs") {
+		t.Errorf("alone: %s", got)
+	}
+	for _, what := range []string{"runs", "log"} {
+		if got := w.must(exitError1, "connector", what, "shop").stderr; !strings.Contains(got, "no daemon runs") {
+			t.Errorf("alone: %s: %s", what, got)
+		}
+	}
 	w.start()
 	after := w.attachment("shop", live)
 	if after.Generation != before.Generation || !after.LastGood.Equal(before.LastGood) {

@@ -134,6 +134,19 @@ func (p *dataParts) Set(instance string, want reconciler.WantedConnectors) {
 	p.analytics.Keep(instance, keep)
 }
 
+// Attachments implements reconciler.Attachments. Where no loop runs nobody read
+// what is remembered of runs, and it is said so.
+func (p *dataParts) Attachments(instance string) []reconciler.AttachmentStatus {
+	list := p.Manager.Attachments(instance)
+	for i := range list {
+		if a := &list[i]; p.alone {
+			a.Phase, a.Reason = reconciler.AttachmentPending, "NotObserved"
+			a.Message, a.Hint = "no daemon runs, so nothing is known of its runs", "start the daemon (fairlead run); fairlead tables and fairlead query do without it"
+		}
+	}
+	return list
+}
+
 // tokens are the values that attached databases may be given: passwords of
 // connectors, under the names that these give them.
 type tokens struct {
