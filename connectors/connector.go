@@ -137,6 +137,21 @@ func (c *connector) changed() bool { return !c.memo.Ever || c.memo.Good != c.spe
 // fresh says that the spec, with its secrets, was not tried yet. m.mu is held.
 func (c *connector) fresh() bool { return c.memo.Tried != c.sum() }
 
+// regain has everything read anew when what the last good run left is gone, as
+// after a disk that damaged it: nobody else would ask for it before the schedule
+// does, if there is one. m.mu is held.
+func (c *connector) regain(have Attached, now time.Time) {
+	if !have.Lost || !c.wanted || !c.ready || c.running != nil || c.asked != nil || c.changed() {
+		return
+	}
+	if last, any := c.memo.lastEnded(); any && now.Sub(last.Ended) < lostPause && !last.Ended.After(now) {
+		return // what the publisher said may be older than the run
+	}
+	c.memo.Ever, c.memo.Good = false, ""
+	c.memo.State, c.memo.StateOf, c.memo.Base = nil, "", 0
+	c.m.trigger()
+}
+
 // sum identifies a spec, secrets included. Notes are sealed, and nothing is
 // compared with the sum but a sum.
 func (c *connector) sum() string {

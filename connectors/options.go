@@ -63,6 +63,9 @@ const (
 	discoverLimit = 5 * time.Minute
 	// nudgePause is the least time from one run to the next that a nudge is for.
 	nudgePause = time.Minute
+	// lostPause is the least time from the end of a run to one that brings again
+	// what was lost since: a disk that damages everything is not written to all day.
+	lostPause  = 10 * time.Minute
 	sweepLimit = 10 * time.Minute
 )
 

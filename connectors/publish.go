@@ -77,6 +77,9 @@ type Attached struct {
 	Behind  bool
 	Problem string
 	Hint    string
+	// Lost says that the newest data there was is damaged, or that there is none:
+	// only a run brings it again.
+	Lost bool
 	// Conflicts are flat names that another source has.
 	Conflicts []string
 }

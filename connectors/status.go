@@ -25,7 +25,9 @@ func (m *Manager) Attachments(name string) []reconciler.AttachmentStatus {
 	now := m.now()
 	var out []reconciler.AttachmentStatus
 	for _, source := range slices.Sorted(maps.Keys(in.want.ByName)) {
-		out = append(out, in.all[source].status(have[source], now))
+		c := in.all[source]
+		c.regain(have[source], now)
+		out = append(out, c.status(have[source], now))
 	}
 	return out
 }

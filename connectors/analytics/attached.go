@@ -28,6 +28,9 @@ func (a *Analytics) Attached(instance string) []connectors.Attached {
 	for source := range c.problems {
 		names[source] = true
 	}
+	for source := range c.lost {
+		names[source] = true
+	}
 	var out []connectors.Attached
 	for _, source := range slices.Sorted(maps.Keys(names)) {
 		out = append(out, i.attached(c, source))
@@ -39,7 +42,7 @@ const remoteHint = "the copied tables of the source can be queried; look at the 
 
 // attached is what is known of one source. The caller has the lock.
 func (p *pool) attached(c *catalog, source string) connectors.Attached {
-	one := connectors.Attached{Source: source, Conflicts: c.conflicts[source]}
+	one := connectors.Attached{Source: source, Lost: c.lost[source], Conflicts: c.conflicts[source]}
 	if why, bad := c.problems[source]; bad {
 		one.Behind, one.Problem, one.Hint = true, why.text, why.hint
 	}

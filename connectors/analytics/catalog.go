@@ -17,6 +17,7 @@ type catalog struct {
 	flat      map[string]string   // "orders" -> "shop.orders"
 	conflicts map[string][]string // flat names that another source has, by source
 	problems  map[string]problem  // by source
+	lost      map[string]bool     // sources whose newest data only a run brings again
 	system    []wire.SystemTable
 	remotes   []connectors.Remote
 	tokens    map[string]string

@@ -17,7 +17,7 @@ const brokenHint = "run the connector again; nothing but Fairlead may write belo
 // resolve makes out what is to be attached, by what is wanted and what is good,
 // and has the workers brought to it. The caller has the lock change.
 func (i *instance) resolve() {
-	c := &catalog{sources: map[string]*generation{}, problems: map[string]problem{}, tokens: map[string]string{}}
+	c := &catalog{sources: map[string]*generation{}, problems: map[string]problem{}, lost: map[string]bool{}, tokens: map[string]string{}}
 	taken := map[string]string{}
 	for _, source := range slices.Sorted(maps.Keys(i.want)) {
 		if other, clash := taken[fold(source)]; clash {
@@ -101,12 +101,15 @@ func (i *instance) choose(s *store, source string) *generation {
 // explain says what is wrong with a source whose newest generation is not used.
 func (i *instance) explain(c *catalog, s *store, source string, chosen int) {
 	n, reason := s.newestDamaged()
+	_, held := i.state.Pins[source]
+	lost := chosen == 0 || !held // what somebody rolled back to is to stay
 	for at, why := range i.bad[source] {
 		if at > n {
-			n, reason = at, why
+			n, reason, lost = at, why, false // its files are as they were: a run would leave the same
 		}
 	}
 	if n <= chosen {
+		c.lost[source] = chosen == 0 // there never was any data, or somebody removed all of it
 		return
 	}
 	what := fmt.Sprintf("generation %d is not used: %s", n, reason)
@@ -114,6 +117,7 @@ func (i *instance) explain(c *catalog, s *store, source string, chosen int) {
 		what += fmt.Sprintf("; generation %d is attached", chosen)
 	}
 	c.problems[source] = problem{what, brokenHint}
+	c.lost[source] = lost
 }
 
 // setAside takes a generation that a check found damaged out of use for good. One

@@ -142,6 +142,10 @@ func (s *store) lock(ctx context.Context) (unlock func(), err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if err := os.MkdirAll(s.dir, 0o750); err != nil { // somebody may have removed it since it was opened
+		<-s.writing
+		return nil, err
+	}
 	f, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 	if err == nil {
 		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
