@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	_ "github.com/duckdb/duckdb-go/v2" // the floor: the same work in one process, without any of ours
-
 	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/connectors/analytics"
 	"github.com/fairlead/fairlead/connectors/analytics/wire"
@@ -47,7 +45,7 @@ func measureData(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	if l.floor, err = sql.Open("duckdb", ""); err != nil {
-		return fmt.Errorf("open DuckDB: %w", err)
+		return fmt.Errorf("open DuckDB, which a build with CGO_ENABLED=1 has: %w", err)
 	}
 	defer func() { err = errors.Join(err, l.floor.Close()) }()
 	l.a = l.open()
