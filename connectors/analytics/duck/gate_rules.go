@@ -60,7 +60,7 @@ func expressionRules() map[string]shape {
 		"WINDOW": {windows, fields(common+"start end exclude_clause ignore_nulls distinct", map[string]rule{
 			"function_name": (*walk).function, "schema": (*walk).schema, "catalog": (*walk).catalog, "children": many,
 			"partitions": many, "orders": each((*walk).order), "arg_orders": each((*walk).order), "filter_expr": one,
-			"start_expr": one, "end_expr": one, "offset_expr": one, "default_expr": one})},
+			"start_expr": one, "end_expr": one, "offset_expr": (*walk).distance, "default_expr": one})},
 	}
 }
 
