@@ -151,6 +151,8 @@ func TestLibrariesHaveOneImporter(t *testing.T) {
 		"software.sslmate.com/src/go-pkcs12":            "certs/pair",
 		"filippo.io/age":                                "certs/source",
 		"github.com/jackc/pgx":                          "connectors/postgres",
+		"github.com/duckdb":                             "connectors/analytics/duck",
+		"github.com/apache/arrow-go":                    "connectors/analytics/duck",
 		"github.com/caddyserver/certmagic":              "certs/acme",
 		"github.com/mholt/acmez":                        "certs/acme",
 	}
