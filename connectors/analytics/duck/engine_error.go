@@ -35,5 +35,16 @@ func readError(text string) error {
 	if !ok {
 		class = mapping.ErrorTypeInvalid
 	}
-	return &engineError{class: class, text: text}
+	return newError(class, text)
+}
+
+// maxErrorText is what is kept of a message: error(repeat('x', 100000000)) makes
+// one that is longer than anything that is sent.
+const maxErrorText = 16 << 10
+
+func newError(class mapping.ErrorType, text string) *engineError {
+	if len(text) > maxErrorText {
+		text = strings.ToValidUTF8(text[:maxErrorText], "") + "…"
+	}
+	return &engineError{class: class, text: strings.Clone(text)}
 }

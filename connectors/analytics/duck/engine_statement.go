@@ -29,7 +29,7 @@ func (e *engine) prepare(text string) (*statement, error) {
 	defer mapping.DestroyExtracted(&all)
 	if n == 0 {
 		if message := mapping.ExtractStatementsError(all); message != "" {
-			return nil, &engineError{class: mapping.ErrorTypeParser, text: message}
+			return nil, newError(mapping.ErrorTypeParser, message)
 		}
 	}
 	if n != 1 {
@@ -134,5 +134,5 @@ func resultError(result *mapping.Result) error {
 	if text == "" {
 		return nil
 	}
-	return &engineError{class: mapping.ResultErrorType(result), text: text}
+	return newError(mapping.ResultErrorType(result), text)
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 
@@ -258,6 +259,12 @@ func TestErrors(t *testing.T) {
 		told := w.told(orNothing(err))
 		if told.Code != test.code || !strings.Contains(told.Message, test.message) || strings.Contains(told.Message, "LIMIT 10001") {
 			t.Errorf("%s: %+v", test.sql, told)
+		}
+	}
+	for _, sql := range []string{"SELECT error(repeat('é', 5000000))", "SELECT CAST(repeat('x', 5000000) AS INTEGER)"} {
+		_, _, err := w.answer(t, wire.Query{SQL: sql})
+		if told := w.told(orNothing(err)); told.Code != wire.CodeFailed || len(told.Message) > 2*maxErrorText || !utf8.ValidString(told.Message) {
+			t.Errorf("%s: %s with a message of %d bytes", sql, told.Code, len(told.Message))
 		}
 	}
 	if _, _, err := w.answer(t, wire.Query{SQL: "SELECT 1", Format: "xml"}); w.told(orNothing(err)).Code != wire.CodeRefused {
