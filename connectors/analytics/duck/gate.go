@@ -53,8 +53,10 @@ func (g *gate) publish(names []string) {
 
 // admitted is a statement that may be run.
 type admitted struct {
-	text string // without a semicolon or a comment at its end
-	tree any
+	text   string // without a semicolon or a comment at its end
+	tree   any
+	tables []string // that it reads, in lower case; some more than once
+	lists  bool     // it lists tables
 }
 
 // admit reads a statement and says whether it may be run. The error is a
@@ -72,7 +74,7 @@ func (g *gate) admit(ctx context.Context, text string) (admitted, error) {
 	if err := w.query(tree, nil); err != nil {
 		return admitted{}, err
 	}
-	return admitted{text: text, tree: tree}, nil
+	return admitted{text: text, tree: tree, tables: w.tables, lists: w.lists}, nil
 }
 
 // parse gives the syntax tree of the one statement.

@@ -40,16 +40,18 @@ func (w *walk) base(t map[string]any, s *scope) error {
 	if schema != "" {
 		full = schema + "." + name
 	}
-	if catalog == "" && s.has(lower(full)) {
-		return nil
-	}
+	with := catalog == "" && s.has(lower(full))
 	if lower(catalog) == "memory" || catalog == "" {
 		if lower(schema) == "main" {
 			full = name
 		}
 		if !strings.Contains(name, ".") && !strings.Contains(schema, ".") && w.gate.tables[lower(full)] != "" {
+			w.tables = append(w.tables, lower(full)) // also beside one of WITH, should the engine see it otherwise
 			return nil
 		}
+	}
+	if with {
+		return nil
 	}
 	return w.gate.missing(catalog, schema, name)
 }
@@ -142,8 +144,10 @@ func (w *walk) show(t map[string]any) error {
 	case (kind == "DESCRIBE" || kind == "SUMMARY") && t["query"] != nil && schema == "" && name == "":
 		return nil
 	case kind == "SHOW_UNQUALIFIED" && name == `"tables"` && schema == "":
+		w.lists = true
 		return nil
 	case kind == "SHOW_FROM" && catalog == "" && (w.gate.sources[lower(schema)] || lower(schema) == "main"):
+		w.lists = true
 		return nil
 	}
 	return refused("this SHOW is not allowed", "SHOW TABLES, SHOW TABLES FROM a source, DESCRIBE and SUMMARIZE are.")

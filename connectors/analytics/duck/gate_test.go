@@ -192,6 +192,9 @@ func FuzzGate(f *testing.F) {
 	}
 	h := newWarehouse(f)
 	w := inProcess(f, h)
+	if err := w.makeViews(f.Context(), sortedKeys(w.views), true); err != nil {
+		f.Fatal(err)
+	}
 	before := strings.Join(w.engineTables(f), "\n")
 	files := strings.Join(everyFile(f, h.dir, h.temp), "\n")
 	f.Fuzz(func(t *testing.T, sql string) {

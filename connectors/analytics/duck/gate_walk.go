@@ -16,6 +16,8 @@ type walk struct {
 	depth int
 	// recursive is the name of the recursive query whose right side comes next.
 	recursive string
+	tables    []string // that were let pass, in lower case
+	lists     bool     // SHOW TABLES was
 }
 
 // maxTree is how deep a tree may be, which is deeper than brackets: a sum of a

@@ -38,6 +38,9 @@ func (w *worker) query(ctx context.Context, id int64, q wire.Query) (wire.Tail, 
 	if err != nil {
 		return wire.Tail{}, err
 	}
+	if err := w.makeViews(ctx, a.tables, a.lists); err != nil {
+		return wire.Tail{}, err
+	}
 	r := &result{worker: w, id: id, query: q}
 	if q.Format == wire.FormatParquet {
 		err = w.copyQuery(ctx, a, r)

@@ -28,11 +28,13 @@ type worker struct {
 	log    io.Writer
 	hide   *strings.Replacer // what no message holds: secrets and directories
 
-	sources map[string]wire.Source // that are attached, by name
-	flat    map[string]string      // names without a source: orders -> shop.orders
-	system  map[string]bool        // tables of Fairlead's own
-	remotes map[string]string      // alias -> why it is not attached; empty: it is
-	types   map[string]bool        // types of columns that were found to be types
+	sources map[string]source    // that are attached, by name
+	flat    map[string]flatName  // names without a source, in lower case
+	views   map[string]tableView // that may be read, by name in lower case: orders, shop.orders
+	made    map[string]tableView // those of them that the engine has, by the same
+	system  map[string]bool      // tables of Fairlead's own
+	remotes map[string]string    // alias -> why it is not attached; empty: it is
+	types   map[string]bool      // types of columns that were found to be types
 	sending
 }
 
@@ -90,8 +92,8 @@ func readMessages(in io.Reader, end func()) <-chan []byte {
 }
 
 func newWorker(setup wire.Setup, out, log io.Writer) *worker {
-	return &worker{setup: setup, out: out, log: log, hide: hiding(setup), sources: map[string]wire.Source{},
-		flat: map[string]string{}, system: map[string]bool{}, remotes: map[string]string{}, types: map[string]bool{}}
+	return &worker{setup: setup, out: out, log: log, hide: hiding(setup), sources: map[string]source{},
+		flat: map[string]flatName{}, made: map[string]tableView{}, system: map[string]bool{}, remotes: map[string]string{}, types: map[string]bool{}}
 }
 
 // confine takes the limits of the process, for good.

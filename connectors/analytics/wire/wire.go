@@ -111,10 +111,10 @@ type Request struct {
 	Profile *Profile `json:"profile,omitempty"`
 }
 
-// Attach changes what a worker has: in one transaction the views of the sources
-// that are named are those of their new generations, those of Detach are gone,
-// and the flat names are as Flat says. A source that cannot be attached keeps
-// what it had and is in the reply.
+// Attach changes what a worker has, between two statements: the sources that are
+// named are those of their new generations, those of Detach are gone, and the flat
+// names are as Flat says. A source that cannot be attached keeps what it had and is
+// in the reply. A file that is damaged later fails the statement that reads it.
 type Attach struct {
 	Sources []Source `json:"sources,omitempty"`
 	Detach  []string `json:"detach,omitempty"`
