@@ -140,16 +140,16 @@ func (c *connector) fresh() bool { return c.memo.Tried != c.sum() }
 // regain has everything read anew when what the last good run left is gone, as
 // after a disk that damaged it: nobody else would ask for it before the schedule
 // does, if there is one. m.mu is held.
-func (c *connector) regain(have Attached, now time.Time) {
-	if !have.Lost || !c.wanted || !c.ready || c.running != nil || c.asked != nil || c.changed() {
-		return
+func (c *connector) regain(now time.Time) bool {
+	if !c.wanted || !c.ready || c.running != nil || c.asked != nil || c.changed() {
+		return false
 	}
 	if last, any := c.memo.lastEnded(); any && now.Sub(last.Ended) < lostPause && !last.Ended.After(now) {
-		return // what the publisher said may be older than the run
+		return false // what the publisher said may be older than the run
 	}
 	c.memo.Ever, c.memo.Good = false, ""
 	c.memo.State, c.memo.StateOf, c.memo.Base = nil, "", 0
-	c.m.trigger()
+	return true
 }
 
 // sum identifies a spec, secrets included. Notes are sealed, and nothing is

@@ -65,10 +65,44 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Unlock()
 	var workers sync.WaitGroup
 	defer workers.Wait()
+	workers.Go(func() { m.watch(ctx) })
 	for ctx.Err() == nil {
 		m.sleep(ctx, m.pass(ctx, &workers))
 	}
 	return nil
+}
+
+// watch looks now and then whether what was published is still there.
+func (m *Manager) watch(ctx context.Context) {
+	ticker := time.NewTicker(recheck)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		m.mu.Lock()
+		names := slices.Collect(maps.Keys(m.all))
+		m.mu.Unlock()
+		for _, name := range names {
+			m.regain(name)
+		}
+	}
+}
+
+// regain has everything read anew of which nothing else can bring the data again.
+func (m *Manager) regain(instance string) {
+	for source, have := range m.attached(instance) {
+		if !have.Lost {
+			continue
+		}
+		m.mu.Lock()
+		if c := m.all[instance].all[source]; c != nil && c.regain(m.now()) {
+			m.trigger()
+		}
+		m.mu.Unlock()
+	}
 }
 
 // sleep waits until next, unless that is the zero time, or until something

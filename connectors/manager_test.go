@@ -46,32 +46,32 @@ func TestWhatWasLostIsReadAnew(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *host) {
 		specs := one(source("", "orders"))
 		h.want(specs)
-		lost := true
-		h.pub.note = func(a *connectors.Attached) { a.Lost = lost }
+		loses := func(lost bool) {
+			h.pub.mu.Lock()
+			defer h.pub.mu.Unlock()
+			h.pub.note = func(a *connectors.Attached) { a.Lost = lost }
+		}
+		loses(true)
 		runs := func(after time.Duration, want int) {
 			t.Helper()
 			h.pass(after)
-			h.Attachments(inst)
-			synctest.Wait()
 			all, err := h.Runs(inst, "shop", 100)
 			if err != nil || len(all) != want {
 				t.Fatalf("there were %d runs, not %d (%v)", len(all), want, err)
 			}
 		}
-		runs(0, 1) // what is said may be of before the run
-		runs(10*time.Minute, 2)
-		runs(time.Minute, 2) // it is lost again and again
-		runs(9*time.Minute, 3)
-		lost = false
+		runs(9*time.Minute, 1) // what is said may be of before the run
+		runs(2*time.Minute, 2)
+		runs(8*time.Minute, 2) // it is lost again and again
+		runs(2*time.Minute, 3)
+		loses(false)
 		runs(time.Hour, 3)
-		lost = true
+		loses(true)
 		h.again(specs)
-		runs(0, 4)
+		runs(2*time.Minute, 4)
 		h.service("shop").does(func(context.Context, connectors.Job) (connectors.Report, error) {
 			return connectors.Report{}, errors.New("the service is down")
 		})
-		runs(10*time.Minute, 5)
-		runs(40*time.Second, 5) // as after any failure
-		runs(time.Minute, 6)
+		runs(11*time.Minute, 6) // it is tried again as after any failure
 	})
 }

@@ -12,10 +12,7 @@ import (
 
 // Attachments tells of the connectors of an instance, in order of name.
 func (m *Manager) Attachments(name string) []reconciler.AttachmentStatus {
-	have := map[string]Attached{}
-	for _, a := range m.opts.Publisher.Attached(name) {
-		have[a.Source] = a
-	}
+	have := m.attached(name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	in := m.all[name]
@@ -25,11 +22,17 @@ func (m *Manager) Attachments(name string) []reconciler.AttachmentStatus {
 	now := m.now()
 	var out []reconciler.AttachmentStatus
 	for _, source := range slices.Sorted(maps.Keys(in.want.ByName)) {
-		c := in.all[source]
-		c.regain(have[source], now)
-		out = append(out, c.status(have[source], now))
+		out = append(out, in.all[source].status(have[source], now))
 	}
 	return out
+}
+
+func (m *Manager) attached(instance string) map[string]Attached {
+	have := map[string]Attached{}
+	for _, a := range m.opts.Publisher.Attached(instance) {
+		have[a.Source] = a
+	}
+	return have
 }
 
 // standing is where a connector stands, in words.
