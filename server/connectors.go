@@ -33,6 +33,8 @@ type Connectors interface {
 	Rollback(ctx context.Context, instance, name string, generation int) error
 	// Purge removes the data and the runs of a connector that is wanted no more.
 	Purge(ctx context.Context, instance, name string) error
+	// Webhook has a connector run soon if its service signed what it sent.
+	Webhook(instance, name, signature string, body []byte) error
 	// Removed are the connectors that are wanted no more and have left something.
 	Removed(instance string) []string
 }

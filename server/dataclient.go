@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -51,12 +52,36 @@ func (a *API) serveData(mux *http.ServeMux) {
 		instance, name := names(r)
 		return struct{}{}, a.PurgeConnector(r.Context(), instance, name)
 	})
+	mux.HandleFunc("POST "+one+"/webhook", a.postWebhook)
 	get(mux, "/api/instances/{name}/catalog", func(r *http.Request) (any, error) { return a.Catalog(r.Context(), r.PathValue("name")) })
 	get(mux, "/api/instances/{name}/profile", func(r *http.Request) (any, error) {
 		return a.Profile(r.Context(), r.PathValue("name"), operator(r), r.URL.Query().Get("table"), r.URL.Query().Get("column"))
 	})
 	mux.HandleFunc("POST /api/instances/{name}/query", a.postQuery)
 	mux.HandleFunc("POST /api/query", a.postQuery)
+}
+
+// maxWebhook is the most bytes of a webhook that are read.
+const maxWebhook = 25 << 20
+
+// postWebhook hears of changes at a service. What it says is not believed but for
+// its signature: the connector runs soon, and asks the service itself.
+func (a *API) postWebhook(w http.ResponseWriter, r *http.Request) {
+	deadline(w, callTimeout)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWebhook))
+	if err != nil {
+		answerError(w, &Error{Status: http.StatusRequestEntityTooLarge, Detail: "read webhook: " + err.Error()})
+		return
+	}
+	if a.cfg.Connectors == nil {
+		answerError(w, errors.New("take webhook: nobody runs connectors here"))
+		return
+	}
+	if err := a.cfg.Connectors.Webhook(r.PathValue("name"), r.PathValue("connector"), r.Header.Get("X-Hub-Signature"), body); err != nil {
+		answerError(w, conflict(err))
+		return
+	}
+	answerJSON(w, http.StatusOK, struct{}{})
 }
 
 func (a *API) getRuns(r *http.Request) (any, error) {

@@ -160,6 +160,14 @@ func (t *tokens) set(instance string, want map[string]desired.ConnectorSpec) {
 	t.want[instance] = want
 }
 
+// spec is a connector as it is wanted.
+func (t *tokens) spec(instance, name string) (desired.ConnectorSpec, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, wanted := t.want[instance][name]
+	return s, wanted
+}
+
 func (t *tokens) find(instance, name string) (string, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -193,6 +201,27 @@ func (p *dataParts) Run(ctx context.Context) error {
 func (p *dataParts) Discover(ctx context.Context, instance, name string, limit int) (server.Discovery, error) {
 	found, more, err := p.Manager.Discover(ctx, instance, name, nil, limit)
 	return server.Discovery{Tables: found, More: more}, err
+}
+
+// Webhook implements server.Connectors. A connector without a secret takes none,
+// and whether there is such a connector is not told.
+func (p *dataParts) Webhook(instance, name, signature string, body []byte) error {
+	refused := &server.Error{Status: http.StatusUnauthorized, Detail: "take webhook: the signature is missing or wrong, or nothing is expected here",
+		Hint: "set webhookSecret of the connector to the secret of the webhook at Jira"}
+	spec, wanted := p.tokens.spec(instance, name)
+	if !wanted || spec.Jira == nil || spec.Jira.WebhookSecret == "" {
+		return refused
+	}
+	event, err := jira.Webhook([]byte(spec.Jira.WebhookSecret), signature, body)
+	switch {
+	case errors.Is(err, jira.ErrSignature):
+		return refused
+	case err != nil:
+		return &server.Error{Status: http.StatusBadRequest, Detail: err.Error()}
+	case len(event.Issues) == 0:
+		return nil // about nothing that is read
+	}
+	return p.Nudge(instance, name)
 }
 
 // Generations implements server.Connectors.
