@@ -91,6 +91,8 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	}
 	api := server.Config{Source: source{sys.repo, s}, Events: sys.events, Logs: eng, Progress: progress, Alone: alone,
 		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
+	var known fleet
+	cfg.Discover = known.watch(cfg.Discover)
 	if d.lock != nil {
 		sys.certs = keepCertificates(s, d, store, sys.events, eng, log)
 		cfg.Certificates, api.Certificates = sys.certs, certificates{sys.certs}
@@ -106,7 +108,10 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		api.Metrics = append(api.Metrics, l.Front)
 	}
 	sys.manager = reconciler.NewManager(cfg)
-	api.Fleet = sys.manager
+	known.Fleet = sys.manager
+	if api.Fleet = &known; alone {
+		api.Fleet = sys.manager // one pass, which looks before anything is asked
+	}
 	if sys.sources != nil {
 		sys.sources.fleet, sys.sources.alone = sys.manager, alone
 	}
