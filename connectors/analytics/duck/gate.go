@@ -56,7 +56,7 @@ type admitted struct {
 	text   string // without a semicolon or a comment at its end
 	tree   any
 	tables []string // that it reads, in lower case; some more than once
-	lists  bool     // it lists tables
+	lists  []string // schemas whose tables it lists, likewise
 }
 
 // admit reads a statement and says whether it may be run. The error is a

@@ -144,10 +144,10 @@ func (w *walk) show(t map[string]any) error {
 	case (kind == "DESCRIBE" || kind == "SUMMARY") && t["query"] != nil && schema == "" && name == "":
 		return nil
 	case kind == "SHOW_UNQUALIFIED" && name == `"tables"` && schema == "":
-		w.lists = true
+		w.lists = append(w.lists, "main")
 		return nil
 	case kind == "SHOW_FROM" && catalog == "" && (w.gate.sources[lower(schema)] || lower(schema) == "main"):
-		w.lists = true
+		w.lists = append(w.lists, lower(schema))
 		return nil
 	}
 	return refused("this SHOW is not allowed", "SHOW TABLES, SHOW TABLES FROM a source, DESCRIBE and SUMMARIZE are.")

@@ -192,7 +192,7 @@ func FuzzGate(f *testing.F) {
 	}
 	h := newWarehouse(f)
 	w := inProcess(f, h)
-	if err := w.makeViews(f.Context(), sortedKeys(w.views), true); err != nil {
+	if err := w.makeViews(f.Context(), sortedKeys(w.views), nil); err != nil {
 		f.Fatal(err)
 	}
 	before := strings.Join(w.engineTables(f), "\n")

@@ -17,7 +17,7 @@ type walk struct {
 	// recursive is the name of the recursive query whose right side comes next.
 	recursive string
 	tables    []string // that were let pass, in lower case
-	lists     bool     // SHOW TABLES was
+	lists     []string // schemas of SHOW TABLES, likewise
 }
 
 // maxTree is how deep a tree may be, which is deeper than brackets: a sum of a

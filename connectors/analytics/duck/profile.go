@@ -57,7 +57,7 @@ func (w *worker) profile(ctx context.Context, p wire.Profile) (json.RawMessage, 
 	if err != nil {
 		return nil, err
 	}
-	if err := w.makeViews(ctx, []string{lower(p.Source + "." + p.Table)}, false); err != nil {
+	if err := w.makeViews(ctx, []string{lower(p.Source + "." + p.Table)}, nil); err != nil {
 		return nil, err
 	}
 	out := columnProfile{Table: p.Source + "." + p.Table, Column: column.Name, Type: column.Type}

@@ -120,7 +120,7 @@ func BenchmarkReattach(b *testing.B) {
 	}
 	for i := 0; b.Loop(); i++ {
 		b.StopTimer()
-		if err := w.makeViews(b.Context(), names, false); err != nil {
+		if err := w.makeViews(b.Context(), names, nil); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()

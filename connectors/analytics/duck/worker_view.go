@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fairlead/fairlead/connectors"
@@ -29,18 +30,18 @@ func (v tableView) fullName() string { return quoteName(v.schema) + "." + quoteN
 const unread = "SELECT error('this view was not made') AS unread"
 
 // makeViews makes those views that a statement names and that the engine has not,
-// or has of another generation: all of them or none. A statement that lists tables
-// sees those that nobody has named yet, too.
-func (w *worker) makeViews(ctx context.Context, names []string, list bool) error {
+// or has of another generation: all of them or none. A statement that lists the
+// tables of a schema sees those that nobody has named yet, too.
+func (w *worker) makeViews(ctx context.Context, names []string, listed []string) error {
 	missing := map[string]tableView{}
 	for _, name := range names {
 		if v, there := w.views[name]; there && w.made[name] != v {
 			missing[name] = v
 		}
 	}
-	if list {
+	if len(listed) > 0 {
 		for name, v := range w.views {
-			if _, made := w.made[name]; !made && missing[name].text == "" {
+			if _, made := w.made[name]; !made && missing[name].text == "" && slices.Contains(listed, lower(v.schema)) {
 				missing[name] = tableView{v.schema, v.name, ""}
 			}
 		}
