@@ -156,6 +156,11 @@ func (r *reader) simple(dir string) (survey, error) {
 	if s.tables, err = scan(dir, r.limits, r.found); err != nil {
 		return s, err
 	}
+	for _, t := range s.tables {
+		for _, f := range t.files {
+			t.err = errors.Join(t.err, f.shallow())
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(meta.Tables)) {
 		t := s.tables[name]
 		if t == nil {
