@@ -94,14 +94,23 @@ func setConnectorDirs(s *settings, values []string) error {
 	return nil
 }
 
-// allowDir says whether connectors may read files from a directory.
+// allowDir says whether connectors may read files from a directory. One that the
+// operator listed may be a link of theirs, which is permitted with its target.
 func (d dataSettings) allowDir(dir string) error {
 	for _, root := range d.Dirs {
-		if rel, err := filepath.Rel(root, dir); err == nil && filepath.IsLocal(rel) {
+		if below(root, dir) {
+			return nil
+		}
+		if real, err := filepath.EvalSymlinks(root); err == nil && below(real, dir) {
 			return nil
 		}
 	}
 	return fmt.Errorf("the host does not permit %s; its operator lists directories in connectors.dirs of agent.yaml", dir)
+}
+
+func below(root, dir string) bool {
+	rel, err := filepath.Rel(root, dir)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // allowConnection says whether connectors may ask a host, and, with a valid

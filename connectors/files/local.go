@@ -18,14 +18,36 @@ import (
 const maxWalk = 1_000_000 // entries that are looked at for one glob
 
 // local is a directory of the host. os.Root refuses whatever leaves it.
-type local struct{ dir string }
+type local struct {
+	dir   string
+	allow func(dir string) error
+}
 
 func (l *local) root() (*os.Root, error) {
 	root, err := os.OpenRoot(l.dir)
 	if err != nil {
 		return nil, rest.Permanent(connectors.WithHint(fmt.Errorf("open dir: %w", err), "See that files.dir is there on this host, and that the daemon may read it"))
 	}
+	if err := l.permitted(root); err != nil {
+		_ = root.Close() // the first error counts
+		return nil, rest.Permanent(fmt.Errorf("open dir: %w", err))
+	}
 	return root, nil
+}
+
+// permitted asks the host about the directory that was really opened: whoever
+// may write below a permitted one can put a link where dir is.
+func (l *local) permitted(root *os.Root) error {
+	dir, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	real, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", dir.Fd()))
+	if err != nil || real == l.dir {
+		return err
+	}
+	return l.allow(real)
 }
 
 func (l *local) list(ctx context.Context, p place, each func(object) error) error {

@@ -293,7 +293,7 @@ func TestNoFileIsAnErrorUnlessItIsAllowed(t *testing.T) {
 
 func TestAFileThatGrowsIsReadAnew(t *testing.T) {
 	dir, _ := localSource(t, "a.csv", "a\n1\n")
-	l := &local{dir}
+	l := &local{dir, anyDir}
 	var o object
 	p, _ := parsePlace("a.csv")
 	if err := l.list(t.Context(), p, func(found object) error { o = found; return nil }); err != nil {
@@ -344,4 +344,47 @@ func TestDiscoverTellsColumns(t *testing.T) {
 	if found, more, err := s.Discover(t.Context(), 1); err != nil || !more || len(found) != 1 {
 		t.Errorf("%+v, %t, %v", found, more, err)
 	}
+}
+
+// TestALinkInTheWayOfDirIsAskedAbout: whoever may write below a permitted
+// directory can put a link there, and dir may name it.
+func TestALinkInTheWayOfDirIsAskedAbout(t *testing.T) {
+	open, closed := realDir(t), realDir(t)
+	for dir, text := range map[string]string{open: "a\n1\n", closed: "a\n2\n"} {
+		if err := os.WriteFile(filepath.Join(dir, "a.csv"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink(closed, filepath.Join(open, "out")), os.Symlink(open, filepath.Join(open, "in"))); err != nil {
+		t.Fatal(err)
+	}
+	allow := func(dir string) error {
+		if rel, err := filepath.Rel(open, dir); err != nil || !filepath.IsLocal(rel) {
+			return errors.New("the host does not permit " + dir)
+		}
+		return nil
+	}
+	for dir, good := range map[string]bool{open: true, filepath.Join(open, "in"): true, filepath.Join(open, "out"): false} {
+		for _, path := range []string{"a.csv", "*.csv"} {
+			s, err := New(Settings{FilesSource: desired.FilesSource{Dir: dir}, AllowDir: allow})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, report := syncOf(t, s, nil, spec(path))
+			if good {
+				ok(t, report)
+			} else {
+				failedWith(t, report, "the host does not permit "+closed)
+			}
+		}
+	}
+}
+
+func realDir(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

@@ -125,5 +125,5 @@ func (s *Source) storeOf(p place, only string) (store, error) {
 	if s.settings.Dir == "" {
 		return nil, connectors.WithHint(fmt.Errorf("paths: %q: the connector has no dir", p.shown), "Set files.dir to the directory of the host that the paths are relative to")
 	}
-	return &local{s.settings.Dir}, nil
+	return &local{s.settings.Dir, s.settings.AllowDir}, nil
 }

@@ -27,7 +27,8 @@ type Settings struct {
 	// is not for: headers without a host may then go to the one host that they
 	// name. Discover looks at them beside Dir.
 	Paths []string
-	// AllowDir says whether the host permits a directory. Nil: it permits none.
+	// AllowDir says whether the host permits a directory. Nil: it permits none. It
+	// is asked about Dir, and about the directory that links on the way to it lead to.
 	AllowDir func(dir string) error
 	// AllowHost says whether the host permits a name, and, with a valid address, a
 	// connection to it there. Nil: it permits none. The public endpoints of AWS and
