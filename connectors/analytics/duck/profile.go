@@ -145,8 +145,12 @@ func (w *worker) measure(ctx context.Context, out *columnProfile, from string, k
 			average = "NULL"
 		}
 		figures = append(figures, average)
+		of := name
+		if k.id == mapping.TypeDecimal { // DuckDB 1.5 rounds those of DECIMAL to whole numbers
+			of = "CAST(" + name + " AS DOUBLE)"
+		}
 		for _, share := range shares {
-			figures = append(figures, text("approx_quantile("+name+", "+share+")"))
+			figures = append(figures, text("approx_quantile("+of+", "+share+")"))
 		}
 	}
 	return w.engine.rows(ctx, "SELECT "+strings.Join(figures, ", ")+" FROM "+from, func(row []any) error {

@@ -276,7 +276,7 @@ func TestErrors(t *testing.T) {
 func TestProfile(t *testing.T) {
 	h := newWarehouse(t)
 	h.source(t, "wide", 1, map[string]string{"t": "SELECT CASE WHEN i % 10 > 0 THEN i END::BIGINT AS n, 'k' || (i % 3) AS s, " +
-		"DATE '2026-01-01' + i::INTEGER AS d, [i] AS l, i % 2 = 0 AS b, i::DECIMAL(9,2) AS m, (i / 7)::DOUBLE AS f, " +
+		"DATE '2026-01-01' + i::INTEGER AS d, [i] AS l, i % 2 = 0 AS b, i::DECIMAL(9,2) AS m, (i / 1000)::DECIMAL(9,4) AS share, (i / 7)::DOUBLE AS f, " +
 		"TIMESTAMPTZ '2026-01-01 00:00:00+00' + to_seconds(i) AS z, uuid() AS u FROM range(1000) t(i)"})
 	w := inProcess(t, h)
 	ask := func(column string) (p columnProfile) {
@@ -298,6 +298,9 @@ func TestProfile(t *testing.T) {
 	}
 	if s := ask("s"); len(s.Top) != 3 || s.Top[0].Value != "k0" || s.Top[0].Count != 334 || s.Avg != nil {
 		t.Errorf("s: %+v", s)
+	}
+	if q := ask("share").Quantiles; !strings.HasPrefix(q["0.5"], "0.5") && !strings.HasPrefix(q["0.5"], "0.49") || !strings.HasPrefix(q["0.05"], "0.0") {
+		t.Errorf("quantiles of a DECIMAL: %v", q)
 	}
 	if l := ask("l"); l.Distinct != nil || l.Top != nil || l.SampleRows != 1000 {
 		t.Errorf("l: %+v", l)
