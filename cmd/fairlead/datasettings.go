@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"regexp"
@@ -122,7 +123,18 @@ func (f fetchSettings) allowConnection(host string, at netip.Addr) error {
 	if !at.IsValid() {
 		return nil
 	}
-	return certsource.PermitsAddress(at, len(f.AllowedHosts) > 0)
+	return certsource.PermitsAddress(at, f.names(host))
+}
+
+// names says whether the operator listed a host as it is, and not by a wildcard,
+// which may then be this machine: others say what their names resolve to.
+func (f fetchSettings) names(host string) bool {
+	return slices.ContainsFunc(f.AllowedHosts, func(entry string) bool {
+		if h, _, err := net.SplitHostPort(entry); err == nil {
+			entry = h
+		}
+		return strings.EqualFold(strings.Trim(entry, "[]"), host)
+	})
 }
 
 // reach is what connectors may connect to.

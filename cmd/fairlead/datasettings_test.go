@@ -41,6 +41,8 @@ func TestReachOfConnectors(t *testing.T) {
 	}{
 		{nil, "db.acme.com", "192.0.2.1", true}, {nil, "db.acme.com", "10.0.0.1", true}, {nil, "db.acme.com", "127.0.0.1", false}, {nil, "localhost", "::1", false},
 		{nil, "db.acme.com", "169.254.169.254", false}, {nil, "db.acme.com", "fd00:ec2::254", false}, {nil, "db.acme.com", "::ffff:127.0.0.1", false},
+		{[]string{"*.acme.com"}, "db.acme.com", "192.0.2.1", true}, {[]string{"*.acme.com"}, "db.acme.com", "127.0.0.1", false},
+		{[]string{"127.0.0.1:8443", "[::1]:1"}, "127.0.0.1", "127.0.0.1", true}, {[]string{"127.0.0.1:8443", "[::1]:1"}, "::1", "::1", true},
 		{[]string{"localhost"}, "localhost", "127.0.0.1", true}, {[]string{"localhost"}, "db.acme.com", "192.0.2.1", false},
 		{[]string{"db.acme.com:5432"}, "db.acme.com", "192.0.2.1", true}, {[]string{"db.acme.com"}, "db.acme.com", "169.254.169.254", false},
 	} {

@@ -211,3 +211,13 @@ func TestYAMLIsJSON(t *testing.T) {
 		t.Errorf("got %q, %v", out.String(), err)
 	}
 }
+
+// TestWhatIsNotOursDoesNotSteerTheTerminal: neither by codes nor by turning
+// around the direction that text is shown in.
+func TestWhatIsNotOursDoesNotSteerTheTerminal(t *testing.T) {
+	for text, want := range map[string]string{"a\x1b[31mb": "a [31mb", "a\u009bb": "a b", "a\u202eb\u2066": "a b ", "a\nb\tc": "a b c", "ďábel 💥 עברית": "ďábel 💥 עברית"} {
+		if got := oneLine(text); got != want {
+			t.Errorf("%q is shown as %q", text, got)
+		}
+	}
+}
