@@ -93,6 +93,9 @@ type Analytics struct {
 	mu        sync.Mutex
 	closed    bool
 	instances map[string]*instance
+
+	keeping sync.Mutex         // orders what is to be attached; taken before mu
+	unkept  map[string]*unkept // by instance, what could not be opened yet
 }
 
 var _ connectors.Publisher = (*Analytics)(nil)
@@ -100,7 +103,7 @@ var _ connectors.Publisher = (*Analytics)(nil)
 // New makes one that has done nothing yet. Run keeps it going, and ends it.
 func New(o Options) *Analytics {
 	o = o.defaults()
-	a := &Analytics{o: o, builds: make(chan struct{}, o.Builds), instances: map[string]*instance{}}
+	a := &Analytics{o: o, builds: make(chan struct{}, o.Builds), instances: map[string]*instance{}, unkept: map[string]*unkept{}}
 	a.ctx, a.end = context.WithCancelCause(context.Background())
 	a.groups.off = o.noGroups
 	a.groups.told = func(why error) {
@@ -170,6 +173,7 @@ func (a *Analytics) Run(ctx context.Context) error {
 		case <-a.ctx.Done():
 			return nil
 		case <-ticker.C:
+			a.keepAgain()
 			for _, i := range a.all() {
 				i.inspect(false)
 				i.tidy(time.Now())

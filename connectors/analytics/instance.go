@@ -196,15 +196,46 @@ func (i *instance) writeState() {
 	}
 }
 
-// Keep says which sources are to be attached.
+// unkept is what is to be attached of an instance that cannot be opened.
+type unkept struct {
+	want map[string]string
+	told string // why, as it was said last
+}
+
+// Keep says which sources are to be attached. Where they cannot be for now, Run
+// tries again.
 func (a *Analytics) Keep(instance string, want map[string]string) {
+	a.keeping.Lock()
+	defer a.keeping.Unlock()
+	a.keep(instance, want)
+}
+
+// keepAgain tries again what could not be done.
+func (a *Analytics) keepAgain() {
+	a.keeping.Lock()
+	defer a.keeping.Unlock()
+	for name, u := range a.unkept {
+		a.keep(name, u.want)
+	}
+}
+
+// keep is Keep. The caller has the lock keeping.
+func (a *Analytics) keep(instance string, want map[string]string) {
 	i, err := a.instance(instance)
 	if err != nil {
-		if !errors.Is(err, ErrClosed) {
-			a.event(instance, "", "Unreadable", err.Error(), "mend the data directory")
+		u := a.unkept[instance]
+		if u == nil {
+			u = &unkept{}
+			a.unkept[instance] = u
+		}
+		u.want = maps.Clone(want)
+		if said := err.Error(); said != u.told && !errors.Is(err, ErrClosed) {
+			u.told = said
+			a.event(instance, "", "Unreadable", said, "mend the data directory")
 		}
 		return
 	}
+	delete(a.unkept, instance)
 	i.change.Lock()
 	defer i.change.Unlock()
 	if maps.Equal(i.want, want) {

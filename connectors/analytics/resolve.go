@@ -167,10 +167,23 @@ func (i *instance) inspect(whole bool) (changed bool) {
 	for source, g := range c.sources {
 		changed = i.setAside(i.stores[source], g.number, g.verify(whole)) || changed
 	}
-	if changed || i.tokensChanged(c) {
+	if i.reopen() || changed || i.tokensChanged(c) {
 		i.resolve()
 	}
 	return changed
+}
+
+// reopen tries again to open the sources that are wanted and could not be. The
+// caller has the lock change.
+func (i *instance) reopen() (any bool) {
+	for source := range i.want {
+		if i.stores[source] != nil || i.catalog().problems[source].text == "" {
+			continue
+		}
+		_, err := i.store(source)
+		any = any || err == nil
+	}
+	return any
 }
 
 func (i *instance) tokensChanged(c *catalog) bool {
