@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,16 +41,29 @@ type child struct {
 	killed  atomic.Bool   // by us
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the end of what is written to it, or, of a crash, the beginning: it
+// is followed by stacks and registers that say nothing to anybody else.
 type tail struct {
-	mu   sync.Mutex
-	text []byte
+	mu      sync.Mutex
+	text    []byte
+	crashed bool
 }
+
+// crashes are how Go's runtime begins to tell of the end of a process.
+var crashes = regexp.MustCompile(`(?m)^(SIG[A-Z]+: |fatal error: |panic: |runtime: )`)
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.text = append(t.text, p...); len(t.text) > maxTail {
+	t.text = append(t.text, p...)
+	if at := crashes.FindIndex(t.text); at != nil && !t.crashed {
+		t.text, t.crashed = bytes.Clone(t.text[at[0]:]), true
+	}
+	switch {
+	case len(t.text) <= maxTail:
+	case t.crashed:
+		t.text = t.text[:maxTail]
+	default:
 		t.text = bytes.Clone(t.text[len(t.text)-maxTail:])
 	}
 	return len(p), nil
