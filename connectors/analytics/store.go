@@ -149,7 +149,7 @@ func (s *store) lock(ctx context.Context) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 	if err == nil {
 		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-			return func() { _ = f.Close(); <-s.writing }, nil
+			return func() { free(f); <-s.writing }, nil
 		}
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = ErrLocked
@@ -158,6 +158,13 @@ func (s *store) lock(ctx context.Context) (unlock func(), err error) {
 	}
 	<-s.writing
 	return nil, err
+}
+
+// free gives a lock back by name, not by closing alone: a child that is between
+// fork and exec has the file open too, and would hold the lock for that long.
+func free(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	_ = f.Close()
 }
 
 // sweep removes what a crash left. What another process writes is not touched.

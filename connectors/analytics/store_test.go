@@ -129,6 +129,35 @@ func TestStoreRefusesASecondWriter(t *testing.T) {
 	}
 }
 
+// A child that is being started has what its parent had open until it execs.
+func TestALockThatAForkedChildHasIsGivenBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "shop")
+	s := openTestStore(t, dir)
+	unlock, err := s.lock(t.Context())
+	must(t, err)
+	open, err := filepath.Glob("/proc/self/fd/*")
+	must(t, err)
+	copied := 0
+	for _, file := range open {
+		if target, _ := os.Readlink(file); target != filepath.Join(dir, lockFile) {
+			continue
+		}
+		fd, err := strconv.Atoi(filepath.Base(file))
+		must(t, err)
+		twin, err := syscall.Dup(fd)
+		must(t, err)
+		defer syscall.Close(twin)
+		copied++
+	}
+	if copied != 1 {
+		t.Fatalf("the lock is open %d times", copied)
+	}
+	unlock()
+	again, err := s.lock(t.Context())
+	must(t, err)
+	again()
+}
+
 func TestDamageIsFound(t *testing.T) {
 	file := func(g *generation) string { return filepath.Join(g.dir, "data/orders.parquet") }
 	write := func(data string) func(testing.TB, *generation) {
