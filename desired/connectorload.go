@@ -180,12 +180,6 @@ func (c *connectorDocument) spec() ConnectorSpec {
 	return s
 }
 
-// tokenEnv makes the name of a variable of a connector's name.
-func tokenEnv(name string) string {
-	name = "PG_" + strings.ToUpper(name)
-	return name[:min(64, len(name))]
-}
-
 // directory adds what the directory of a program says.
 func (c *connectorDocument) directory(p *ProgramSource, tree FileTree) {
 	p.Files = tree.Hash()

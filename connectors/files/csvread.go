@@ -38,7 +38,6 @@ type csvReader struct {
 	text   []byte // of fields that had to be unquoted
 	fields [][]byte
 	quoted []bool
-	long   []byte // a row of more than the buffer
 }
 
 // newCSV makes a reader of UTF-8. A mark of byte order tells of UTF-16.

@@ -18,14 +18,11 @@ const (
 
 // issue is one of a page of the search.
 type issue struct {
-	ID        string  `json:"id"`
-	Key       string  `json:"key"`
-	Fields    object  `json:"fields"`
-	Changelog *page   `json:"changelog"`
-	extra     *extras // what was fetched besides
+	ID        string `json:"id"`
+	Key       string `json:"key"`
+	Fields    object `json:"fields"`
+	Changelog *page  `json:"changelog"`
 }
-
-type extras struct{ comments, worklogs, changes []object }
 
 // page is a piece of a longer list, in the forms that Jira has for them.
 type page struct {
