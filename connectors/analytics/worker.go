@@ -172,7 +172,7 @@ func (w *worker) attach(c *catalog, oneByOne bool) (have map[string]int, failed 
 		}
 	}
 	for _, t := range c.system {
-		if failed[systemSchema] == "" {
+		if failed[systemSchema+"."+t.Name] == "" {
 			w.system[t.Name] = t.File
 		}
 	}
