@@ -91,6 +91,15 @@ type Extension struct {
 	Path string `json:"path,omitempty"` // of its file; empty: it is not there
 }
 
+// extensionFile is what the file of an extension is called: some have a name
+// for short, and LOAD looks for the long one (DuckDB 1.5.6).
+func extensionFile(name string) string {
+	if slices.Contains([]string{"postgres", "mysql", "sqlite"}, name) {
+		name += "_scanner"
+	}
+	return name + ".duckdb_extension"
+}
+
 // Extensions says which extensions of the allow-list are in the directory of
 // extensions, laid out as DuckDB does: VERSION/PLATFORM/NAME.duckdb_extension.
 // Nothing is downloaded.
@@ -99,7 +108,7 @@ func (a *Analytics) Extensions() []Extension {
 	for _, name := range a.o.Remote.Extensions {
 		one := Extension{Name: name}
 		if connectors.ValidName(name) && a.o.Extensions != "" {
-			found, _ := filepath.Glob(filepath.Join(a.o.Extensions, "*", "*", name+".duckdb_extension"))
+			found, _ := filepath.Glob(filepath.Join(a.o.Extensions, "*", "*", extensionFile(name)))
 			slices.Sort(found)
 			for _, path := range found { // of the newest version there is
 				if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {

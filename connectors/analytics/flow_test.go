@@ -338,10 +338,10 @@ func TestExtensionsAreListed(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "v1.5.6", "linux_amd64")
 	must(t, os.MkdirAll(path, 0o750))
-	must(t, os.WriteFile(filepath.Join(path, "postgres.duckdb_extension"), nil, 0o600))
+	must(t, os.WriteFile(filepath.Join(path, "postgres_scanner.duckdb_extension"), nil, 0o600))
 	a := New(Options{Extensions: dir, Remote: wire.RemotePolicy{Extensions: []string{"postgres", "bigquery"}}})
 	got := a.Extensions()
-	if len(got) != 2 || got[0].Path != "" || got[1].Path != filepath.Join(path, "postgres.duckdb_extension") {
+	if len(got) != 2 || got[0].Path != "" || got[1].Path != filepath.Join(path, "postgres_scanner.duckdb_extension") {
 		t.Fatalf("%+v", got)
 	}
 }
