@@ -125,6 +125,14 @@ func (a *attempt) run() {
 	}
 }
 
+// timeOver is the cause of the end of a run that took longer than it may.
+type timeOver time.Duration
+
+func (t timeOver) Error() string {
+	return "it was ended at its time limit of " + time.Duration(t).String()
+}
+func (timeOver) Unwrap() error { return context.DeadlineExceeded }
+
 // work does what the run is for.
 func (a *attempt) work() verdict {
 	if err := a.enter(); err != nil {
@@ -137,7 +145,7 @@ func (a *attempt) work() verdict {
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	over := fmt.Errorf("it was ended at its time limit of %s: %w", timeout, context.DeadlineExceeded)
+	over := timeOver(timeout)
 	limited, cancel := context.WithTimeoutCause(a.ctx, timeout, over)
 	report, err := a.extract(limited)
 	if err != nil && limited.Err() != nil && a.ctx.Err() == nil && Hint(err) == "" {

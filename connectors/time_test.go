@@ -320,7 +320,7 @@ func TestTimeoutKeepsWhatIsGood(t *testing.T) {
 		h.want(one(spec))
 		h.pass(21 * time.Minute)
 		r := h.newest("shop")
-		if r.Outcome != connectors.Partial || r.Generation != 1 || !strings.Contains(r.Error, "20m") || r.Hint == "" {
+		if r.Outcome != connectors.Partial || r.Generation != 1 || !strings.HasPrefix(r.Error, "it was ended at its time limit of 20m0s (") || r.Hint == "" {
 			t.Errorf("record %+v", r)
 		}
 		if p := h.pub.last(); len(p.Tables) != 2 || p.Tables[1].Outcome != connectors.Failed || p.Only != nil {
