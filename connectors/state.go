@@ -3,6 +3,8 @@ package connectors
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // State is what a run of an incremental source leaves for the next, by table of
@@ -14,9 +16,11 @@ type State struct {
 
 // Left is what a good run left of a table.
 type Left struct {
-	Since   int64    `json:"since"`   // seconds of Unix, by the service's clock: what came before is here
-	Request string   `json:"request"` // what was asked for, besides the time
-	Columns []Column `json:"columns"`
+	Since   int64             `json:"since,omitempty"` // seconds of Unix, by the service's clock: what came before is here
+	Request string            `json:"request"`         // what was asked for, besides the time
+	Columns []Column          `json:"columns"`
+	Cursor  string            `json:"cursor,omitempty"` // the greatest value that was there
+	Parts   map[string]string `json:"parts,omitempty"`  // by the name of a part, what it held, in words of the source
 }
 
 // ReadState reads what Encode wrote. Without a state, and with one that cannot
@@ -48,6 +52,22 @@ func (s State) Kept(specs []TableSpec) State {
 func (s State) Encode() json.RawMessage {
 	data, _ := json.Marshal(s) // of strings and numbers alone: it cannot fail
 	return data
+}
+
+// DifferingParts are the parts that are new or other than they were, and those
+// that are gone, each in order of their names.
+func DifferingParts(before, now map[string]string) (other, gone []string) {
+	for _, part := range slices.Sorted(maps.Keys(now)) {
+		if past, had := before[part]; !had || past != now[part] {
+			other = append(other, part)
+		}
+	}
+	for _, part := range slices.Sorted(maps.Keys(before)) {
+		if _, has := now[part]; !has {
+			gone = append(gone, part)
+		}
+	}
+	return other, gone
 }
 
 // SchemaChanges says how columns differ from the last time, and whether one that

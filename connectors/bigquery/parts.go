@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/fairlead/fairlead/connectors"
 )
 
 // partitioned lists the partitions that were modified since the last run. Listing
@@ -19,7 +21,7 @@ func (r *run) partitioned(ctx context.Context, w *wish) error {
 	w.result.Changes = len(w.past.Parts) > 0 && len(have) > 0
 	parts := slices.Sorted(maps.Keys(have))
 	if w.result.Changes {
-		parts, w.result.Gone = differing(w.past.Parts, have)
+		parts, w.result.Gone = connectors.DifferingParts(w.past.Parts, have)
 		w.result.Parts = parts
 	}
 	for _, part := range parts {
@@ -101,20 +103,4 @@ func pair(r row) (id, version string, err error) {
 		err = errors.New("a partition has no name that is known")
 	}
 	return id, version, err
-}
-
-// differing are the parts that are new or other than they were, and those that
-// are gone.
-func differing(before, now map[string]string) (other, gone []string) {
-	for _, part := range slices.Sorted(maps.Keys(now)) {
-		if past, had := before[part]; !had || past != now[part] {
-			other = append(other, part)
-		}
-	}
-	for _, part := range slices.Sorted(maps.Keys(before)) {
-		if _, has := now[part]; !has {
-			gone = append(gone, part)
-		}
-	}
-	return other, gone
 }

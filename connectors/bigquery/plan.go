@@ -13,7 +13,7 @@ import (
 )
 
 // wish looks a table up, or has a query read, and checks what is wanted of it.
-func (r *run) wish(ctx context.Context, spec connectors.TableSpec, past left) (w *wish, err error) {
+func (r *run) wish(ctx context.Context, spec connectors.TableSpec, past connectors.Left) (w *wish, err error) {
 	w = &wish{spec: spec, result: connectors.TableResult{Table: spec.Name, Outcome: connectors.OK}}
 	if spec.Query != "" || spec.QueryMode == desired.QueryMaterialized {
 		return w, r.asked(ctx, w)
@@ -104,7 +104,7 @@ func distinct(s schema) error {
 
 // strategy reads what the strategy of a table needs, and decides whether what the
 // last run left can be gone on from.
-func (w *wish) strategy(past left) (err error) {
+func (w *wish) strategy(past connectors.Left) (err error) {
 	spec := w.spec
 	switch spec.Strategy {
 	case connectors.Full, "":
@@ -127,7 +127,7 @@ func (w *wish) strategy(past left) (err error) {
 		return fmt.Errorf("strategy %q: must be full, incremental or partitioned", spec.Strategy)
 	}
 	columns := w.schema.plain()
-	w.keep = left{Request: fingerprint(w.table.Reference, spec, w.key), Columns: columns}
+	w.keep = connectors.Left{Request: fingerprint(w.table.Reference, spec, w.key), Columns: columns}
 	retyped := false
 	if len(past.Columns) > 0 && !w.some {
 		w.result.Warnings, retyped = connectors.SchemaChanges(past.Columns, columns)

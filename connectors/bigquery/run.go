@@ -18,7 +18,7 @@ import (
 type run struct {
 	source  *Source
 	job     connectors.Job
-	next    state
+	next    connectors.State
 	remotes []connectors.Remote
 }
 
@@ -29,8 +29,8 @@ type wish struct {
 	schema schema // of the columns that are wanted
 	some   bool   // not all columns
 	key    []string
-	past   left // Request is empty where there is nothing to go on from
-	keep   left
+	past   connectors.Left // Request is empty where there is nothing to go on from
+	keep   connectors.Left
 	cursor *cursor
 	result connectors.TableResult
 }
@@ -38,7 +38,7 @@ type wish struct {
 type ask func(ctx context.Context, token string) (rowsPage, error)
 
 // table reads one table and says what it came to.
-func (r *run) table(ctx context.Context, spec connectors.TableSpec, past left) (connectors.TableResult, error) {
+func (r *run) table(ctx context.Context, spec connectors.TableSpec, past connectors.Left) (connectors.TableResult, error) {
 	w, err := r.wish(ctx, spec, past)
 	if err != nil {
 		return connectors.TableResult{}, fmt.Errorf("plan table %s: %w", spec.Name, err)

@@ -118,8 +118,8 @@ func (s *Source) Sync(ctx context.Context, job connectors.Job) (connectors.Repor
 			job.Log.WithFields(logrus.Fields{"after": after.Round(time.Millisecond), "cause": err}).Debug("asking BigQuery again")
 		}
 	}
-	past, lost := readState(job.State)
-	r := &run{source: s, job: job, next: past.kept(job.Tables)}
+	past, lost := connectors.ReadState(job.State)
+	r := &run{source: s, job: job, next: past.Kept(job.Tables)}
 	var report connectors.Report
 	var err error
 	for _, spec := range job.Tables {
@@ -139,7 +139,7 @@ func (s *Source) Sync(ctx context.Context, job connectors.Job) (connectors.Repor
 		}
 		report.Tables = append(report.Tables, result)
 	}
-	report.Remotes, report.State = r.remotes, r.next.encode()
+	report.Remotes, report.State = r.remotes, r.next.Encode()
 	return report, err
 }
 

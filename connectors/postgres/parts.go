@@ -81,7 +81,7 @@ GROUP BY part ORDER BY part LIMIT %d`, p.ordinary(), quote(p.part.Name), layouts
 }
 
 // partitioned reads the parts that are not what they were.
-func (r *run) partitioned(ctx context.Context, p *plan, result *connectors.TableResult, keep *left) error {
+func (r *run) partitioned(ctx context.Context, p *plan, result *connectors.TableResult, keep *connectors.Left) error {
 	have, err := r.fingerprints(ctx, p)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (r *run) partitioned(ctx context.Context, p *plan, result *connectors.Table
 	result.Changes = len(p.past.Parts) > 0 && len(have) > 0
 	parts := slices.Sorted(maps.Keys(have))
 	if result.Changes {
-		parts, result.Gone = differing(p.past.Parts, have)
+		parts, result.Gone = connectors.DifferingParts(p.past.Parts, have)
 		result.Parts = parts
 	} else if len(parts) == 0 {
 		parts = []string{otherPart} // a table has at least one file
@@ -106,20 +106,4 @@ func (r *run) partitioned(ctx context.Context, p *plan, result *connectors.Table
 		}
 	}
 	return nil
-}
-
-// differing are the parts that are new or other than they were, and those that
-// are gone.
-func differing(before, now map[string]string) (other, gone []string) {
-	for _, part := range slices.Sorted(maps.Keys(now)) {
-		if past, had := before[part]; !had || past != now[part] {
-			other = append(other, part)
-		}
-	}
-	for _, part := range slices.Sorted(maps.Keys(before)) {
-		if _, has := now[part]; !has {
-			gone = append(gone, part)
-		}
-	}
-	return other, gone
 }

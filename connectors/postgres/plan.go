@@ -27,9 +27,9 @@ type plan struct {
 	said    []string
 
 	cursor  *column
-	cast    string // the type that the cursor's greatest value is read as
-	overlap string // as an expression of what is taken off the cursor
-	past    left   // Request is empty where there is nothing to go on from
+	cast    string          // the type that the cursor's greatest value is read as
+	overlap string          // as an expression of what is taken off the cursor
+	past    connectors.Left // Request is empty where there is nothing to go on from
 
 	part *column
 	unit string // day, month or year
@@ -43,7 +43,7 @@ const (
 )
 
 // plan looks at a table, or a query, and decides what is read of it.
-func (r *run) plan(ctx context.Context, spec connectors.TableSpec, past left) (*plan, error) {
+func (r *run) plan(ctx context.Context, spec connectors.TableSpec, past connectors.Left) (*plan, error) {
 	p := &plan{spec: spec}
 	for key := range spec.Options {
 		if !slices.Contains([]string{optionCursor, optionOverlap, optionPartition, optionUnit}, key) {
@@ -297,7 +297,7 @@ func (p *plan) partitioned(options map[string]string) error {
 }
 
 // goOn decides whether what the last run left can be gone on from.
-func (p *plan) goOn(past left) {
+func (p *plan) goOn(past connectors.Left) {
 	now := p.plain()
 	retyped := false
 	if len(past.Columns) > 0 && len(p.spec.Columns) == 0 {

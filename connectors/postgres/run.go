@@ -38,10 +38,10 @@ var _ connectors.Source = (*Source)(nil)
 type run struct {
 	source  *Source
 	job     connectors.Job
-	past    state
+	past    connectors.State
 	conn    *pgconn.PgConn
 	results []connectors.TableResult // by the tables of the job
-	next    state
+	next    connectors.State
 	remotes []connectors.Remote
 }
 
@@ -49,7 +49,7 @@ type run struct {
 // tried again, from the start: another connection would see another snapshot. It
 // ends early when the server stays away or refuses us, or ctx ends.
 func (s *Source) Sync(ctx context.Context, job connectors.Job) (connectors.Report, error) {
-	past, lost := readState(job.State)
+	past, lost := connectors.ReadState(job.State)
 	r := &run{source: s, job: job, past: past}
 	pause := s.pause
 	var err error
@@ -72,13 +72,13 @@ func (s *Source) Sync(ctx context.Context, job connectors.Job) (connectors.Repor
 			r.results[i].Warnings = append(r.results[i].Warnings, "the state of the last run could not be read: everything was read whole")
 		}
 	}
-	return connectors.Report{Tables: r.results, Remotes: r.remotes, State: r.next.encode()}, err
+	return connectors.Report{Tables: r.results, Remotes: r.remotes, State: r.next.Encode()}, err
 }
 
 // attempt reads everything once. The error is one that ends the run; tables that
 // were whole before it are good.
 func (r *run) attempt(ctx context.Context) error {
-	r.results, r.remotes, r.next = make([]connectors.TableResult, len(r.job.Tables)), nil, r.past.kept(r.job.Tables)
+	r.results, r.remotes, r.next = make([]connectors.TableResult, len(r.job.Tables)), nil, r.past.Kept(r.job.Tables)
 	for _, spec := range r.job.Tables {
 		discard(r.job.Dir, spec.Name) // of the attempt before
 	}
@@ -182,7 +182,7 @@ func (r *run) table(ctx context.Context, i int) error {
 		r.job.Log.WithFields(logrus.Fields{"table": spec.Name, "strategy": spec.Strategy, "columns": len(p.columns)}).Debug("copying a table")
 	}
 	result := connectors.TableResult{Table: spec.Name, Outcome: connectors.OK, Columns: p.plain(), PrimaryKey: p.key, Description: p.about}
-	keep := left{Request: p.request, Columns: result.Columns}
+	keep := connectors.Left{Request: p.request, Columns: result.Columns}
 	switch spec.Strategy {
 	case connectors.Incremental:
 		err = r.incremental(ctx, p, &result, &keep)
@@ -204,7 +204,7 @@ func (r *run) table(ctx context.Context, i int) error {
 
 // incremental reads what its cursor says is new, less the overlap, for rows whose
 // transactions ended late. Rows without a cursor come each time.
-func (r *run) incremental(ctx context.Context, p *plan, result *connectors.TableResult, keep *left) error {
+func (r *run) incremental(ctx context.Context, p *plan, result *connectors.TableResult, keep *connectors.Left) error {
 	name := "t." + quote(p.cursor.Name)
 	finite := "pg_catalog.isfinite(" + name + ")"
 	switch p.cursor.OID {
