@@ -257,10 +257,17 @@ func TestErrors(t *testing.T) {
 	} {
 		_, _, err := w.answer(t, wire.Query{SQL: test.sql})
 		told := w.told(orNothing(err))
-		if told.Code != test.code || !strings.Contains(told.Message, test.message) || strings.Contains(told.Message, "LIMIT 10001") {
+		if told.Code != test.code || !strings.Contains(told.Message, test.message) || strings.Contains(told.Message, "LIMIT 10001") || strings.Contains(told.Message, "0x") {
 			t.Errorf("%s: %+v", test.sql, told)
 		}
 	}
+	// Last, since an engine is of no use after an error of its own.
+	defer func() {
+		_, _, err := w.answer(t, wire.Query{SQL: "SELECT array_inner_product([1]::FLOAT[1], [NULL]::FLOAT[1])"})
+		if told := w.told(orNothing(err)); told.Code != wire.CodeFatal || !strings.Contains(told.Message, "flat vector") || strings.Contains(told.Message, "\n") {
+			t.Errorf("an error of the engine's own: %+v", told)
+		}
+	}()
 	for _, sql := range []string{"SELECT error(repeat('é', 5000000))", "SELECT CAST(repeat('x', 5000000) AS INTEGER)"} {
 		_, _, err := w.answer(t, wire.Query{SQL: sql})
 		if told := w.told(orNothing(err)); told.Code != wire.CodeFailed || len(told.Message) > 2*maxErrorText || !utf8.ValidString(told.Message) {

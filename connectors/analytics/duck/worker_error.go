@@ -76,9 +76,10 @@ func code(e *engineError) string {
 	return wire.CodeFailed
 }
 
-// firstPart leaves out the engine's advice, and the line of a text that the user
-// did not write in this form.
+// firstPart leaves out the engine's advice, the stack of an error of its own, and
+// the line of a text that the user did not write in this form.
 func firstPart(text string) string {
+	text, _, _ = strings.Cut(text, "\n\nStack Trace:")
 	text, _, _ = strings.Cut(text, "\n\nLINE ")
 	text, _, _ = strings.Cut(text, "\nCandidate ")
 	text, _, _ = strings.Cut(text, "\nDid you mean ")
