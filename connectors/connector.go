@@ -1,10 +1,12 @@
 package connectors
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"slices"
@@ -264,11 +266,11 @@ func (c *connector) open() error {
 		return nil
 	}
 	data, err := c.m.opts.Memory.Get(c.key())
-	if err != nil {
+	if err != nil && !errors.Is(err, reconciler.ErrUnsealed) {
 		return fmt.Errorf("read what is remembered of connector %s: %w", c.name, err)
 	}
-	read, err := readMemo(data)
-	if err != nil {
+	read, unread := readMemo(data)
+	if err = cmp.Or(err, unread); err != nil {
 		if err := c.m.setAside(c.in.name, c.key(), "what is remembered of connector "+c.name, data, err); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package connectors
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -161,6 +162,7 @@ func (in *instance) bring(want reconciler.WantedConnectors) error {
 	if !validInstance.MatchString(in.name) {
 		return fmt.Errorf("run connectors of instance %q: the name cannot be that of a directory", in.name)
 	}
+	in.keep(want)
 	if err := in.readRegister(want); err != nil {
 		return err
 	}
@@ -172,6 +174,15 @@ func (in *instance) bring(want reconciler.WantedConnectors) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range gone {
+		in.m.report(in.name, ReasonConnectorRemoved, name+" is wanted no more: it does not run, and its tables are gone from the catalogue; its data stays")
+	}
+	return nil
+}
+
+// keep has attached what is wanted and there. It comes first: whatever is wrong
+// with what is remembered, the data can be asked.
+func (in *instance) keep(want reconciler.WantedConnectors) {
 	keep := map[string]string{}
 	for name, spec := range want.ByName {
 		if ValidName(name) {
@@ -180,10 +191,6 @@ func (in *instance) bring(want reconciler.WantedConnectors) error {
 	}
 	in.m.opts.step("keep attached")
 	in.m.opts.Publisher.Keep(in.name, keep)
-	for _, name := range gone {
-		in.m.report(in.name, ReasonConnectorRemoved, name+" is wanted no more: it does not run, and its tables are gone from the catalogue; its data stays")
-	}
-	return nil
 }
 
 // readRegister reads what is known of the instance, once. Without it numbers go
@@ -193,10 +200,11 @@ func (in *instance) readRegister(want reconciler.WantedConnectors) error {
 		return nil
 	}
 	data, err := in.m.opts.Memory.Get(in.name)
-	if err != nil {
+	if err != nil && !errors.Is(err, reconciler.ErrUnsealed) {
 		return fmt.Errorf("read what is known of connectors: %w", err)
 	}
-	reg, err := readRegister(data)
+	reg, unread := readRegister(data)
+	err = cmp.Or(err, unread)
 	if err != nil {
 		if err := in.m.setAside(in.name, in.name, "the list of connectors", data, err); err != nil {
 			return err
@@ -346,7 +354,7 @@ func (in *instance) number() (int64, error) {
 
 // setAside tells of a note that cannot be read, and keeps it under another key.
 func (m *Manager) setAside(instance, key, what string, data []byte, cause error) error {
-	if len(data) <= 2*maxNote {
+	if len(data) > 0 && len(data) <= 2*maxNote {
 		if err := m.opts.Memory.Put(key+".damaged", data); err != nil {
 			return fmt.Errorf("set a damaged note aside: %w", err)
 		}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fairlead/fairlead/connectors"
+	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
 )
 
@@ -39,6 +41,50 @@ func objects() int64 {
 	}
 	runtime.ReadMemStats(&s)
 	return int64(s.HeapObjects)
+}
+
+// broken is a memory of which one note cannot be read.
+type broken struct {
+	*memory
+	key string
+	how atomic.Pointer[error]
+}
+
+func (b *broken) Get(key string) ([]byte, error) {
+	if key == b.key {
+		return nil, *b.how.Load()
+	}
+	return b.memory.Get(key)
+}
+
+// One note of one source must not cost the others their runs, nor anybody the data.
+func TestNotesThatCannotBeRead(t *testing.T) {
+	for _, note := range []string{inst + "/shop", inst} {
+		inBubble(t, func(t *testing.T, h *host) {
+			specs := map[string]desired.ConnectorSpec{"shop": source("", "orders"), "blog": source("", "posts")}
+			h.want(specs)
+			memory := &broken{memory: h.mem, key: note}
+			down := errors.New("input/output error")
+			memory.how.Store(&down)
+			h.opts.Memory = memory
+			h.stop()
+			h.pub.keep = map[string]map[string]string{} // which is in memory alone
+			h.again(specs)
+			if at := h.pub.Attached(inst); len(at) != 2 {
+				t.Fatalf("%s: attached is %+v", note, at)
+			}
+			memory.how.Store(&reconciler.ErrUnsealed)
+			h.pass(time.Minute)
+			h.stands("shop", reconciler.AttachmentLive, "")
+			h.stands("blog", reconciler.AttachmentLive, "")
+			if told := h.told(connectors.ReasonConnectorNotes); len(told) != 1 {
+				t.Errorf("%s: told %q", note, told)
+			}
+			if r := h.newest("shop"); (r.ID == 3) != (note != inst) {
+				t.Errorf("%s: the newest run is %d", note, r.ID)
+			}
+		})
+	}
 }
 
 // Nobody else would ask for what a disk lost of a source without a schedule.

@@ -36,10 +36,13 @@ func NewKey() []byte {
 
 func (s sealer) seal(plain []byte) ([]byte, error) { return s.aead.Seal(nil, nil, plain, nil), nil }
 
+// ErrUnsealed says that what is kept cannot be read any more, now or later.
+var ErrUnsealed = errors.New("it was written with another key (state/store.key) or is damaged")
+
 func (s sealer) open(sealed []byte) ([]byte, error) {
 	plain, err := s.aead.Open(nil, nil, sealed, nil)
 	if err != nil {
-		return nil, errors.New("it was written with another key (state/store.key) or is damaged")
+		return nil, ErrUnsealed
 	}
 	return plain, nil
 }
