@@ -168,20 +168,33 @@ func (t *tokens) spec(instance, name string) (desired.ConnectorSpec, bool) {
 	return s, wanted
 }
 
-func (t *tokens) find(instance, name string) (string, bool) {
+// find is the value of a variable. Where connectors of an instance give it
+// different ones, nobody gets either: it could be the other one's password.
+func (t *tokens) find(instance, name string) (value string, found bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.want[instance] {
-		if c.Postgres != nil && c.Postgres.TokenEnv == name {
-			u, err := url.Parse(c.Postgres.URL)
-			if err != nil {
-				continue
-			}
-			return u.User.Password()
+		one, has := tokenOf(c, name)
+		if has && found && one != value {
+			return "", false
 		}
-		if c.Program != nil && c.Program.Env[name] != "" {
-			return c.Program.Env[name], true
+		if has {
+			value, found = one, true
 		}
+	}
+	return value, found
+}
+
+func tokenOf(c desired.ConnectorSpec, name string) (string, bool) {
+	switch {
+	case c.Postgres != nil && c.Postgres.TokenEnv == name:
+		u, err := url.Parse(c.Postgres.URL)
+		if err != nil {
+			return "", false
+		}
+		return u.User.Password()
+	case c.Program != nil && c.Program.Env[name] != "":
+		return c.Program.Env[name], true
 	}
 	return "", false
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
 )
 
@@ -61,5 +62,24 @@ func TestJiraWebhook(t *testing.T) {
 		if code := post(c.path, c.signature); code != c.code {
 			t.Errorf("%s with %.20q: %d, want %d", c.path, c.signature, code, c.code)
 		}
+	}
+}
+
+// TestTokensOfAttachedDatabases: each connector's own password is under its own
+// name, and two that share a name with different values give nobody either.
+func TestTokensOfAttachedDatabases(t *testing.T) {
+	database := func(env, password string) desired.ConnectorSpec {
+		return desired.ConnectorSpec{Postgres: &desired.PostgresSource{URL: "postgres://reader:" + password + "@db.acme.com/shop", TokenEnv: env}}
+	}
+	values := &tokens{want: map[string]map[string]desired.ConnectorSpec{}}
+	values.set("acme", map[string]desired.ConnectorSpec{"a": database("PG_A", "one"), "b": database("PG_B", "t%40wo"), "c": database("PG_SAME", "three"),
+		"d": database("PG_SAME", "four"), "e": {Program: &desired.ProgramSource{Env: map[string]string{"TOKEN": "five"}}}})
+	for name, want := range map[string]string{"PG_A": "one", "PG_B": "t@wo", "PG_SAME": "", "TOKEN": "five", "NOTHING": ""} {
+		if got, found := values.find("acme", name); got != want || found != (want != "") {
+			t.Errorf("%s: %q %v, want %q", name, got, found, want)
+		}
+	}
+	if _, found := values.find("other", "PG_A"); found {
+		t.Error("another instance gets it")
 	}
 }
