@@ -36,6 +36,7 @@ type dataParts struct {
 	tokens    *tokens
 	fleet     server.Fleet // set once, before anything is asked
 	alone     bool         // no loop runs, which else has the data attached
+	log       *logrus.Entry
 
 	mu    sync.Mutex
 	shown map[string]bool // instances whose own tables are offered
@@ -80,7 +81,7 @@ func keepConnectors(s settings, d *dataDir, store *reconciler.Store, events *rec
 	programs := program.New(program.Options{Engine: jobs, AllowHost: s.Connect.HostProcesses, Owner: d.path, Instances: instances, Log: log})
 	runs := connectors.New(connectors.Options{Dir: instances, Memory: store.Notebook("connectors"), Publisher: data, Sources: sources(s),
 		Program: programs, Event: report, AtOnce: s.Connect.AtOnce, Seed: host, Log: log})
-	return &dataParts{Manager: runs, analytics: data, tokens: values, shown: map[string]bool{}}
+	return &dataParts{Manager: runs, analytics: data, tokens: values, shown: map[string]bool{}, log: log}
 }
 
 // sources makes the sources that are built in.
@@ -203,6 +204,11 @@ func tokenOf(c desired.ConnectorSpec, name string) (string, bool) {
 // workers end last: a run that is ended may still be publishing.
 func (p *dataParts) Run(ctx context.Context) error {
 	defer p.analytics.Close()
+	for _, e := range p.analytics.Extensions() {
+		if e.Path == "" {
+			p.log.WithField("extension", e.Name).Warn("An extension of connectors.remote.extensions is not here: databases that need it cannot be attached; docs/connectors.md says where its file goes")
+		}
+	}
 	done := make(chan error, 1)
 	go func() { done <- p.analytics.Run(context.WithoutCancel(ctx)) }()
 	err := p.Manager.Run(ctx)
