@@ -206,7 +206,7 @@ func (p *dataParts) Run(ctx context.Context) error {
 	defer p.analytics.Close()
 	for _, e := range p.analytics.Extensions() {
 		if e.Path == "" {
-			p.log.WithField("extension", e.Name).Warn("An extension of connectors.remote.extensions is not here: databases that need it cannot be attached; docs/connectors.md says where its file goes")
+			p.log.WithField("extension", e.Name).Warn("An extension of connectors.remote.extensions is not here: databases that need it cannot be attached; docs/operations.md says where its file goes")
 		}
 	}
 	done := make(chan error, 1)
