@@ -304,6 +304,8 @@ func answered(err error) error {
 	var said *wire.Error
 	var busy analytics.ErrBusy
 	switch {
+	case errors.Is(err, analytics.ErrClosed):
+		return &server.Error{Status: http.StatusServiceUnavailable, Detail: err.Error(), Hint: "the daemon is ending; try again when it runs"}
 	case errors.As(err, &busy):
 		return &server.Error{Status: http.StatusServiceUnavailable, Detail: busy.Error(), Hint: fmt.Sprintf("try again in %s", busy.RetryAfter), RetryAfter: busy.RetryAfter}
 	case errors.As(err, &said):

@@ -2,15 +2,24 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/fairlead/fairlead/connectors/analytics"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server"
 )
+
+// A query that is under way when the daemon ends was not wrong.
+func TestQueriesWhileTheDaemonEnds(t *testing.T) {
+	if got := server.AsError(answered(fmt.Errorf("query: %w", analytics.ErrClosed))); got.Status != http.StatusServiceUnavailable || got.Hint == "" {
+		t.Errorf("it answers %d: %+v", got.Status, got)
+	}
+}
 
 // A daemon that has not looked yet must not say that an instance is gone.
 func TestInstancesBeforeTheFirstLook(t *testing.T) {
