@@ -19,6 +19,8 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 CORE        := ./desired/... ./reconciler
 # A test binary that takes longer hangs; 'make test' as a whole stays under 15 minutes on two cores.
 TEST        := $(GO) test -count=1 -timeout 20m
+# The three that take longest begin first: what waits for an engine leaves the processors to the others.
+ALL         := ./cmd/fairlead ./reconciler/docker ./examples/demo ./...
 
 .PHONY: help
 help: ## show this list
@@ -30,7 +32,7 @@ build: need-go need-gcc ## build bin/fairlead
 
 .PHONY: test
 test: need-go need-gcc need-named need-proxies need-postgres engine oracle pebble caddy pythonimage check ## run every check and test; brings up an engine first
-	$(TEST) -race -p 3 ./...
+	$(TEST) -race -p 3 $(ALL)
 
 .PHONY: test-short
 test-short: need-go ## run the tests that need no engine, no network and no C compiler

@@ -147,7 +147,7 @@ func TestDemo(t *testing.T) {
 	if strings.Contains(out, "\x1b[") {
 		t.Error("colours without a terminal")
 	}
-	for _, name := range []string{"daemon", "registry", "authority"} {
+	for _, name := range []string{"daemon", "registry", "authority", "postgres"} {
 		if _, runs := s.running(name); !runs {
 			t.Errorf("%s was not left running", name)
 		}
@@ -157,7 +157,7 @@ func TestDemo(t *testing.T) {
 	}
 	first := s.address()
 
-	if code, out = s.playUntil("3/22", syscall.SIGINT); code != 130 {
+	if code, out = s.playUntil(fmt.Sprintf("3/%d", len(steps())), syscall.SIGINT); code != 130 {
 		t.Errorf("the second time: exit code %d\n%s", code, out)
 	}
 	s.nothingLeft(first)
