@@ -204,7 +204,8 @@ func allAnswered(t *testing.T, out string) {
 // TestInterrupted ends the demo at several points; afterwards, nothing may be left.
 func TestInterrupted(t *testing.T) {
 	s := newStage(t)
-	for _, at := range []string{"Setting up", "a registry serves", "1/22", "asked git commit -m \"Add the instance\"", "asked git commit -m \"Release 2026.11.3\""} {
+	step1 := fmt.Sprintf("1/%d", len(steps()))
+	for _, at := range []string{"Setting up", "a registry serves", step1, "asked git commit -m \"Add the instance\"", "asked git commit -m \"Release 2026.11.3\""} {
 		t.Run(at, func(t *testing.T) {
 			s.t = t
 			if code, out := s.playUntil(at, syscall.SIGINT); code != 130 {
@@ -219,7 +220,7 @@ func TestInterrupted(t *testing.T) {
 // TestKilled ends the demo where it cannot clean up.
 func TestKilled(t *testing.T) {
 	s := newStage(t)
-	s.playUntil("2/22", syscall.SIGKILL)
+	s.playUntil(fmt.Sprintf("2/%d", len(steps())), syscall.SIGKILL)
 	address := s.address()
 	if list, err := s.containers(t.Context()); err != nil || len(list) == 0 || address == "" {
 		t.Fatalf("it was killed too early: %v, %v", list, err)
