@@ -176,7 +176,7 @@ func (c *cli) useMemoryFor(requests bool) {
 // repository and the containers brings most of them in again.
 const (
 	restAfter  = 5 * time.Second
-	pagesEvery = 2 * time.Second
+	pagesEvery = time.Second
 )
 
 // freeMemory gives memory back to the system some time after something was
