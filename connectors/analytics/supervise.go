@@ -78,6 +78,7 @@ func (p *pool) bring(n int, renew bool) {
 		p.discard(w)
 		return
 	}
+	p.renew = p.renew || w.remotes != p.now.remoteKey // they changed while it was being started
 	p.retireOthers(w, renew)
 	p.i.a.spawn(func() { p.watch(w) })
 	p.rest(w)
