@@ -95,8 +95,7 @@ func allConnectors(ctx context.Context, b backend, names []string) (all []ownedC
 	return all, removed, nil
 }
 
-// withConnector finds a connector and does something with it. One that was
-// removed is found by withRemoved only.
+// withConnector finds a connector and does something with it.
 func (c *cli) withConnector(ctx context.Context, name string, do func(context.Context, connected, ownedConnector) error) error {
 	b, err := c.connect(ctx, toAct)
 	if err != nil {
