@@ -85,12 +85,14 @@ type Listener struct {
 	Open   bool   `json:"open"`
 	Passed bool   `json:"passed,omitempty"` // by the service manager
 	Error  string `json:"error,omitempty"`  // why it does not listen; it is tried again
+	URL    string `json:"url,omitempty"`    // for people, where they are meant to come
 }
 
 // Overview is the status of everything.
 type Overview struct {
 	Source    SourceInfo          `json:"source"`
 	Front     []Listener          `json:"front,omitempty"`
+	Server    *Listener           `json:"server,omitempty"` // of the API and the pages
 	Instances []reconciler.Status `json:"instances"`
 }
 
@@ -104,6 +106,8 @@ type Config struct {
 	Version  Version
 	// Front says where requests for applications come in.
 	Front func() []Listener
+	// Server says where the API and the pages are; nil: on the socket only.
+	Server func() Listener
 	// Metrics are served beside those of the API itself.
 	Metrics []prometheus.Collector
 	// Certificates are steered; nil: there are none.
@@ -173,6 +177,10 @@ func (a *API) Overview(ctx context.Context) (Overview, error) {
 	o := Overview{Source: source, Instances: []reconciler.Status{}}
 	if a.cfg.Front != nil {
 		o.Front = a.cfg.Front()
+	}
+	if a.cfg.Server != nil {
+		l := a.cfg.Server()
+		o.Server = &l
 	}
 	for _, r := range a.cfg.Fleet.Instances() {
 		s, err := a.status(ctx, r)

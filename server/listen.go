@@ -37,10 +37,15 @@ const stopGrace = 2 * time.Second
 
 // Serve answers calls on l until ctx ends, and removes the socket.
 func (a *API) Serve(ctx context.Context, l net.Listener) error {
+	return ServeHTTP(ctx, l, a.Handler())
+}
+
+// ServeHTTP serves a handler on l until ctx ends. Streams end with it at once.
+func ServeHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	calls, cancelCalls := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelCalls()
 	s := &http.Server{
-		Handler:           a.Handler(),
+		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -52,7 +57,7 @@ func (a *API) Serve(ctx context.Context, l net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve socket: %w", err)
+			return fmt.Errorf("serve %s: %w", l.Addr(), err)
 		}
 		return nil
 	})

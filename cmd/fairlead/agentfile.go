@@ -22,9 +22,6 @@ const (
 	maxAgentList = 100
 )
 
-// laterKeys are read by later versions: using one is an error, never silence.
-var laterKeys = []string{"server.host", "server.certificate"}
-
 // agentReader reads agent.yaml and collects everything that is wrong with it.
 type agentReader struct {
 	file     string
@@ -95,8 +92,6 @@ func (r *agentReader) key(key, value *yaml.Node, field string) {
 	all := options()
 	i := slices.IndexFunc(all, func(o option) bool { return o.key == field })
 	switch {
-	case slices.Contains(laterKeys, field):
-		r.add(key, field, notYet, "remove it")
 	case i >= 0:
 		r.value(all[i], value)
 	case slices.ContainsFunc(all, func(o option) bool { return strings.HasPrefix(o.key, field+".") }):
@@ -114,7 +109,7 @@ func (r *agentReader) near(field string) string {
 	for _, o := range options() {
 		known = append(known, o.key)
 	}
-	for _, name := range append(known, laterKeys...) {
+	for _, name := range known {
 		if d := desired.Distance(strings.ToLower(field), strings.ToLower(name)); d <= least {
 			best, least = name, d-1
 		}

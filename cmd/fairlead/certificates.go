@@ -98,7 +98,10 @@ func problemsFound(list []pair.Problem) (out []reconciler.CertificateProblem) {
 }
 
 // bound are the certificates of a front, which is made before they are.
-type bound struct{ certificates }
+type bound struct {
+	certificates
+	instances func() []*reconciler.Instance
+}
 
 // ServeHTTP answers the challenges of ACME.
 func (b *bound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -120,6 +123,9 @@ func (b *bound) challenge(hello *tls.ClientHelloInfo) (*tls.Certificate, bool) {
 func (b *bound) Certificate(instance, name, host string) (front.Certificate, error) {
 	if b.Manager == nil {
 		return front.Certificate{}, fmt.Errorf("serve certificate for %s: none are kept", host)
+	}
+	if instance == ownRoute {
+		instance, name = b.ownCertificate(name)
 	}
 	return b.certificates.Certificate(instance, name, host)
 }

@@ -17,6 +17,7 @@ import (
 // is tried again. A socket that was passed to the process is always open.
 type door struct {
 	name, address string
+	what          string // it listens for
 	log           *logrus.Entry
 	change        chan struct{} // capacity 1: wanted is another one
 	done          chan struct{}
@@ -39,7 +40,7 @@ const (
 )
 
 func newDoor(name, address string, passed []net.Listener, log *logrus.Entry) *door {
-	d := &door{name: name, address: address, log: log.WithField("listener", name),
+	d := &door{name: name, address: address, what: "the front", log: log.WithField("listener", name),
 		change: make(chan struct{}, 1), done: make(chan struct{}), opened: make(chan struct{})}
 	if len(passed) > 0 {
 		d.passed, d.open = true, together(passed)
@@ -101,14 +102,14 @@ func (d *door) openLocked(ctx context.Context) bool {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", d.address)
 	if err != nil {
 		if d.err == nil || d.err.Error() != err.Error() {
-			d.log.WithError(err).Error("Listen for the front; it is tried again until the port is free")
+			d.log.WithError(err).Error("Listen for " + d.what + "; it is tried again until the port is free")
 		}
 		d.err = err
 		return false
 	}
 	d.err, d.open = nil, l
 	close(d.opened)
-	d.log.WithField("address", l.Addr().String()).Info("Listen for the front")
+	d.log.WithField("address", l.Addr().String()).Info("Listen for " + d.what)
 	return true
 }
 
@@ -128,6 +129,13 @@ func (d *door) isDone() bool {
 	default:
 		return false
 	}
+}
+
+// isOpen is closed while the door is open.
+func (d *door) isOpen() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.opened
 }
 
 // Accept implements net.Listener. It waits while the door is shut.

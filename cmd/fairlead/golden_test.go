@@ -121,7 +121,7 @@ func TestErrorsGolden(t *testing.T) {
 	s.step(1, "status", "-o", "xml")
 	s.step(1, "status", "--colour")
 	s.step(1, "stauts")
-	s.step(1, "run", "--listen", "127.0.0.1:8700")
+	s.step(1, "run", "--listen", "everywhere")
 	s.step(1, "plan", "--poll", "soon")
 	s.step(1, "plan", "--ref", "v9")
 	s.step(1, "plan", "--config", "nowhere.yaml")

@@ -102,7 +102,7 @@ func newWorld(t *testing.T) *world {
 	dir := t.TempDir()
 	w := &world{t: t, dir: dir, data: filepath.Join(dir, "data"), repo: filepath.Join(dir, "acme")}
 	w.env = []string{asProgram + "=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, "TZ=UTC",
-		"FAIRLEAD_CONFIG=" + w.write("agent.yaml", ""), "FAIRLEAD_DATA=" + w.data, "FAIRLEAD_REPO=" + w.repo, "FAIRLEAD_POLL=1s"}
+		"FAIRLEAD_CONFIG=" + w.write("agent.yaml", ""), "FAIRLEAD_DATA=" + w.data, "FAIRLEAD_REPO=" + w.repo, "FAIRLEAD_POLL=1s", "FAIRLEAD_LISTEN=off"}
 	return w
 }
 

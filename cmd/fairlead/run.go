@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -113,6 +114,9 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	group.Go(func() error { return s.api.Serve(ctx, l) })
 	if s.lead != nil {
 		group.Go(func() error { return s.lead.Run(ctx) })
+	}
+	if s.entrance != nil {
+		group.Go(func() error { return s.entrance.Run(ctx, http.NotFoundHandler()) })
 	}
 	s.firstLook(ctx, group, log)
 	group.Go(func() error { return s.repo.Run(ctx) })

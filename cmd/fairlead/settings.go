@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type settings struct {
 	Registry   registrySettings
 	Fetch      fetchSettings
 	Connect    dataSettings
+	Server     serverSettings
 
 	repoGiven bool // by a flag or a variable, not by a file
 }
@@ -43,7 +45,8 @@ const (
 
 func defaultSettings() settings {
 	return settings{Data: defaultData, Poll: defaultPoll, DockerHost: docker.DefaultHost, LogFormat: "text",
-		Front: frontSettings{HTTP: defaultHTTP, HTTPS: defaultHTTPS, Connections: defaultConnections, ConnectionsPerClient: defaultConnectionsPerClient}}
+		Front:  frontSettings{HTTP: defaultHTTP, HTTPS: defaultHTTPS, Connections: defaultConnections, ConnectionsPerClient: defaultConnectionsPerClient},
+		Server: serverSettings{Listen: defaultListen}}
 }
 
 // option is one setting, under each of its three names.
@@ -82,7 +85,7 @@ func file(field func(*settings) *string) func(*settings, []string) error {
 
 // options lists the settings.
 func options() []option {
-	return append(append(fetchOptions(), dataOptions()...), []option{
+	return slices.Concat(fetchOptions(), dataOptions(), serverOptions(), []option{
 		{flag: "repo", env: "FAIRLEAD_REPO", key: "repo", kind: "URL", help: "repository of the desired state: https://, ssh://, file:// or a path (default: a new one under --data)", set: one(setRepo)},
 		{flag: "ref", env: "FAIRLEAD_REF", key: "ref", kind: "REF", help: "branch, tag or commit to follow (default: the repository's default branch)", set: text(func(s *settings) *string { return &s.Ref })},
 		{flag: "path", env: "FAIRLEAD_PATH", key: "paths", kind: "GLOB", list: true, help: "directories of the instances in the repository; may be repeated (default: the root, else those below it and below instances/)", set: setPaths},
@@ -105,8 +108,7 @@ func options() []option {
 		{flag: "registry-ca-file", env: "FAIRLEAD_REGISTRY_CA_FILE", key: "registry.caFile", kind: "FILE", help: "certificates of a private authority that registries may use, beside the system's", set: file(func(s *settings) *string { return &s.Registry.CAFile })},
 		{flag: "registry-insecure", env: "FAIRLEAD_REGISTRY_INSECURE", key: "registry.insecure", kind: "HOST", list: true, help: "registry, HOST:PORT, that may be asked by plain HTTP; may be repeated", set: setInsecure},
 		{flag: "registry-mirror", env: "FAIRLEAD_REGISTRY_MIRROR", key: "registry.mirrors", kind: "HOST=URL", list: true, help: "mirror of a registry, as docker.io=https://mirror.acme.com; may be repeated", set: setMirrors},
-		{flag: "listen", env: "FAIRLEAD_LISTEN", key: "server.listen", kind: "ADDRESS", help: "TCP address of the API (not supported by this version)", set: one(refuseListen)},
-	}...)
+	})
 }
 
 func setRepo(s *settings, v string) error {
@@ -187,12 +189,6 @@ func setLogFormat(s *settings, v string) error {
 	return nil
 }
 
-const notYet = "not supported by this version"
-
-func refuseListen(*settings, string) error {
-	return errors.New(notYet + "; the API is on the unix socket fairlead.sock in the data directory")
-}
-
 // given collects what was said on the command line.
 type given struct{ values map[string][]string }
 
@@ -240,7 +236,7 @@ func (c *cli) settings() (settings, error) {
 			}
 		}
 	}
-	if err := errors.Join(s.Fetch.check(), c.checkDockerTLS(&s)); err != nil {
+	if err := errors.Join(s.Fetch.check(), s.Server.check(s.Front), c.checkDockerTLS(&s)); err != nil {
 		return s, err
 	}
 	s.repoGiven = s.Repo != fromFile

@@ -15,6 +15,7 @@ import (
 func printOverview(w io.Writer, p painter, o server.Overview, now time.Time, width int) {
 	printSource(w, p, o.Source, now)
 	printFront(w, p, o.Front)
+	printServer(w, p, o.Server)
 	if len(o.Instances) == 0 {
 		return
 	}
@@ -52,6 +53,17 @@ func overviewHead(p painter, narrow, releases bool) (head []cell) {
 		head = append(head, cell{h, p.bold})
 	}
 	return head
+}
+
+// printServer says where the pages are, or why they are not.
+func printServer(w io.Writer, p painter, l *server.Listener) {
+	switch {
+	case l == nil:
+	case l.Open:
+		fmt.Fprintln(w, p.dim("pages "+oneLine(l.URL)))
+	case l.Error != "":
+		fmt.Fprintln(w, p.yellow("! "+oneLine("no pages at "+l.Address+": "+l.Error)))
+	}
 }
 
 func printFront(w io.Writer, p painter, list []server.Listener) {

@@ -58,6 +58,7 @@ type system struct {
 	lead     *lead          // nil: nothing is led
 	certs    *certs.Manager // nil: the data directory is only read
 	sources  *dataParts     // nil: as certs
+	entrance *reception     // nil: the API is on its socket only
 	api      *server.API
 }
 
@@ -107,8 +108,16 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		cfg.Traffic, cfg.Routed, api.Front = l, l.Ready, l.listeners
 		api.Metrics = append(api.Metrics, l.Front)
 	}
+	if sys.entrance = newReception(s, l, log); alone {
+		sys.entrance = nil
+	}
+	if sys.entrance != nil {
+		api.Server = sys.entrance.listener
+	}
 	sys.manager = reconciler.NewManager(cfg)
-	known.Fleet = sys.manager
+	if known.Fleet = sys.manager; l != nil {
+		l.certs.instances = sys.manager.Instances
+	}
 	if api.Fleet = &known; alone {
 		api.Fleet = sys.manager // one pass, which looks before anything is asked
 	}
