@@ -35,9 +35,12 @@ type Source interface {
 	Uncommitted(ctx context.Context) []string
 	// At reads another commit, branch or tag.
 	At(ctx context.Context, ref string) (desired.Snapshot, error)
-	// Restore commits a directory as it was at another commit, and returns
-	// the new commit.
-	Restore(ctx context.Context, dir, commit, by, message string) (string, error)
+	// Commit adds a commit, once the whole result was found to load. Its errors
+	// are *Error or desired.Problems; where pushing is not allowed the answer is a
+	// patch.
+	Commit(ctx context.Context, c Change) (Committed, error)
+	// Restore commits a directory as it was at another commit.
+	Restore(ctx context.Context, r Restoration) (Committed, error)
 }
 
 // LogQuery says which lines of which containers are wanted.

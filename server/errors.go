@@ -20,6 +20,7 @@ type Error struct {
 	// RetryAfter is when to come again; 0: nobody knows.
 	RetryAfter time.Duration `json:"-"`
 	cause      error
+	moved      bool // somebody else changed the same files meanwhile
 }
 
 func (e *Error) Error() string { return e.Detail }

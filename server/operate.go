@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/server/auth"
 )
 
 // ReconcileRequest asks for a pass.
@@ -34,6 +35,8 @@ type RollbackRequest struct {
 type RolledBack struct {
 	Generation reconciler.Generation `json:"generation"`
 	Commit     string                `json:"commit,omitempty"` // that was made
+	// Patch brings the repository back, where this daemon may not push.
+	Patch string `json:"patch,omitempty"`
 }
 
 // SuspendRequest asks to stop all action, until Until if it is not zero.
@@ -245,15 +248,15 @@ func (a *API) Rollback(ctx context.Context, name string, req RollbackRequest) (R
 	}
 	message := fmt.Sprintf("Roll back %s to generation %d\n\nThe directory is as it was at %s, %q.\n",
 		name, g.Number, g.Revision.Commit, g.Revision.Subject)
-	commit, err := a.cfg.Source.Restore(ctx, r.Status().Dir, g.Revision.Commit, req.By, message)
+	by := authorOf(ctx)
+	if _, known := auth.From(ctx); !known {
+		by = namedAuthor(req.By, "")
+	}
+	done, err := a.cfg.Source.Restore(ctx, Restoration{Dir: r.Status().Dir, Commit: g.Revision.Commit, Message: message, Author: by})
 	if err != nil {
 		return RolledBack{Generation: g}, fmt.Errorf("commit rollback: %w", err)
 	}
-	if err := a.cfg.Source.Sync(ctx); err != nil {
-		return RolledBack{Generation: g, Commit: commit}, err
-	}
-	r.Hint()
-	return RolledBack{Generation: g, Commit: commit}, nil
+	return RolledBack{Generation: g, Commit: done.Commit, Patch: done.Patch}, a.taken(ctx, done)
 }
 
 // Suspend stops all action on an instance, healing included.

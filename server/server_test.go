@@ -72,10 +72,14 @@ func (h *house) At(_ context.Context, ref string) (desired.Snapshot, error) {
 	return h.snapshot(ref, 99), nil
 }
 
-func (h *house) Restore(_ context.Context, dir, commit, by, _ string) (string, error) {
-	h.restored = fmt.Sprintf("%s %s %s", dir, commit, by)
+func (h *house) Commit(context.Context, Change) (Committed, error) {
+	return Committed{}, errors.New("nobody changes anything here")
+}
+
+func (h *house) Restore(_ context.Context, r Restoration) (Committed, error) {
+	h.restored = fmt.Sprintf("%s %s %s", r.Dir, r.Commit, r.Author.Name)
 	h.commit("1")
-	return "restored", nil
+	return Committed{Commit: "restored"}, nil
 }
 
 func (h *house) commit(tag string) {

@@ -172,20 +172,6 @@ func redactURL(repo string) string {
 	return scheme + "://" + user + rest[at:]
 }
 
-func (s source) Restore(ctx context.Context, dir, commit, by, message string) (string, error) {
-	rev, err := s.Repo.Restore(ctx, git.RestoreRequest{Path: dir, Commit: commit, Message: message,
-		Author: git.Author{Name: by, Email: strings.ReplaceAll(by, " ", ".") + "@" + hostName()}})
-	return rev.Commit, err
-}
-
-func hostName() string {
-	name, err := os.Hostname()
-	if err != nil || name == "" {
-		return "localhost"
-	}
-	return name
-}
-
 // rootName names an instance at the root of the repository.
 func rootName(s settings) string {
 	return strings.TrimSuffix(path.Base(filepath.ToSlash(strings.TrimRight(s.Repo, "/"))), ".git")
