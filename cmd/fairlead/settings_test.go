@@ -106,7 +106,7 @@ func TestAgentFileProblems(t *testing.T) {
 		{"push: maybe\n", `:1: push: is not true or false`},
 		{"dockerHost: nowhere\n", `:1: dockerHost: is not an engine's address (for example unix:///var/run/docker.sock)`},
 		{"logFormat: xml\n", `:1: logFormat: is neither text nor json`},
-		{"\nserver: {listen: \"127.0.0.1:8700\"}\n", `:2: server.listen: not supported by this version (the API is on the unix socket fairlead.sock in the data directory)`},
+		{"\nserver: {listen: localhost}\n", `:2: server.listen: is not an address (for example :443, 192.0.2.1:443 or off)`},
 		{"server: {host: 'x:80'}\n", `:1: server.host: is not a host name (for example fairlead.acme.com, without a port)`},
 		{"server: {certificate: A}\n", `:1: server.certificate: is not a certificate's name (for example data, or acme/data where several instances have one)`},
 		{"server: {trustedProxies: [proxy]}\n", `:1: server.trustedProxies: is not an address or a network (for example 192.0.2.10 or 192.0.2.0/24)`},
@@ -192,8 +192,10 @@ func TestFetchSettings(t *testing.T) {
 }
 
 // Each of these would only fail when the first certificate is fetched.
-func TestFetchSettingsThatDoNotGoTogether(t *testing.T) {
+func TestSettingsThatDoNotGoTogether(t *testing.T) {
 	for args, want := range map[string]string{
+		"--server-certificate data": "server.certificate: there is no server.host that it is for",
+		"--server-host x.acme.com --server-certificate data --front-https off":                         "the front takes no HTTPS",
 		"--fetch-proxy http://proxy:3128":                                                              "fetch.proxy needs fetch.allowedHosts",
 		"--fetch-vault-address https://vault":                                                          "fetch.vault has no login",
 		"--fetch-vault-token-file /x":                                                                  "fetch.vault needs an address",
@@ -209,7 +211,7 @@ func TestFetchSettingsThatDoNotGoTogether(t *testing.T) {
 }
 
 func TestAgentFileReportsEverythingAtOnce(t *testing.T) {
-	_, err := settingsOf(t, "poll: x\nserver: {host: x}\nnope: 1\n", nil)
+	_, err := settingsOf(t, "poll: x\nserver: {host: 'x:1'}\nnope: 1\n", nil)
 	if err == nil || strings.Count(err.Error(), "\n") != 2 {
 		t.Errorf("got %v", err)
 	}
