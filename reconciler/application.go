@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
-
-	"github.com/fairlead/fairlead/desired"
 )
 
 // application is one apply: a plan on its way to a generation.
@@ -42,7 +40,7 @@ func (r *Instance) apply(ctx context.Context, a application) error {
 	}
 	switches := r.switches(a.target.Spec, a.planned)
 	r.setStatus(func(s *Status) { s.Pending, s.Switches = a.planned.Actions, switches })
-	log := r.cfg.Log.WithFields(logrus.Fields{"generation": a.generation.Number, "revision": a.generation.Revision.Short(), "kind": a.kind})
+	log := r.log().WithFields(logrus.Fields{"generation": a.generation.Number, "revision": a.generation.Revision.Short(), "kind": a.kind})
 	guard := r.raiseShield(a.target.Spec)
 	watched, stop := r.cancelWhenNewer(ctx, a, guard)
 	x := r.executorOf(a, begin, log, guard)
@@ -164,6 +162,7 @@ func (r *Instance) shown(a application, log *logrus.Entry) {
 	log.WithFields(logrus.Fields{"actions": len(a.planned.Actions), "took": time.Since(a.started).Round(time.Millisecond).String()}).
 		Info("Applied")
 	if a.kind == "heal" {
+		r.counted.mended(a.planned.Actions)
 		r.flaps.healed(a.planned.Actions, now)
 		for _, act := range a.planned.Actions {
 			r.event("DriftHealed", fmt.Sprintf("%s: %s", act.Object, act.Reason), a.generation.Revision, a.generation.Number)
@@ -185,7 +184,7 @@ func (r *Instance) applyFailed(ctx context.Context, a application, begin Entry, 
 		Actions: a.planned.Actions, Reason: err.Error(), Started: a.started.UTC()}
 	var sick *NotReady
 	if errors.As(err, &sick) {
-		rec.Logs = r.redactLogs(a.target, sick.Logs)
+		rec.Failed, rec.Logs = sick.Phase, r.redactLogs(a.target, sick.Logs)
 	}
 	switch {
 	case errors.Is(err, errSuperseded):
@@ -245,7 +244,7 @@ func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in i
 	if own {
 		lost = errors.Join(lost, r.journal.write(Entry{Step: StepUndo, Generation: in.Generation, Reason: cause.Error()}))
 	}
-	r.cfg.Log.WithError(cause).WithField("generation", in.Generation).Warn("Roll back generation")
+	r.log().WithError(cause).WithField("generation", in.Generation).Warn("Roll back generation")
 	if err := redactError(append(slices.Clone(r.good.target.Spec.Sensitive), a.target.Spec.Sensitive...), r.undo(ctx)); err != nil {
 		if ctx.Err() == nil && !errors.Is(err, ErrUnreachable) {
 			rec.Outcome, rec.Duration = Failed, time.Since(rec.Started)
@@ -295,7 +294,7 @@ func (r *Instance) undo(ctx context.Context) error {
 		return err
 	}
 	planned := Plan(t, have)
-	x := r.newExecutor(r.cfg.Log.WithField("kind", "undo"), t, planned.Actions, touchedBy(planned.Actions))
+	x := r.newExecutor(r.log().WithField("kind", "undo"), t, planned.Actions, touchedBy(planned.Actions))
 	x.undoing = true
 	if err := x.run(ctx); err != nil {
 		return err
@@ -328,21 +327,14 @@ func (r *Instance) quarantine(g Generation, reason string) error {
 	return nil
 }
 
-// record and event keep what happened for people; an apply does not stand or
-// fall with them.
+// record keeps what came of an apply, which does not stand or fall with that.
 func (r *Instance) record(rec Record) {
+	rec.Correlation = r.correlation
 	if rec.Duration == 0 {
 		rec.Duration = time.Since(rec.Started)
 	}
 	if _, err := r.cfg.Store.addRecord(r.cfg.Name, rec); err != nil {
-		r.cfg.Log.WithError(err).Error("Record apply")
-	}
-}
-
-func (r *Instance) event(reason, message string, rev desired.Revision, generation int) {
-	ev := Event{Instance: r.cfg.Name, Reason: reason, Message: message, Revision: rev.Commit, Generation: generation}
-	if err := r.cfg.Events.add(ev); err != nil {
-		r.cfg.Log.WithError(err).Error("Record event")
+		r.log().WithError(err).Error("Record apply")
 	}
 }
 

@@ -114,11 +114,11 @@ func TestConnectorsFollowTheGeneration(t *testing.T) {
 		h.once()
 		h.repo.commitBad(desired.Problems{{File: "instance.yaml", Text: "is no good"}})
 		h.once()
-		if err := h.inst.Suspend("stocktaking", "ann", time.Time{}); err != nil {
+		if err := h.inst.Suspend(t.Context(), "stocktaking", "ann", time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		h.apply(connecting(acme(service("app", "app:2")), "people", two))
-		if err := h.inst.Resume("ann"); err != nil {
+		if err := h.inst.Resume(t.Context(), "ann"); err != nil {
 			t.Fatal(err)
 		}
 		h.once()

@@ -104,9 +104,7 @@ func (r *Instance) look(ctx context.Context) error {
 // tried, the last good one is kept healed.
 func (r *Instance) deploy(ctx context.Context, l loaded, m memo, d decision) error {
 	key := attemptKey(l.spec.Hash(), d.digest)
-	if r.try.key != key {
-		r.try = attempt{key: key}
-	}
+	r.goOn(key)
 	if r.waits() {
 		return r.instead(ctx, r.try.err)
 	}
@@ -331,9 +329,7 @@ func (r *Instance) holdTo(ctx context.Context, m memo, number int) error {
 		return r.heal(ctx, r.good.target)
 	}
 	doing := fmt.Sprintf("generation %d", number)
-	if r.try.key != doing {
-		r.try = attempt{key: doing}
-	}
+	r.goOn(doing)
 	if r.waits() {
 		return r.instead(ctx, r.try.err)
 	}

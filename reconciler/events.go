@@ -19,6 +19,8 @@ type Event struct {
 	Message    string    `json:"message"`
 	Revision   string    `json:"revision,omitempty"`
 	Generation int       `json:"generation,omitempty"`
+	// Correlation is the id of the request that led to it; empty: none did.
+	Correlation string `json:"correlation,omitempty"`
 }
 
 // maxEvents bounds the events kept of an instance.

@@ -41,7 +41,7 @@ func TestOneEventAChange(t *testing.T) {
 		change func(t *testing.T, h *house)
 	}{
 		{"Suspended", func(t *testing.T, h *house) {
-			if err := h.inst.Suspend("stocktaking", "bob", time.Time{}); err != nil {
+			if err := h.inst.Suspend(t.Context(), "stocktaking", "bob", time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -81,11 +81,11 @@ func TestSecondSuspensionIsToldToo(t *testing.T) {
 	lawTest(t, func(t *testing.T, h *house) {
 		h.apply(acme(service("app", "app:1")))
 		for range 2 {
-			if err := h.inst.Suspend("stocktaking", "bob", time.Time{}); err != nil {
+			if err := h.inst.Suspend(t.Context(), "stocktaking", "bob", time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			h.once()
-			if err := h.inst.Resume("bob"); err != nil {
+			if err := h.inst.Resume(t.Context(), "bob"); err != nil {
 				t.Fatal(err)
 			}
 			h.once()

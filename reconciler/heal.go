@@ -39,6 +39,7 @@ func (r *Instance) heal(ctx context.Context, t Target) error {
 		return err
 	}
 	planned := Plan(t, have)
+	r.counted.drift(planned.Actions, time.Now())
 	planned.Held = append(planned.Held, r.checkFiles(t)...)
 	r.held = planned.Held
 	if r.loaded.err == nil && r.loaded.spec.Hash() == r.good.SpecHash {
@@ -189,6 +190,7 @@ func (r *Instance) checkFiles(t Target) (held []Held) {
 			held = append(held, Held{Reason: "FilesChanged", Message: fmt.Sprintf("restore tracked files %s: %v", key, err)})
 			continue
 		}
+		r.counted.driftedFiles()
 		r.event("DriftHealed", "tracked files that other hands changed were restored: "+key, r.loaded.rev, t.Generation)
 	}
 	return held

@@ -35,12 +35,17 @@ type Record struct {
 	Release    string           `json:"release,omitempty"` // what people call what the channel or pin meant
 	Actions    []Action         `json:"actions,omitempty"`
 	// Gaps are the times in which requests had nowhere to go.
-	Gaps     []Gap         `json:"gaps,omitempty"`
-	Outcome  Outcome       `json:"outcome"`
-	Reason   string        `json:"reason,omitempty"` // why it failed
-	Logs     []string      `json:"logs,omitempty"`   // last lines of the container that failed
-	Started  time.Time     `json:"started"`
-	Duration time.Duration `json:"duration_ns"`
+	Gaps    []Gap   `json:"gaps,omitempty"`
+	Outcome Outcome `json:"outcome"`
+	Reason  string  `json:"reason,omitempty"` // why it failed
+	// Failed is what did not come about, where that is known: start, stable,
+	// health, completion, smoke.
+	Failed string   `json:"failed,omitempty"`
+	Logs   []string `json:"logs,omitempty"` // last lines of the container that failed
+	// Correlation is the id of the request that led to it; empty: none did.
+	Correlation string        `json:"correlation,omitempty"`
+	Started     time.Time     `json:"started"`
+	Duration    time.Duration `json:"duration_ns"`
 }
 
 // maxRecords bounds the history of an instance.

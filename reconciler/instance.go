@@ -2,14 +2,10 @@ package reconciler
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -82,27 +78,31 @@ type Instance struct {
 	routed     chan struct{} // closed when requests are led, or held, as the last generation says
 	routedOnce sync.Once
 
+	counted *counted
+
 	mu      sync.Mutex
 	status  Status
 	waiters []chan struct{}
+	cause   *cause // of the next pass; nil: none is known
 
 	// What follows belongs to the goroutine of the passes.
-	loaded   loaded
-	good     *goodGeneration
-	ready    bool         // start-up has read journal and store
-	broken   *interrupted // the apply that did not end, if there is one
-	said     said         // of the revision, before what runs was looked at
-	held     []Held       // what the last deep observation could not have done
-	forced   bool         // this pass does not wait for a retry to be due
-	try      attempt
-	picked   string // digest of the followed reference that this pass chose
-	tookOver bool   // what was begun last was given up for something newer
-	cuts     int    // applies in a row that were given up with a service down
-	routing  *routing
-	untidy   bool // an apply ended since images were cleared
-	lastDeep time.Time
-	unseen   bool // the last apply left containers alone whose settings were not looked at
-	flaps    flapGuard
+	correlation string // id of the request that this pass is made for
+	loaded      loaded
+	good        *goodGeneration
+	ready       bool         // start-up has read journal and store
+	broken      *interrupted // the apply that did not end, if there is one
+	said        said         // of the revision, before what runs was looked at
+	held        []Held       // what the last deep observation could not have done
+	forced      bool         // this pass does not wait for a retry to be due
+	try         attempt
+	picked      string // digest of the followed reference that this pass chose
+	tookOver    bool   // what was begun last was given up for something newer
+	cuts        int    // applies in a row that were given up with a service down
+	routing     *routing
+	untidy      bool // an apply ended since images were cleared
+	lastDeep    time.Time
+	unseen      bool // the last apply left containers alone whose settings were not looked at
+	flaps       flapGuard
 }
 
 // goodGeneration is the applied generation with its target.
@@ -123,6 +123,8 @@ type attempt struct {
 	failures int
 	notUntil time.Time
 	err      error
+	// correlation is the id of the request that began it.
+	correlation string
 }
 
 // loaded is a revision as it was read for this instance.
@@ -141,6 +143,7 @@ func NewInstance(cfg Config) *Instance {
 		journal: newJournal(cfg.Journals, cfg.Name),
 		routing: newRouting(cfg.Name, cfg.Traffic),
 		routed:  make(chan struct{}),
+		counted: newCounted(),
 		trigger: make(chan struct{}, 1),
 		newer:   make(chan struct{}, 1),
 		status: Status{Name: cfg.Name, Dir: cfg.Dir, Sync: Unknown, Health: Progressing, Phase: PhasePending,
@@ -187,6 +190,7 @@ func (r *Instance) Reconcile(ctx context.Context) (Status, error) {
 	if r.gone.Load() {
 		return r.Status(), nil
 	}
+	r.note(ctx)
 	done := make(chan struct{})
 	r.mu.Lock()
 	r.waiters = append(r.waiters, done)
@@ -206,6 +210,7 @@ func (r *Instance) Once(ctx context.Context) Status {
 	if r.gone.Load() {
 		return r.Status()
 	}
+	r.note(ctx)
 	r.force.Store(true)
 	r.deep.Store(true)
 	r.pass(ctx)
@@ -246,7 +251,7 @@ func (r *Instance) pass(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	waiters := r.waiters
 	r.waiters = nil
-	r.forced = r.force.Swap(false)
+	r.forced, r.correlation = r.force.Swap(false), r.takeCauseLocked()
 	r.mu.Unlock()
 	defer func() {
 		for _, w := range waiters {
@@ -258,7 +263,11 @@ func (r *Instance) pass(ctx context.Context) time.Duration {
 	case <-r.newer: // what came before this pass is read by it
 	default:
 	}
+	began := time.Now()
 	err := r.converge(ctx)
+	if ctx.Err() == nil {
+		r.counted.passed(err, time.Since(began))
+	}
 	r.routedOnce.Do(func() { close(r.routed) }) // also when the store could not be read
 	switch wait, asked := RetryDelay(err); {
 	case err == nil, ctx.Err() != nil:
@@ -295,7 +304,7 @@ func (r *Instance) finishPass(ctx context.Context, err error, next time.Duration
 	if err == nil || ctx.Err() != nil || errors.Is(err, errSuperseded) || r.flaps.sameError(err, now) {
 		return
 	}
-	r.cfg.Log.WithError(err).WithField("retry_in", next.Round(time.Second)).Error("Reconcile pass")
+	r.log().WithError(err).WithField("retry_in", next.Round(time.Second)).Error("Reconcile pass")
 }
 
 // jitter spreads passes by a tenth to both sides.
@@ -349,47 +358,3 @@ func (r *Instance) readSnapshot(snapshot desired.Snapshot, known string) loaded 
 type sourceError struct{ error }
 
 func (e sourceError) Unwrap() error { return e.error }
-
-const (
-	maxLocalFiles = 1000
-	maxLocalBytes = 16 << 20
-)
-
-// localFiles opens the host-only files of an instance and digests them; the
-// file system is nil when there are none.
-func localFiles(dir string) (files fs.FS, digest string, done func(), err error) {
-	root, err := os.OpenRoot(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", func() {}, nil
-	}
-	if err != nil {
-		return nil, "", nil, fmt.Errorf("read host files: %w", err)
-	}
-	digest, err = digestFiles(root.FS())
-	if err != nil {
-		return nil, "", nil, errors.Join(fmt.Errorf("read host files in %s: %w", dir, err), root.Close())
-	}
-	return root.FS(), digest, func() { _ = root.Close() }, nil
-}
-
-func digestFiles(fsys fs.FS) (string, error) {
-	sum, count, left := sha256.New(), 0, int64(maxLocalBytes)
-	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		f, err := fsys.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		fmt.Fprintf(sum, "%q ", name)
-		n, err := io.Copy(sum, io.LimitReader(f, left+1))
-		count, left = count+1, left-n
-		if left < 0 || count > maxLocalFiles {
-			return fmt.Errorf("more than %d files or %d MiB; it is meant for a few small ones", maxLocalFiles, maxLocalBytes>>20)
-		}
-		return err
-	})
-	return hex.EncodeToString(sum.Sum(nil)[:16]), err
-}

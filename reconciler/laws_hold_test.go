@@ -153,10 +153,10 @@ func TestSuspendStopsHealing(t *testing.T) {
 	lawTest(t, func(t *testing.T, h *house) {
 		spec := acme(service("app", "app:1"))
 		h.apply(spec)
-		if err := h.inst.Suspend(" ", "bob", time.Time{}); err == nil {
+		if err := h.inst.Suspend(t.Context(), " ", "bob", time.Time{}); err == nil {
 			t.Error("a suspension without a reason was accepted")
 		}
-		if err := h.inst.Suspend("stocktaking", "bob", time.Now().Add(time.Hour)); err != nil {
+		if err := h.inst.Suspend(t.Context(), "stocktaking", "bob", time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		h.engine.Stop("acme-app-1")

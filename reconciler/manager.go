@@ -56,7 +56,8 @@ type Manager struct {
 
 	mu        sync.Mutex
 	instances map[string]*running
-	problems  error // what discovery last said
+	problems  error  // what discovery last said
+	cause     *cause // of passes, while a request changes the repository; nil: none does
 	hosts     *hosts
 }
 
@@ -325,6 +326,7 @@ func (m *Manager) newInstance(f Found) *Instance {
 		cfg.Progress = m.cfg.Progress(f.Name)
 	}
 	inst := NewInstance(cfg)
+	inst.cause = m.cause
 	m.hosts.join(f.Name, inst.routing)
 	return inst
 }

@@ -270,7 +270,7 @@ func (r *Instance) UpgradeNow(ctx context.Context, by string) error {
 	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Now, m.Hold = o.release.Digest, nil }); err != nil {
 		return err
 	}
-	r.event("UpgradeAsked", fmt.Sprintf("%s asks for %s without waiting", by, o.release.name()), l.rev, 0)
+	r.tell(CorrelationOf(ctx), "UpgradeAsked", fmt.Sprintf("%s asks for %s without waiting", by, o.release.name()), l.rev, 0)
 	return nil
 }
 

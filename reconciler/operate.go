@@ -20,7 +20,7 @@ func (r *Instance) Name() string { return r.cfg.Name }
 
 // Suspend stops all action, healing included, until Resume or the given time
 // (zero: no end).
-func (r *Instance) Suspend(reason, by string, until time.Time) error {
+func (r *Instance) Suspend(ctx context.Context, reason, by string, until time.Time) error {
 	if strings.TrimSpace(reason) == "" {
 		return errors.New("suspend: a reason is needed, so that the next person knows why")
 	}
@@ -28,18 +28,19 @@ func (r *Instance) Suspend(reason, by string, until time.Time) error {
 	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Suspended = s }); err != nil {
 		return err
 	}
-	r.event("Suspended", by+": "+reason, desired.Revision{}, 0)
+	r.tell(CorrelationOf(ctx), "Suspended", by+": "+reason, desired.Revision{}, 0)
+	r.note(ctx)
 	r.Trigger()
 	return nil
 }
 
 // Resume ends a suspension by Suspend. One in instance.yaml is ended by a commit.
-func (r *Instance) Resume(by string) error {
+func (r *Instance) Resume(ctx context.Context, by string) error {
 	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Suspended = nil }); err != nil {
 		return err
 	}
-	r.event("Resumed", "by "+by, desired.Revision{}, 0)
-	r.Hint()
+	r.tell(CorrelationOf(ctx), "Resumed", "by "+by, desired.Revision{}, 0)
+	r.HintFor(ctx)
 	return nil
 }
 
@@ -85,8 +86,8 @@ func (r *Instance) Rollback(ctx context.Context, number int, by string) (Generat
 	if _, err := r.cfg.Store.update(r.cfg.Name, func(m *memo) { m.Hold = hold }); err != nil {
 		return to, err
 	}
-	r.event("RollbackAsked", fmt.Sprintf("%s asks for generation %d (%s)", by, to.Number, to.Revision.Short()), to.Revision, to.Number)
-	r.Hint()
+	r.tell(CorrelationOf(ctx), "RollbackAsked", fmt.Sprintf("%s asks for generation %d (%s)", by, to.Number, to.Revision.Short()), to.Revision, to.Number)
+	r.HintFor(ctx)
 	return to, nil
 }
 

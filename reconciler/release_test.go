@@ -280,13 +280,13 @@ func TestRollbackOfARelease(t *testing.T) {
 		if why, err := h.inst.Why("app"); err != nil || len(why) != 1 || !strings.HasPrefix(why[0].Waiting, "generation 1 is held by bob") {
 			t.Errorf("why: %+v, %v", why, err)
 		}
-		if err := h.inst.Suspend("inventory", "bob", time.Time{}); err != nil {
+		if err := h.inst.Suspend(t.Context(), "inventory", "bob", time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		if plan, err := h.inst.Preview(t.Context(), nil); err != nil || len(plan.Notes) != 2 || !strings.Contains(plan.Notes[0], "inventory") {
 			t.Errorf("the plan does not say that it is suspended: %+v, %v", plan.Notes, err)
 		}
-		if err := h.inst.Resume("bob"); err != nil {
+		if err := h.inst.Resume(t.Context(), "bob"); err != nil {
 			t.Fatal(err)
 		}
 		h.engine.Push("app:stable", drivertest.Healthy())

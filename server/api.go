@@ -24,6 +24,9 @@ type Fleet interface {
 	// Problems is what is wrong with the repository as a whole.
 	Problems() error
 	Source() reconciler.SourceStatus
+	// Attend makes the request of ctx the one that the passes are made for that
+	// begin until done is called, and the next one after.
+	Attend(ctx context.Context) (done func())
 }
 
 // Source is where revisions come from.
@@ -162,6 +165,7 @@ func (a *API) Source(ctx context.Context) (SourceInfo, error) {
 // Sync looks for a newer revision and for new instances. An error to read the
 // repository is in what it returns, since the last revision still counts.
 func (a *API) Sync(ctx context.Context) (SourceInfo, error) {
+	defer a.cfg.Fleet.Attend(ctx)()
 	syncErr := a.cfg.Source.Sync(ctx)
 	_ = a.cfg.Fleet.Discover(ctx) // which Problems remembers
 	s, err := a.Source(ctx)

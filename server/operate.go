@@ -91,7 +91,7 @@ func (a *API) Reconcile(ctx context.Context, name string, req ReconcileRequest, 
 		}
 	}
 	if !req.Wait && !a.cfg.Alone {
-		r.Hint()
+		r.HintFor(ctx)
 		return Result{Status: r.Status()}, nil
 	}
 	before, err := newestRecord(r)
@@ -269,7 +269,7 @@ func (a *API) Suspend(ctx context.Context, name string, req SuspendRequest) (rec
 		return reconciler.Status{}, invalid(withHint(fmt.Errorf("suspend %s: %s is in the past", name, req.Until.Format(time.RFC3339)),
 			"give a later time, or none"))
 	}
-	if err := r.Suspend(req.Reason, req.By, req.Until); err != nil {
+	if err := r.Suspend(ctx, req.Reason, req.By, req.Until); err != nil {
 		return reconciler.Status{}, invalid(err)
 	}
 	return a.after(ctx, r)
@@ -281,7 +281,7 @@ func (a *API) Resume(ctx context.Context, name, by string) (reconciler.Status, e
 	if err != nil {
 		return reconciler.Status{}, err
 	}
-	if err := r.Resume(by); err != nil {
+	if err := r.Resume(ctx, by); err != nil {
 		return reconciler.Status{}, err
 	}
 	return a.after(ctx, r)
