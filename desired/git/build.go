@@ -41,6 +41,16 @@ func (b *builder) put(kind plumbing.ObjectType, content []byte) plumbing.Hash {
 	return o.Hash()
 }
 
+// view reads what exists and what was collected.
+func (b *builder) view() *store {
+	st := newStore(b.st.fs, func() *store { return b.st }, b.st.kick)
+	st.drafted = map[plumbing.Hash]plumbing.EncodedObject{}
+	for _, o := range b.objs {
+		st.drafted[o.Hash()] = o
+	}
+	return st
+}
+
 // flatten lists every file of a tree.
 func flatten(st *store, tree plumbing.Hash) (map[string]change, error) {
 	files := map[string]change{}

@@ -37,6 +37,8 @@ type store struct {
 	current func() *store
 	// kick asks for a look at the repository.
 	kick chan struct{}
+	// drafted are objects that are nowhere yet; nil: there are none.
+	drafted map[plumbing.Hash]plumbing.EncodedObject
 	// damaged is set when an object of a commit could not be read.
 	damaged atomic.Bool
 }
@@ -92,6 +94,9 @@ func (st *store) read(kind plumbing.ObjectType, h plumbing.Hash) ([]byte, error)
 func (st *store) readHere(kind plumbing.ObjectType, h plumbing.Hash) ([]byte, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if o, ok := st.drafted[h]; ok && o.Type() == kind {
+		return readAll(o)
+	}
 	b, err := readObject(st.s, kind, h)
 	if err == nil || errors.Is(err, ErrTooLarge) {
 		return b, err
@@ -134,6 +139,15 @@ func readObject(s *filesystem.Storage, kind plumbing.ObjectType, h plumbing.Hash
 	return b, nil
 }
 
+func readAll(o plumbing.EncodedObject) ([]byte, error) {
+	r, err := o.Reader()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
 func limitOf(kind plumbing.ObjectType) int64 {
 	if kind == plumbing.BlobObject {
 		return maxBlob
@@ -148,6 +162,9 @@ func tooLarge(size, limit int64) error {
 func (st *store) size(h plumbing.Hash) (int64, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if o, ok := st.drafted[h]; ok {
+		return o.Size(), nil
+	}
 	if n, err := st.s.EncodedObjectSize(h); err == nil {
 		return n, nil
 	}

@@ -1,11 +1,10 @@
 package git
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -14,9 +13,7 @@ import (
 	"github.com/fairlead/fairlead/desired"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // CommitRequest asks for one commit on the followed branch.
@@ -29,6 +26,9 @@ type CommitRequest struct {
 	// Base is the commit that the request was made on: when the branch changed
 	// one of the files since, that is a conflict. Default is the latest snapshot.
 	Base string
+	// Check is asked about the tree that the commit would have, on whatever the
+	// branch is by then, and its error is that of the request. It may be nil.
+	Check func(tree fs.FS) error
 }
 
 // RestoreRequest asks for a commit in which a directory is as it was before.
@@ -37,7 +37,8 @@ type RestoreRequest struct {
 	Commit  string // what it is to equal; at least seven digits
 	Message string // default says what is restored
 	Author  Author
-	Base    string // as in CommitRequest
+	Base    string                 // as in CommitRequest
+	Check   func(tree fs.FS) error // as in CommitRequest
 }
 
 // Commit adds a commit to the followed branch and makes it the latest
@@ -45,42 +46,58 @@ type RestoreRequest struct {
 // local repository the work tree and the index follow; a remote is pushed to.
 // Errors: ErrPushDisabled, ErrNotBranch, ErrConflict, ErrDirty.
 func (r *Repo) Commit(ctx context.Context, req CommitRequest) (desired.Revision, error) {
+	e, err := req.edit()
+	if err != nil {
+		return desired.Revision{}, err
+	}
+	return r.write(ctx, e)
+}
+
+func (req CommitRequest) edit() (edit, error) {
 	if len(req.Files) == 0 {
-		return desired.Revision{}, errors.New("commit: no files are given")
+		return edit{}, errors.New("commit: no files are given")
 	}
 	for name := range req.Files {
 		if err := checkPath(name); err != nil {
-			return desired.Revision{}, err
+			return edit{}, err
 		}
 	}
-	return r.write(ctx, edit{
-		message: req.Message, author: req.Author, base: req.Base,
+	return edit{
+		message: req.Message, author: req.Author, base: req.Base, check: req.Check,
 		plan: func(b *builder, tip *object.Commit, _ plumbing.Hash) (map[string]change, error) {
 			return planFiles(b, tip.TreeHash, req.Files)
 		},
-	})
+	}, nil
 }
 
 // Restore makes a commit in which a directory equals what it was at an older
 // one. History stays. Errors as of Commit, and ErrRefNotFound.
 func (r *Repo) Restore(ctx context.Context, req RestoreRequest) (desired.Revision, error) {
+	e, err := req.edit()
+	if err != nil {
+		return desired.Revision{}, err
+	}
+	return r.write(ctx, e)
+}
+
+func (req RestoreRequest) edit() (edit, error) {
 	dir := path.Clean(req.Path)
 	if dir != "." {
 		if err := checkPath(dir); err != nil {
-			return desired.Revision{}, err
+			return edit{}, err
 		}
 	}
 	if !isHashPrefix(req.Commit) {
-		return desired.Revision{}, fmt.Errorf("restore %s: %q is not a commit; give at least %d digits of its hash", dir, req.Commit, minHashDigits)
+		return edit{}, fmt.Errorf("restore %s: %q is not a commit; give at least %d digits of its hash", dir, req.Commit, minHashDigits)
 	}
-	e := edit{message: req.Message, author: req.Author, base: req.Base, old: req.Commit}
+	e := edit{message: req.Message, author: req.Author, base: req.Base, old: req.Commit, check: req.Check}
 	if e.message == "" {
 		e.message = fmt.Sprintf("Restore %s as of %s", dir, short(req.Commit))
 	}
 	e.plan = func(b *builder, tip *object.Commit, old plumbing.Hash) (map[string]change, error) {
 		return planRestore(b, tip.TreeHash, old, dir)
 	}
-	return r.write(ctx, e)
+	return e, nil
 }
 
 // edit is a change that can be planned on whatever the branch is by then.
@@ -91,6 +108,7 @@ type edit struct {
 	plan    func(b *builder, tip *object.Commit, oldTree plumbing.Hash) (map[string]change, error)
 	old     string // an older commit that plan needs
 	oldTree plumbing.Hash
+	check   func(tree fs.FS) error // may be nil
 }
 
 func planFiles(b *builder, tree plumbing.Hash, files map[string][]byte) (map[string]change, error) {
@@ -161,30 +179,38 @@ func flattenAt(st *store, tree plumbing.Hash, dir string) (map[string]change, er
 }
 
 func (r *Repo) write(ctx context.Context, e edit) (desired.Revision, error) {
-	if r.bad != nil {
-		return desired.Revision{}, r.bad
-	}
-	if strings.TrimSpace(e.message) == "" {
-		return desired.Revision{}, errEmptyMessage
-	}
-	if e.author == (Author{}) {
-		e.author = r.opt.Author
-	}
 	remote := r.to.scheme != schemeLocal
-	if remote && !r.opt.Push {
+	if r.bad == nil && remote && !r.opt.Push {
 		return desired.Revision{}, fmt.Errorf("commit to %s: %w", r.to, ErrPushDisabled)
 	}
-	if err := r.take(ctx); err != nil {
+	if err := r.begin(ctx, &e); err != nil {
 		return desired.Revision{}, err
 	}
 	defer r.release()
-	if s, ok := r.known(); ok && e.base == "" {
-		e.base = s.Commit
-	}
 	if remote {
 		return r.writeRemote(ctx, e)
 	}
 	return r.writeLocal(ctx, e)
+}
+
+// begin takes the turn for an edit and fills in what it does not say.
+func (r *Repo) begin(ctx context.Context, e *edit) error {
+	if r.bad != nil {
+		return r.bad
+	}
+	if strings.TrimSpace(e.message) == "" {
+		return errEmptyMessage
+	}
+	if e.author == (Author{}) {
+		e.author = r.opt.Author
+	}
+	if err := r.take(ctx); err != nil {
+		return err
+	}
+	if s, ok := r.known(); ok && e.base == "" {
+		e.base = s.Commit
+	}
+	return nil
 }
 
 // draft is a commit that is not in any branch yet.
@@ -217,6 +243,11 @@ func (e *edit) draft(st *store, tip target) (*draft, error) {
 	tree, err := d.tree(c.TreeHash, d.changes)
 	if err != nil {
 		return nil, err
+	}
+	if e.check != nil {
+		if err := e.check(newTreeFS(d.view(), &object.Commit{TreeHash: tree, Committer: c.Committer})); err != nil {
+			return nil, err
+		}
 	}
 	d.commit, err = d.builder.commit(tree, []plumbing.Hash{tip.commit}, e.author, e.message, time.Now())
 	return d, err
@@ -264,109 +295,4 @@ func (e *edit) findOld(st *store, h plumbing.Hash) error {
 	}
 	e.oldTree = c.TreeHash
 	return st.check(h)
-}
-
-// writeRemote pushes a commit. When the branch moves meanwhile it is planned
-// once more on the new tip.
-func (r *Repo) writeRemote(ctx context.Context, e edit) (desired.Revision, error) {
-	var last *draft
-	for range 2 {
-		if err := r.syncHere(ctx); err != nil {
-			return desired.Revision{}, err
-		}
-		if e.old != "" {
-			_, at, err := r.resolveAny(ctx, e.old)
-			if err == nil {
-				err = e.findOld(r.mirror.st, at.commit)
-			}
-			if err != nil {
-				return desired.Revision{}, fmt.Errorf("restore: %w", err)
-			}
-		}
-		d, err := e.draft(r.mirror.st, r.mirror.at)
-		if err != nil {
-			return desired.Revision{}, err
-		}
-		if d.commit == d.tip.commit {
-			return r.knownRevision(), nil
-		}
-		last = d
-		err = r.push(ctx, d)
-		if err == nil {
-			return r.knownRevision(), nil
-		}
-		if !errors.Is(err, errMoved) {
-			return desired.Revision{}, err
-		}
-	}
-	return desired.Revision{}, &ConflictError{Base: last.tip.commit.String(), Tip: "a newer commit, again and again"}
-}
-
-func (r *Repo) knownRevision() desired.Revision {
-	s, _ := r.known()
-	return s.Revision
-}
-
-func (r *Repo) push(ctx context.Context, d *draft) error {
-	pack, err := d.pack()
-	if err != nil {
-		return err
-	}
-	w := newWatch(ctx, r.opt.Timeout, r.opt.Idle)
-	defer w.stop()
-	s, err := r.connect(w, receivePack)
-	if err != nil {
-		return w.explain(err)
-	}
-	defer s.close()
-	if err := pushPack(w, s, d.tip.name, d.tip.commit, d.commit, pack); err != nil {
-		return w.explain(err)
-	}
-	if err := r.keepPushed(d, pack); err != nil {
-		// It is in the remote; the mirror gets it with the next fetch.
-		r.mirror.st.damaged.Store(true)
-		return fmt.Errorf("commit %s was pushed, but the mirror did not take it: %w", d.commit, err)
-	}
-	return nil
-}
-
-// keepPushed adds what was pushed to the mirror.
-func (r *Repo) keepPushed(d *draft, pack []byte) error {
-	m := r.mirror
-	dir, err := os.MkdirTemp(m.dir, "incoming-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	if err := savePack(bytes.NewReader(pack), dir); err != nil {
-		return err
-	}
-	if err := movePacks(dir, m.packDir()); err != nil {
-		return err
-	}
-	m.st.refresh()
-	at := target{name: d.tip.name, commit: d.commit}
-	if err := m.setRef(m.dir, at); err != nil {
-		return err
-	}
-	m.at = at
-	m.print = m.fingerprint()
-	return r.adopt(m.st, at, dirtiness{})
-}
-
-// pack encodes the new objects.
-func (d *draft) pack() ([]byte, error) {
-	s := memory.NewStorage()
-	hashes := make([]plumbing.Hash, 0, len(d.objs))
-	for _, o := range d.objs {
-		if _, err := s.SetEncodedObject(o); err != nil {
-			return nil, fmt.Errorf("encode pack: %w", err)
-		}
-		hashes = append(hashes, o.Hash())
-	}
-	var buf bytes.Buffer
-	if _, err := packfile.NewEncoder(&buf, s, false).Encode(hashes, 0); err != nil {
-		return nil, fmt.Errorf("encode pack: %w", err)
-	}
-	return buf.Bytes(), nil
 }

@@ -21,25 +21,11 @@ func (r *Repo) writeLocal(ctx context.Context, e edit) (desired.Revision, error)
 	if err != nil {
 		return desired.Revision{}, err
 	}
-	st := r.localStore(g)
-	tip, err := localTarget(st, g, r.opt.Ref)
+	d, err := r.draftLocal(g, &e)
 	if err != nil {
 		return desired.Revision{}, err
 	}
-	if e.old != "" {
-		h, err := findCommit(st, e.old)
-		if err == nil {
-			err = e.findOld(st, h)
-		}
-		if err != nil {
-			return desired.Revision{}, fmt.Errorf("restore: %w", err)
-		}
-	}
-	d, err := e.draft(st, tip)
-	if err != nil {
-		return desired.Revision{}, err
-	}
-	if d.commit != tip.commit {
+	if d.commit != d.tip.commit {
 		if err := d.install(g, e.author, e.message); err != nil {
 			return desired.Revision{}, err
 		}
@@ -48,6 +34,25 @@ func (r *Repo) writeLocal(ctx context.Context, e edit) (desired.Revision, error)
 		return desired.Revision{}, err
 	}
 	return r.knownRevision(), nil
+}
+
+// draftLocal plans an edit on what a local ref is now.
+func (r *Repo) draftLocal(g gitDir, e *edit) (*draft, error) {
+	st := r.localStore(g)
+	tip, err := localTarget(st, g, r.opt.Ref)
+	if err != nil {
+		return nil, err
+	}
+	if e.old != "" {
+		h, err := findCommit(st, e.old)
+		if err == nil {
+			err = e.findOld(st, h)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("restore: %w", err)
+		}
+	}
+	return e.draft(st, tip)
 }
 
 // install makes a draft the tip of its branch. Order: locks, checks, objects,
