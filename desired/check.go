@@ -13,6 +13,7 @@ func (p *parsed) check() {
 	p.checkVariables()
 	p.checkCertificates()
 	p.checkFront()
+	p.checkNotify()
 	if o := p.Policy; o != nil && o.RequireSignedCommits && o.AllowedSigners == "" {
 		p.add("policy.requireSignedCommits", "needs policy.allowedSigners", "name the file that lists whose signatures count")
 	}
@@ -20,7 +21,6 @@ func (p *parsed) check() {
 
 // checkLists refuses the same entry twice where that is a slip.
 func (p *parsed) checkLists() {
-	p.unique("notify", p.Notify)
 	if u := p.Upgrade; u != nil {
 		p.unique("upgrade.locks", u.Locks)
 	}

@@ -23,7 +23,7 @@ type Instance struct {
 	Certificates map[string]Certificate `json:"certificates,omitempty" keys:"name" doc:"TLS certificates, by name."`
 	Front        []Route                `json:"front,omitempty" doc:"What the built-in TLS proxy serves."`
 	Policy       *Policy                `json:"policy,omitempty" doc:"What a revision may ask for."`
-	Notify       []string               `json:"notify,omitempty" is:"notify" unique:"true" doc:"Where notices go."`
+	Notify       []Notify               `json:"notify,omitempty" is:"notify" doc:"Where notices go: URLs, or maps with the keys below."`
 	Retain       *Retain                `json:"retain,omitempty" doc:"How much of the past is kept."`
 }
 

@@ -100,7 +100,7 @@ func TestParseBounds(t *testing.T) {
 		"deeper": {head + "smoke: " + strings.Repeat("[", 200_000), "is not YAML"},
 		"bomb":   {bomb, "too many values"},
 		"cycle":  {head + "smoke: [{name: a, post: /, body: &a [*a]}]", "nested too deeply"},
-		"many":   {head + "notify: [" + strings.Repeat("a://b,", 30_000) + "]", "too many values"},
+		"many":   {head + "notify: [" + strings.Repeat("lark://b,", 30_000) + "]", "too many values"},
 		"wrong":  {head + "notify: [" + strings.Repeat("a,", 9_000) + "]", "there are more problems"},
 		"two":    {head + "---\n" + head, "more than one document"},
 		"second": {head + "---\n{", "is not YAML"},

@@ -260,7 +260,7 @@ func (l *loader) spec(p Project, read map[string]certificateFiles, roots map[str
 		HealthTimeout: DefaultHealthTimeout, Bake: DefaultBake, RetainGenerations: DefaultRetainGenerations,
 		LocalFiles: l.local,
 		Follow:     l.follow(p), Check: l.check(p), Smoke: l.smoke(p),
-		Front: l.front(p), Certificates: l.certificates(p, read),
+		Front: l.front(p), Certificates: l.certificates(p, read), Notify: l.notify(p),
 	}
 	s.Connectors, s.Files = l.connectorSpecs(p, roots), l.withPrograms(p.Files)
 	if h := l.file.Health; h != nil {

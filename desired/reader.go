@@ -190,6 +190,11 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, at spot) error {
 	case Duration, Size, Window, time.Time:
 		r.special(n, v, at)
 		return nil
+	case Notify:
+		if n.Kind == yaml.ScalarNode { // short for a map with nothing but the URL
+			r.scalar(n, v.FieldByName("URL"), at)
+			return nil
+		}
 	}
 	switch v.Kind() {
 	case reflect.Struct:

@@ -85,7 +85,7 @@ func (r *reader) text(n *yaml.Node, v reflect.Value, at spot) {
 	rule := syntaxes[at.is]
 	if r.secret(n, at) {
 		rule.quiet = true
-		if r.kind.whole && secretWhole.MatchString(n.Value) {
+		if (r.kind.whole || at.is == "notify" || at.is == "notifySecret") && secretWhole.MatchString(n.Value) {
 			return
 		}
 		if text := rule.text(secretUse.ReplaceAllString(n.Value, "xxxx")); text != "" && r.kind.places.MatchString(at.field) {

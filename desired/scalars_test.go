@@ -93,7 +93,8 @@ func TestSyntaxes(t *testing.T) {
 		"imageGlob":  {[]string{"ghcr.io/keboola/*", "*"}, []string{"", "[", "a b"}},
 		"profile":    {[]string{"full", "*", "a1"}, []string{"", "-a", "a b"}},
 		"field":      {[]string{"locked", "data.rows", "tables.0.name"}, []string{"", ".a", "a..b", "a b", "0a"}},
-		"notify":     {[]string{"slack://a@b", "generic+https://x/y"}, []string{"slack", "://x", "slack://"}},
+		"notify": {[]string{"slack://a@b", "generic+https://x/y", "generic+http://10.0.0.1:8080/y?a=b", "ntfy://ntfy.sh/topic", "smtp://u:p@h:587/?from=a@b&to=c@d", "telegram://1:a@telegram?chats=@a", "pushover://:t@u/", "discord://t@1", "teams://a@b/c/d?host=x"},
+			[]string{"slack", "://x", "slack://", "logger://", "generic://x", "generic+https://", "generic+https://u:p@x/", "generic+https://x/#a", "slack+https://x/y", "nothing://x", "slack://a b", "exec://x", "https://x/y", "file:///etc/passwd", "generic+file://x/y"}},
 	}
 	for name, tt := range tests {
 		for _, s := range tt.good {

@@ -108,6 +108,11 @@ func describeElement(p *jsonschema.Schema, t reflect.Type, rule syntax, at strin
 	}
 	if t.Kind() == reflect.Struct {
 		describeSchema(p, t, at)
+		if t == reflect.TypeFor[Notify]() {
+			short, long := &jsonschema.Schema{Type: "string"}, *p
+			restrict(short, rule)
+			*p = jsonschema.Schema{AnyOf: []*jsonschema.Schema{short, &long}}
+		}
 		return
 	}
 	restrict(p, rule)

@@ -11,9 +11,11 @@ import (
 )
 
 // secretPlaces are the fields in which a secret reference is filled in: what
-// is sent by a smoke step, and what certificates are got and kept by.
+// is sent by a smoke step, what certificates are got and kept by, and where
+// notices go.
 var secretPlaces = regexp.MustCompile(`^smoke\[[0-9]+\]\.((get|post|put|patch|delete)$|headers\.|body($|[.\[]))` +
-	`|^certificates\.[^.]*\.(acme\.(issuers\[[0-9]+\]\.)?eab\.macKey$|acme\.dns\.with\.|deliver\[[0-9]+\]\.password$)`)
+	`|^certificates\.[^.]*\.(acme\.(issuers\[[0-9]+\]\.)?eab\.macKey$|acme\.dns\.with\.|deliver\[[0-9]+\]\.password$)` +
+	`|^notify\[[0-9]+\](\.url|\.secret)?$`)
 
 // smoke are the steps with the host's secrets filled in.
 func (l *loader) smoke(p Project) []SmokeStep {

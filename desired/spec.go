@@ -69,6 +69,9 @@ type Spec struct {
 	// Connectors are the sources of data, by name: the source's in the catalog.
 	Connectors map[string]ConnectorSpec `json:"connectors,omitempty"`
 
+	// Notify are the channels that notices go to. They bear on nothing that runs.
+	Notify []NotifySpec `json:"notify,omitempty"`
+
 	// Sensitive are literal values that must not be shown: they came from the
 	// host's own files or from secrets. Stored only sealed.
 	Sensitive []string `json:"sensitive,omitempty"`
@@ -169,7 +172,7 @@ func (v Volume) Hash() string { v.Key = ""; return hashJSON(v) }
 // revisions with equal hashes ask for the same thing.
 func (s Spec) Hash() string {
 	s.Notes, s.LocalFiles, s.Sensitive, s.Suspend, s.Dir = nil, nil, nil, nil, ""
-	s.RetainGenerations, s.Follow = 0, nil
+	s.RetainGenerations, s.Follow, s.Notify = 0, nil, nil
 	return hashJSON(s)
 }
 

@@ -36,7 +36,7 @@ const (
 )
 
 // syntaxes are the values of the is and keys tags of Instance and Connector.
-var syntaxes = merged(certificateSyntaxes(), connectorSyntaxes(), map[string]syntax{
+var syntaxes = merged(certificateSyntaxes(), connectorSyntaxes(), notifySyntaxes(), map[string]syntax{
 	"apiVersion": {what: "a version of this format", words: []string{"fairlead/v1"}},
 	"name": {what: "a name", pattern: pat(`^[a-z][a-z0-9-]{0,38}$`), example: "acme",
 		hint: "a lower-case letter, then up to 38 lower-case letters, digits and dashes"},
@@ -64,7 +64,6 @@ var syntaxes = merged(certificateSyntaxes(), connectorSyntaxes(), map[string]syn
 	"target":      {what: "a service and port", pattern: pat(`^[a-zA-Z0-9._-]+:[0-9]{1,5}$`), example: "app:8000", check: checkTarget},
 	"httpURL":     {quiet: true, what: "an http or https URL", pattern: pat(`^https?://`), example: "http://app:8000/api/sync/status", check: checkURL},
 	"httpsURL":    {quiet: true, what: "an https URL", pattern: pat(`^https://`), example: "https://acme-v02.api.letsencrypt.org/directory", check: checkURL},
-	"notify":      {quiet: true, what: "a notice URL", pattern: pat(`^[a-z][a-z0-9.+-]*://\S+$`), example: "slack://token@channel"},
 	"host":        {what: "a host name", pattern: pat(`^` + hostName + `$`), example: "data.acme.com", hint: "lower case, without scheme and port, for example data.acme.com", check: checkHost},
 	"email":       {what: "an e-mail address", pattern: pat(`^[^@\s]+@[^@\s]+$`), example: "ops@acme.com"},
 	"imageGlob":   {what: "an image pattern", pattern: pat(`^\S+$`), example: "ghcr.io/acme/*", check: checkGlob},

@@ -15,7 +15,6 @@ type unsupportedKey struct{ field, instead string }
 // takes to let a key through.
 var unsupported = []unsupportedKey{
 	{"policy", "review commits before they reach the followed branch"},
-	{"notify", "watch fairlead events"},
 }
 
 const notYet = "not supported by this version of Fairlead"

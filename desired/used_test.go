@@ -120,6 +120,13 @@ var used = map[string][2]string{
 	"certificates.reload.caddy":            {byURL("reload: [{service: app, signal: SIGHUP}]"), byURL("reload: [{service: app, caddy: 'http://127.0.0.1:2019'}]")},
 	"certificates.reload.prove":            {byURL("reload: [{service: app, signal: SIGHUP}]"), byURL("reload: [{service: app, signal: SIGHUP, prove: ':8443'}]")},
 	"certificates.reload.within":           {byURL("reload: [{service: app, signal: SIGHUP}]"), byURL("reload: [{service: app, signal: SIGHUP, within: 10s}]")},
+	"notify":                               {"", "notify: ['generic+https://a/b']"},
+	"notify.url":                           {"notify: [{url: 'generic+https://a/c'}]", "notify: [{url: 'generic+https://a/b'}]"},
+	"notify.name":                          {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', name: a}]"},
+	"notify.secret":                        {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', secret: " + hex64 + "}]"},
+	"notify.on":                            {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', on: [failed]}]"},
+	"notify.remind":                        {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', remind: 1h}]"},
+	"notify.template":                      {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', template: a}]"},
 	"retain.certificates":                  {byURL(""), byURL("") + "retain: {certificates: 1}\n"},
 }
 
