@@ -16,6 +16,7 @@ func (r *Instance) converge(ctx context.Context) error {
 		return err
 	}
 	l := r.load(ctx)
+	r.keepNotices(l)
 	m, err := r.cfg.Store.memo(r.cfg.Name)
 	if err != nil {
 		return err

@@ -58,7 +58,9 @@ type Config struct {
 	Certificates Certificates
 	// Attachments keeps the connectors; nil: they are not run.
 	Attachments Attachments
-	Log         *logrus.Entry
+	// Notices tells people what happens; nil: nobody is told.
+	Notices Notices
+	Log     *logrus.Entry
 
 	hosts *hosts // nil: no other instance is there
 }

@@ -43,6 +43,8 @@ type ManagerConfig struct {
 	Certificates Certificates
 	// Attachments keeps the connectors; nil: they are not run.
 	Attachments Attachments
+	// Notices tells people what happens; nil: nobody is told.
+	Notices Notices
 	// Routed is called once, when every instance that was found first leads or
 	// holds its requests; nil: nobody waits for it.
 	Routed func()
@@ -319,7 +321,7 @@ func (m *Manager) newInstance(f Found) *Instance {
 		Driver:   m.cfg.Driver, Store: m.cfg.Store, Events: m.cfg.Events, Source: m.cfg.Source, Load: m.cfg.Load,
 		// Its own timer is only for retries: the manager triggers all at once.
 		Interval: 2 * m.cfg.Interval, DeepEvery: m.cfg.DeepEvery,
-		Releases: m.cfg.Releases, Traffic: m.cfg.Traffic, Prober: m.cfg.Prober, Certificates: m.cfg.Certificates, Attachments: m.cfg.Attachments,
+		Releases: m.cfg.Releases, Traffic: m.cfg.Traffic, Prober: m.cfg.Prober, Certificates: m.cfg.Certificates, Attachments: m.cfg.Attachments, Notices: m.cfg.Notices,
 		Log: m.cfg.Log.WithField("instance", f.Name), hosts: m.hosts,
 	}
 	if m.cfg.Progress != nil {
