@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -128,14 +129,18 @@ type Config struct {
 
 // API holds the operations. It may be used from several goroutines when a loop
 // runs, and from one when Alone.
-type API struct{ cfg Config }
+type API struct {
+	cfg    Config
+	once   sync.Once
+	router *router
+}
 
 // NewAPI does no I/O.
 func NewAPI(cfg Config) *API {
 	if cfg.Progress == nil {
 		cfg.Progress = NewProgress()
 	}
-	return &API{cfg}
+	return &API{cfg: cfg}
 }
 
 // Version returns what is running.

@@ -42,12 +42,12 @@ type CertificateRequest struct {
 
 // CertificateTest says what to fetch and what to hold it against.
 type CertificateTest struct {
-	URL     string   `json:"url"`
-	Privkey string   `json:"privkey,omitempty"`
-	Domains []string `json:"domains,omitempty"`
+	URL     string   `json:"url" maxLength:"4096" doc:"where the certificate is; instance.yaml takes the same" example:"https://pki.example.com/web.pem"`
+	Privkey string   `json:"privkey,omitempty" maxLength:"4096" doc:"where its key is"`
+	Domains []string `json:"domains,omitempty" maxItems:"1000"`
 	// Certificate is one of the instance, whose key, domains and trust are used
 	// as far as nothing else is said.
-	Certificate string `json:"certificate,omitempty"`
+	Certificate string `json:"certificate,omitempty" maxLength:"128"`
 }
 
 // CertificateReport is what a test found.
@@ -73,12 +73,12 @@ type CertificateReport struct {
 
 // RenewRequest is the body of a renewal.
 type RenewRequest struct {
-	Force bool `json:"force,omitempty"`
+	Force bool `json:"force,omitempty" doc:"take one that is older than the live one, or was refused before"`
 }
 
 // CertificateRollback is the body of a rollback; 0 is the pair before.
 type CertificateRollback struct {
-	Generation int `json:"generation,omitempty"`
+	Generation int `json:"generation,omitempty" minimum:"0" doc:"0: the pair before"`
 }
 
 // Certificates returns those of an instance.

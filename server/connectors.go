@@ -59,7 +59,7 @@ type DataGeneration struct {
 
 // RunRequest asks for a run of a connector.
 type RunRequest struct {
-	Tables []string `json:"tables,omitempty"` // none: all
+	Tables []string `json:"tables,omitempty" maxItems:"10000" doc:"none: all"`
 }
 
 // RunStarted is the answer to a RunRequest.
@@ -69,7 +69,7 @@ type RunStarted struct {
 
 // DataRollback asks for an older generation of data.
 type DataRollback struct {
-	Generation int `json:"generation"`
+	Generation int `json:"generation,omitempty" minimum:"0" doc:"0: the one before that which is attached"`
 }
 
 // ConnectorList are the connectors of an instance.

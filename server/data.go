@@ -29,13 +29,13 @@ type Data interface {
 
 // Query is one statement that only reads.
 type Query struct {
-	SQL string `json:"sql"`
+	SQL string `json:"sql" doc:"one SELECT" example:"SELECT * FROM shop.orders"`
 	// Limit bounds the rows; 0 is 1,000. Offset leaves out rows before, which is
 	// the same from one call to the next only with an ORDER BY.
-	Limit  int64 `json:"limit,omitempty"`
-	Offset int64 `json:"offset,omitempty"`
+	Limit  int64 `json:"limit,omitempty" minimum:"0" doc:"rows; 0: 1000"`
+	Offset int64 `json:"offset,omitempty" minimum:"0" doc:"rows that are left out before; only with ORDER BY the same each time"`
 	// Timeout bounds the statement, in seconds; 0, and what is more, is the host's.
-	Timeout float64 `json:"timeout,omitempty"`
+	Timeout float64 `json:"timeout,omitempty" minimum:"0" doc:"seconds; 0, and what is more, is the host's limit"`
 	Format  string  `json:"-"` // json, csv, arrow or parquet
 	User    string  `json:"-"`
 }
@@ -113,56 +113,6 @@ func (a *API) Profile(ctx context.Context, instance, user, table, column string)
 		return nil, &Error{Status: http.StatusNotFound, Detail: fmt.Sprintf("profile %s: there is no column %s", table, column), Hint: "fairlead tables " + table + " lists them"}
 	}
 	return nil, &Error{Status: http.StatusNotFound, Detail: "profile " + table + ": there is no such table", Hint: "fairlead tables lists them"}
-}
-
-// postQuery answers in the format that Accept names, JSON otherwise.
-func (a *API) postQuery(w http.ResponseWriter, r *http.Request) {
-	q := Query{}
-	if err := readBody(w, r, &q); err != nil {
-		answerError(w, err)
-		return
-	}
-	instance, err := a.queried(r)
-	if err != nil {
-		answerError(w, err)
-		return
-	}
-	q.Format, q.User = formatOf(r.Header.Get("Accept")), operator(r)
-	rows := &rowsWriter{w: w, json: q.Format == "json"}
-	begun := false
-	_, err = a.Query(r.Context(), instance, q, func(res QueryResult) error {
-		begun = true
-		deadline(w, callTimeout)
-		h := w.Header()
-		h.Set("Content-Type", contentTypes()[q.Format])
-		h.Set("X-Row-Count", strconv.FormatInt(res.Rows, 10))
-		h.Set("X-Truncated", strconv.FormatBool(res.Truncated))
-		return rows.begin(res)
-	}, rows)
-	switch {
-	case err == nil:
-		rows.end()
-	case !begun:
-		answerError(w, err)
-	default: // half of an answer must not look like one
-		panic(http.ErrAbortHandler)
-	}
-}
-
-// queried is the instance that a query is about: the one of the path, the one
-// that is named, or the only one.
-func (a *API) queried(r *http.Request) (string, error) {
-	if name := r.PathValue("name"); name != "" {
-		return name, nil
-	}
-	if name := r.URL.Query().Get("instance"); name != "" {
-		return name, nil
-	}
-	all := a.cfg.Fleet.Instances()
-	if len(all) != 1 {
-		return "", &Error{Status: http.StatusBadRequest, Detail: fmt.Sprintf("query: there are %d instances", len(all)), Hint: "name one: ?instance=NAME"}
-	}
-	return all[0].Name(), nil
 }
 
 func formatOf(accept string) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -14,9 +15,9 @@ import (
 // is the same on both sides of the socket.
 type Error struct {
 	Status   int               `json:"-"`
-	Detail   string            `json:"detail"`
-	Hint     string            `json:"hint,omitempty"`
-	Problems []desired.Problem `json:"problems,omitempty"` // of a revision that does not load
+	Detail   string            `json:"detail" doc:"what went wrong" example:"find instance shop: there is no such instance"`
+	Hint     string            `json:"hint,omitempty" doc:"what to do next" example:"there are: acme, sales"`
+	Problems []desired.Problem `json:"problems,omitempty" doc:"of a revision that does not load, each with its place"`
 	// RetryAfter is when to come again; 0: nobody knows.
 	RetryAfter time.Duration `json:"-"`
 	cause      error
@@ -26,6 +27,22 @@ type Error struct {
 func (e *Error) Error() string { return e.Detail }
 
 func (e *Error) Unwrap() error { return e.cause }
+
+// GetStatus is how huma asks for the status.
+func (e *Error) GetStatus() int { return e.Status }
+
+// GetHeaders are those that the answer has beside its body. 401 says how to say
+// who asks (RFC 9110, 11.6.1).
+func (e *Error) GetHeaders() http.Header {
+	h := http.Header{}
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
+	if e.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="fairlead"`)
+	}
+	return h
+}
 
 // withHint adds what to do.
 func withHint(err error, hint string) error {

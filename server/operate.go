@@ -25,8 +25,8 @@ type ReconcileRequest struct {
 // applied. With Commit the repository is brought back by a new commit, without
 // it the generation is held until a newer revision arrives.
 type RollbackRequest struct {
-	Generation int    `json:"generation"`
-	Commit     bool   `json:"commit"`
+	Generation int    `json:"generation,omitempty" minimum:"0" doc:"0: the good one before the applied"`
+	Commit     bool   `json:"commit,omitempty" doc:"bring the repository back as well, by a new commit"`
 	By         string `json:"-"`
 }
 
@@ -41,8 +41,8 @@ type RolledBack struct {
 
 // SuspendRequest asks to stop all action, until Until if it is not zero.
 type SuspendRequest struct {
-	Reason string    `json:"reason"`
-	Until  time.Time `json:"until,omitzero"`
+	Reason string    `json:"reason" maxLength:"1024" doc:"for those who wonder" example:"stocktaking until Monday"`
+	Until  time.Time `json:"until,omitzero" doc:"none: until it is resumed"`
 	By     string    `json:"-"`
 }
 
