@@ -1,0 +1,109 @@
+package auth
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// rate is how often something may be done: so many times at once, and one more
+// each so often.
+type rate struct {
+	burst int
+	every time.Duration
+}
+
+// The rates. What succeeds does not count against the first two.
+var (
+	addressRate = rate{burst: 10, every: 6 * time.Second}
+	accountRate = rate{burst: 10, every: 30 * time.Second}
+	codeRate    = rate{burst: 5, every: 20 * time.Second}
+)
+
+// maxThrottled bounds the memory of a throttle; whom it forgets begins anew.
+const maxThrottled = 4096
+
+// throttle counts by key, in buckets that fill up again with time. It forgets
+// who was not seen for longest.
+type throttle struct {
+	rate
+	mu    sync.Mutex
+	order *list.List // of *drip, the one seen last in front
+	keys  map[string]*list.Element
+}
+
+type drip struct {
+	key  string
+	left float64
+	at   time.Time
+	told bool // that nothing was left
+}
+
+func newThrottle(r rate) *throttle {
+	return &throttle{rate: r, order: list.New(), keys: map[string]*list.Element{}}
+}
+
+// drip finds a key's bucket, filled up to now.
+func (t *throttle) drip(key string, now time.Time) *drip {
+	e, known := t.keys[key]
+	if !known {
+		if t.order.Len() >= maxThrottled {
+			last := t.order.Back()
+			delete(t.keys, last.Value.(*drip).key)
+			t.order.Remove(last)
+		}
+		e = t.order.PushFront(&drip{key: key, left: float64(t.burst), at: now})
+		t.keys[key] = e
+	}
+	t.order.MoveToFront(e)
+	d := e.Value.(*drip)
+	d.left = min(float64(t.burst), d.left+float64(now.Sub(d.at))/float64(t.every))
+	d.at = now
+	return d
+}
+
+// take counts one. Where nothing is left it says when there will be, and
+// whether it says so for the first time since there was.
+func (t *throttle) take(key string) (wait time.Duration, first bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.drip(key, time.Now())
+	if d.left >= 1 {
+		d.left, d.told = d.left-1, false
+		return 0, false
+	}
+	first, d.told = !d.told, true
+	return time.Duration((1 - d.left) * float64(t.every)), first
+}
+
+// give takes one back that does not count.
+func (t *throttle) give(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.drip(key, time.Now())
+	d.left = min(float64(t.burst), d.left+1)
+}
+
+// block is whom an address is counted as: IPv6 gives a customer a /64 at least.
+func block(a netip.Addr) string {
+	if !a.IsValid() {
+		return "host"
+	}
+	a = a.Unmap()
+	if a.Is6() {
+		if p, err := a.WithZone("").Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return a.String()
+}
+
+// blockOf is block of an address that was written down.
+func blockOf(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return block(netip.Addr{})
+	}
+	return block(a)
+}
