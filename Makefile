@@ -92,8 +92,9 @@ engine: # bring up a Docker engine if none answers
 	@scripts/engine.sh up
 
 .PHONY: oracle
-oracle: need-go # build docker compose from its own module once; the tests compare with it
+oracle: need-go # build docker compose and sops from their own modules once; the tests compare with them
 	@scripts/compose-oracle.sh
+	@scripts/sops.sh
 
 .PHONY: pebble
 pebble: need-go # build the ACME server of the tests from its own module once

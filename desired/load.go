@@ -46,3 +46,13 @@ type Project struct {
 	// the values of secret references.
 	HostEnv map[string]string
 }
+
+// Secrets reads secrets.enc.yaml (desired/secrets.Reader). What is wrong with a
+// file is returned as Problems with file as the name; any other error means
+// that it could not be read.
+type Secrets interface {
+	// Names lists the names of the values, which need no key.
+	Names(file string, data []byte) ([]string, error)
+	// Open decrypts the values with the keys of this host.
+	Open(file string, data []byte) (map[string]string, error)
+}

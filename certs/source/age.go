@@ -1,16 +1,13 @@
 package source
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"strings"
 
-	"filippo.io/age"
-	"filippo.io/age/armor"
+	"github.com/fairlead/fairlead/desired/secrets"
 )
 
 func checkAge(r *Ref) error {
@@ -29,25 +26,16 @@ func fetchAge(_ context.Context, j *job) (Blob, error) {
 	if err != nil {
 		return Blob{}, err
 	}
-	ids, err := j.identities()
+	keys, err := j.keys()
 	if err != nil {
 		return Blob{}, err
 	}
-	var in io.Reader = bytes.NewReader(sealed)
-	if bytes.HasPrefix(bytes.TrimLeft(sealed, " \t\r\n"), []byte(armor.Header)) {
-		in = armor.NewReader(bufio.NewReader(in))
-	}
-	out, err := age.Decrypt(in, ids...)
-	var nobody *age.NoIdentityMatchError
+	data, err := keys.Unseal(sealed, MaxSize)
 	switch {
-	case errors.As(err, &nobody):
+	case errors.Is(err, secrets.ErrForOthers):
 		return Blob{}, fail(ErrForbidden, "it is encrypted for others: none of the identities of %s is a recipient", j.opts.AgeIdentities)
 	case err != nil:
-		return Blob{}, fail(ErrWrongKind, "it is not a file that age encrypted")
-	}
-	data, err := io.ReadAll(io.LimitReader(out, MaxSize+1))
-	if err != nil {
-		return Blob{}, fail(ErrWrongKind, "it is cut off or was changed after age encrypted it")
+		return Blob{}, fail(ErrWrongKind, "%s", err)
 	}
 	return Blob{Data: data}, nil
 }
@@ -76,8 +64,8 @@ func readTree(tree fs.FS, name string) ([]byte, error) {
 	return data, nil
 }
 
-// identities are read for every fetch, so that a new one counts at once.
-func (f *Fetcher) identities() ([]age.Identity, error) {
+// keys are read for every fetch, so that a new one counts at once.
+func (f *Fetcher) keys() (*secrets.Keys, error) {
 	if f.opts.AgeIdentities == "" {
 		return nil, fail(ErrRefused, "this host has no file of age identities")
 	}
@@ -85,9 +73,9 @@ func (f *Fetcher) identities() ([]age.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids, err := age.ParseIdentities(bytes.NewReader(data))
+	keys, err := secrets.ParseKeys(f.opts.AgeIdentities, data)
 	if err != nil {
 		return nil, fail(ErrRefused, "%s holds no age identity that is understood; age-keygen makes one", f.opts.AgeIdentities)
 	}
-	return ids, nil
+	return keys, nil
 }

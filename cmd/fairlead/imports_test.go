@@ -72,6 +72,7 @@ func TestRoomsImportInward(t *testing.T) {
 	const driverContract = "reconciler/docker/swap" // pure steps that the driver in memory shares
 	rooms := map[string]struct{ own, libraries []string }{
 		"desired":               {nil, []string{"go.yaml.in/yaml", "github.com/invopop/jsonschema"}},
+		"desired/secrets":       {[]string{"desired"}, []string{"filippo.io/age", "go.yaml.in/yaml"}},
 		"desired/compose":       {[]string{"desired"}, []string{"github.com/compose-spec/compose-go", "go.yaml.in/yaml", "github.com/docker/go-units", "github.com/docker/go-connections"}},
 		"desired/git":           {[]string{"desired"}, []string{"github.com/go-git", "github.com/fsnotify/fsnotify", "golang.org/x", "github.com/sirupsen/logrus"}},
 		"reconciler":            {[]string{"desired"}, []string{"github.com/sirupsen/logrus", "go.etcd.io/bbolt", "golang.org/x/sync"}},
@@ -87,7 +88,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"certs/deliver": {[]string{"desired", "reconciler", "certs/pair", "certs/store"}, nil},
 		"certs/pair":    {nil, []string{"software.sslmate.com/src/go-pkcs12"}},
 		"certs/store":   {[]string{"certs/pair"}, nil},
-		"certs/source":  {[]string{"reconciler", "certs/cloud"}, []string{"filippo.io/age", "github.com/sirupsen/logrus"}}, // the classes of errors
+		"certs/source":  {[]string{"reconciler", "certs/cloud", "desired/secrets"}, []string{"github.com/sirupsen/logrus"}}, // the classes of errors
 		"certs/acme": {nil, []string{"github.com/caddyserver/certmagic", "github.com/mholt/acmez", "github.com/libdns/libdns", "github.com/miekg/dns",
 			"github.com/sirupsen/logrus", "golang.org/x/sys"}},
 		"certs/cloud":      {nil, nil}, // what the clients of clouds have in common
@@ -95,7 +96,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"reconciler/registry": {[]string{"desired", "reconciler", "release"}, []string{"github.com/google/go-containerregistry",
 			"github.com/sirupsen/logrus", "golang.org/x/time"}},
 		"server":      {[]string{"desired", "desired/edit", "desired/secrets", "reconciler", "connectors", "server/auth"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang", "github.com/danielgtaylor/huma"}},
-		"server/auth": {nil, []string{"go.etcd.io/bbolt", "github.com/golang-jwt/jwt", "golang.org/x/crypto"}},
+		"server/auth": {nil, []string{"go.etcd.io/bbolt", "github.com/golang-jwt/jwt", "golang.org/x/crypto", "golang.org/x/text"}},
 		"server/front": {[]string{"desired", "reconciler"}, []string{"github.com/prometheus/client_golang/prometheus", "github.com/sirupsen/logrus",
 			"golang.org/x/sync"}},
 		"connectors":                        {[]string{"desired", "reconciler"}, []string{"github.com/sirupsen/logrus"}},
@@ -150,7 +151,7 @@ func TestLibrariesHaveOneImporter(t *testing.T) {
 		"github.com/google/go-containerregistry/pkg/v1": "reconciler/registry",
 		"golang.org/x/time":                             "reconciler/registry",
 		"software.sslmate.com/src/go-pkcs12":            "certs/pair",
-		"filippo.io/age":                                "certs/source",
+		"filippo.io/age":                                "desired/secrets",
 		"github.com/jackc/pgx":                          "connectors/postgres",
 		"github.com/duckdb":                             "connectors/analytics/duck",
 		"github.com/apache/arrow-go":                    "connectors/analytics/duck",
