@@ -122,6 +122,9 @@ type Config struct {
 	// Connectors are steered and Data is asked; nil: there are none.
 	Connectors Connectors
 	Data       Data
+	// Notes keep jobs and the answers to repeated requests over restarts; nil:
+	// they are forgotten.
+	Notes Notes
 	// Alone says that no loop runs: passes are made by the API itself, and a
 	// status is read afresh each time.
 	Alone bool
@@ -133,6 +136,7 @@ type API struct {
 	cfg    Config
 	once   sync.Once
 	router *router
+	jobs   *Jobs
 }
 
 // NewAPI does no I/O.
@@ -140,7 +144,7 @@ func NewAPI(cfg Config) *API {
 	if cfg.Progress == nil {
 		cfg.Progress = NewProgress()
 	}
-	return &API{cfg: cfg}
+	return &API{cfg: cfg, jobs: NewJobs(cfg.Notes, nil)}
 }
 
 // Version returns what is running.

@@ -26,6 +26,7 @@ func (a *API) areas() []func(*router) {
 		a.certificateRoutes,
 		a.connectorRoutes,
 		a.dataRoutes,
+		a.jobRoutes,
 	}
 }
 

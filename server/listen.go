@@ -35,9 +35,13 @@ func Listen(path string) (net.Listener, error) {
 // stopGrace is how long open calls may take to end once the daemon stops.
 const stopGrace = 2 * time.Second
 
-// Serve answers calls on l until ctx ends, and removes the socket.
+// Serve answers calls on l until ctx ends, and removes the socket. The jobs that
+// are under way end with it.
 func (a *API) Serve(ctx context.Context, l net.Listener) error {
-	return ServeHTTP(ctx, l, a.Handler())
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { a.jobs.Run(ctx); return nil })
+	group.Go(func() error { return ServeHTTP(ctx, l, a.Handler()) })
+	return group.Wait()
 }
 
 // ServeHTTP serves a handler on l until ctx ends. Streams end with it at once.
