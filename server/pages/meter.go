@@ -13,6 +13,9 @@ func newMeter(tone string, share float64, label string) meter {
 	return meter{tone, strconv.FormatFloat(min(max(share, 0), 1)*100, 'f', 1, 64), label}
 }
 
+// pager leads to the pages of a list before and after.
+type pager struct{ Before, After, Text string }
+
 // confirmation is a form that asks once more before something is done.
 type confirmation struct {
 	Action, Button, Back string
