@@ -30,6 +30,9 @@ type cause struct {
 	// open says that the request is not over, so that the pass which sees what
 	// it changed may be yet to come.
 	open atomic.Bool
+	// attended says that it changed the repository. That is why something is
+	// applied, also when somebody asks for a pass meanwhile.
+	attended bool
 }
 
 // note makes the request of ctx the cause of the next pass.
@@ -42,7 +45,9 @@ func (r *Instance) note(ctx context.Context) {
 func (r *Instance) attend(c *cause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.cause = c
+	if r.cause == nil || c.attended || !r.cause.attended {
+		r.cause = c
+	}
 }
 
 // takeCauseLocked is the id of what asked for the pass that begins. r.mu is held.
@@ -106,7 +111,7 @@ func (m *Manager) Attend(ctx context.Context) (done func()) {
 	if id == "" {
 		return func() {}
 	}
-	c := &cause{id: id}
+	c := &cause{id: id, attended: true}
 	c.open.Store(true)
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -85,6 +85,10 @@ type ContainerStatus struct {
 	State   State  `json:"state"`
 	Health  Health `json:"health,omitempty"`
 	Done    bool   `json:"done,omitempty"` // a one-shot that completed
+	// Wanted is the image of the applied generation, as ImageID, and Digest what
+	// it is called in its registry; empty: not known.
+	Wanted string `json:"wanted,omitempty"`
+	Digest string `json:"digest,omitempty"`
 }
 
 // ReleaseStatus is what an instance follows, runs and could run.
@@ -172,9 +176,10 @@ func (s *Status) observe(now time.Time, t Target, have Observed) {
 	s.Containers = s.Containers[:0:0]
 	for _, c := range have.Containers {
 		svc := t.Spec.Services[c.Service]
+		image := t.Images[svc.Image]
 		s.Containers = append(s.Containers, ContainerStatus{
 			Name: c.Name, Service: c.Service, Replica: c.Replica, ID: c.ID, Image: c.ImageRef, ImageID: c.ImageID,
-			State: c.State, Health: c.Health, Done: c.Completed || (svc.Job && c.State == StateExited && c.ExitCode == 0),
+			State: c.State, Health: c.Health, Wanted: image.ID, Digest: image.Digest, Done: c.Completed || (svc.Job && c.State == StateExited && c.ExitCode == 0),
 		})
 	}
 	var why []string

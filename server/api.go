@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
@@ -117,6 +118,9 @@ type Config struct {
 	Server func() Listener
 	// Metrics are served beside those of the API itself.
 	Metrics []prometheus.Collector
+	// Log is where requests are logged, as far as AccessLog says; nil: nowhere.
+	Log       *logrus.Entry
+	AccessLog AccessLog
 	// Certificates are steered; nil: there are none.
 	Certificates Certificates
 	// Connectors are steered and Data is asked; nil: there are none.
@@ -133,10 +137,11 @@ type Config struct {
 // API holds the operations. It may be used from several goroutines when a loop
 // runs, and from one when Alone.
 type API struct {
-	cfg    Config
-	once   sync.Once
-	router *router
-	jobs   *Jobs
+	cfg     Config
+	once    sync.Once
+	router  *router
+	jobs    *Jobs
+	traffic traffic
 }
 
 // NewAPI does no I/O.
@@ -144,7 +149,7 @@ func NewAPI(cfg Config) *API {
 	if cfg.Progress == nil {
 		cfg.Progress = NewProgress()
 	}
-	return &API{cfg: cfg, jobs: NewJobs(cfg.Notes, nil)}
+	return &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log)}
 }
 
 // Version returns what is running.

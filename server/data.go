@@ -92,7 +92,10 @@ func (a *API) Query(ctx context.Context, instance string, q Query, begin func(Qu
 	case q.Limit == 0:
 		q.Limit = defaultRows
 	}
-	return a.cfg.Data.Query(ctx, instance, q, begin, w)
+	began := time.Now()
+	res, err := a.cfg.Data.Query(ctx, instance, q, begin, w)
+	a.traffic.queried(instance, err, time.Since(began))
+	return res, err
 }
 
 // Profile tells what is in a column; table is SOURCE.TABLE, or a flat name.

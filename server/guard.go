@@ -23,6 +23,7 @@ func (a *API) guard(op operation, next http.Handler) http.Handler {
 		timeout = callTimeout
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked(r.Context(), op)
 		if err := allow(r.Context(), op); err != nil {
 			answerError(w, err)
 			return

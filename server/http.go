@@ -46,10 +46,10 @@ func (a *API) calls() *router {
 // administrator: whoever may open it is root or the user of the daemon.
 func (a *API) Handler() http.Handler {
 	calls := a.calls().serve(http.HandlerFunc(noSuchCall))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return a.Observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who := auth.Caller{Name: operator(r), Role: auth.RoleAdmin, Via: auth.ViaSocket}
 		calls.ServeHTTP(w, r.WithContext(auth.With(r.Context(), who)))
-	})
+	}))
 }
 
 func noSuchCall(w http.ResponseWriter, r *http.Request) {

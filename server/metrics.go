@@ -2,7 +2,6 @@ package server
 
 import (
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,12 +13,13 @@ import (
 )
 
 // metricsHandler serves the figures of the daemon, of every instance and of
-// more in the text form of Prometheus.
+// more in the text form of Prometheus. Nothing in them is secret, and no label
+// has more values than there are instances, services, connectors or operations.
 func (a *API) metricsHandler() (http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	all := append([]prometheus.Collector{newFigures(a.cfg), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}, a.cfg.Metrics...)
-	for _, c := range all {
+	for _, c := range append(all, a.traffic.collectors()...) {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
@@ -31,54 +31,43 @@ func (a *API) metricsHandler() (http.Handler, error) {
 // figures reads what there is to say whenever it is asked, so that no figure is
 // ever older than the status.
 type figures struct {
-	cfg  Config
-	desc figureDescs
+	cfg   Config
+	names *family
+	build, sourceRead, sourceFailing, revision,
+	instances *prometheus.Desc
+	instance instanceDescs
+	release  releaseDescs
+	history  historyDescs
+	data     dataDescs
 
 	mu      sync.Mutex
-	history map[string]*tally
+	tallies map[string]*tally
 }
 
-// tally is what was counted of an instance's history so far.
-type tally struct {
-	seq     int
-	applies map[[2]string]int        // by kind and outcome
-	gaps    map[string]time.Duration // the newest of each service
-}
+// family collects descriptions.
+type family struct{ all []*prometheus.Desc }
 
-type figureDescs struct {
-	build, info, generation, suspended, quarantined, passed, applied, applies     *prometheus.Desc
-	sourceRead, sourceFailing, asked, failing, deferred, current, gap, deprecated *prometheus.Desc
+func (f *family) of(name, help string, labels ...string) *prometheus.Desc {
+	d := prometheus.NewDesc("fairlead_"+name, help, labels, nil)
+	f.all = append(f.all, d)
+	return d
 }
 
 func newFigures(cfg Config) *figures {
-	of := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("fairlead_"+name, help, labels, nil)
+	f := &family{}
+	return &figures{cfg: cfg, names: f, tallies: map[string]*tally{},
+		build:         f.of("build_info", "1, with what runs.", "version", "go"),
+		sourceRead:    f.of("source_last_success_timestamp_seconds", "When the repository was read last."),
+		sourceFailing: f.of("source_failing", "1 while the repository cannot be read."),
+		revision:      f.of("source_problem", "1 while the newest revision, or a part of it, cannot be used for the repository as a whole."),
+		instances:     f.of("instances", "Instances that are known."),
+		instance:      newInstanceDescs(f), release: newReleaseDescs(f), history: newHistoryDescs(f), data: newDataDescs(f),
 	}
-	return &figures{cfg: cfg, history: map[string]*tally{}, desc: figureDescs{
-		build:         of("build_info", "1, with what runs.", "version", "go"),
-		info:          of("instance_info", "1, with how an instance is.", "instance", "sync", "health", "phase"),
-		generation:    of("instance_generation", "The applied generation.", "instance"),
-		suspended:     of("instance_suspended", "1 while nothing is done for an instance.", "instance"),
-		quarantined:   of("instance_quarantined", "Failed generations that are not tried again.", "instance"),
-		passed:        of("instance_last_pass_timestamp_seconds", "When an instance was looked at last.", "instance"),
-		applied:       of("instance_last_applied_timestamp_seconds", "When the applied generation was applied.", "instance"),
-		applies:       of("applies_total", "Applies that ended since the start of the daemon.", "instance", "kind", "outcome"),
-		sourceRead:    of("source_last_success_timestamp_seconds", "When the repository was read last."),
-		sourceFailing: of("source_failing", "1 while the repository cannot be read."),
-		asked:         of("release_last_success_timestamp_seconds", "When the registry answered last.", "instance"),
-		failing:       of("release_failing", "1 while the registry cannot be asked.", "instance"),
-		deferred:      of("release_deferred", "1 while a newer release waits, with why.", "instance", "reason"),
-		current:       of("release_current", "1 while what runs is what the reference means.", "instance"),
-		deprecated:    of("release_deprecated", "1 while what runs was taken back by its makers.", "instance"),
-		gap:           of("last_interruption_seconds", "How long requests had nowhere to go in the newest replacement.", "instance", "service"),
-	}}
 }
 
 // Describe implements prometheus.Collector.
 func (f *figures) Describe(ch chan<- *prometheus.Desc) {
-	d := f.desc
-	for _, one := range []*prometheus.Desc{d.build, d.info, d.generation, d.suspended, d.quarantined, d.passed, d.applied, d.applies,
-		d.sourceRead, d.sourceFailing, d.asked, d.failing, d.deferred, d.current, d.deprecated, d.gap} {
+	for _, one := range f.names.all {
 		ch <- one
 	}
 }
@@ -86,87 +75,32 @@ func (f *figures) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	out := figureSink{ch}
-	out.gauge(f.desc.build, 1, f.cfg.Version.Version, f.cfg.Version.Go)
+	out.gauge(f.build, 1, f.cfg.Version.Version, f.cfg.Version.Go)
 	source := f.cfg.Fleet.Source()
-	out.time(f.desc.sourceRead, source.LastSuccess)
-	out.yes(f.desc.sourceFailing, source.Err != nil)
-	for _, r := range f.cfg.Fleet.Instances() {
+	out.time(f.sourceRead, source.LastSuccess)
+	out.yes(f.sourceFailing, source.Err != nil)
+	out.yes(f.revision, f.cfg.Fleet.Problems() != nil)
+	all := f.cfg.Fleet.Instances()
+	out.gauge(f.instances, float64(len(all)))
+	for _, r := range all {
 		s := r.Status()
-		f.instance(out, s)
-		f.release(out, s)
+		f.instance.send(out, s)
+		f.instance.sendFigures(out, s.Name, r.Figures())
+		f.release.send(out, s)
 		f.past(out, r)
+		f.data.send(out, s)
+		f.runs(out, s)
 	}
 }
 
-func (f *figures) instance(out figureSink, s reconciler.Status) {
-	out.gauge(f.desc.info, 1, s.Name, string(s.Sync), string(s.Health), string(s.Phase))
-	out.gauge(f.desc.generation, float64(s.Generation), s.Name)
-	out.yes(f.desc.suspended, s.Phase == reconciler.PhaseSuspended, s.Name)
-	out.gauge(f.desc.quarantined, float64(len(s.Quarantined)), s.Name)
-	out.time(f.desc.passed, s.LastPass, s.Name)
-	out.time(f.desc.applied, s.AppliedAt, s.Name)
-}
-
-func (f *figures) release(out figureSink, s reconciler.Status) {
-	r := s.Release
-	if r == nil {
-		return
-	}
-	out.time(f.desc.asked, r.Asked, s.Name)
-	out.yes(f.desc.failing, r.Error != "", s.Name)
-	out.yes(f.desc.current, r.Running != "" && digestOf(r.Running) == digestOf(r.Newest), s.Name)
-	out.yes(f.desc.deprecated, r.Deprecated != "", s.Name)
-	if r.Deferred != nil {
-		out.gauge(f.desc.deferred, 1, s.Name, r.Deferred.Reason)
-	}
-}
-
-// digestOf takes the repository off: a mirror has another name.
-func digestOf(ref string) string { return ref[strings.LastIndexByte(ref, '@')+1:] }
-
-// past counts what came to the history since it was looked at last.
-func (f *figures) past(out figureSink, r *reconciler.Instance) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	t := f.history[r.Name()]
+// tallyOf is what was counted of an instance so far. f.mu is held.
+func (f *figures) tallyOf(instance string) *tally {
+	t := f.tallies[instance]
 	if t == nil {
-		t = &tally{applies: map[[2]string]int{}, gaps: map[string]time.Duration{}}
-		f.history[r.Name()] = t
+		t = newTally()
+		f.tallies[instance] = t
 	}
-	for _, rec := range t.since(r) {
-		if rec.Started.Add(rec.Duration).After(f.cfg.Version.Started) {
-			t.applies[[2]string{rec.Kind, string(rec.Outcome)}]++
-		}
-		for _, g := range rec.Gaps {
-			t.gaps[g.Service] = g.For
-		}
-	}
-	for key, n := range t.applies {
-		out.send(f.desc.applies, prometheus.CounterValue, float64(n), r.Name(), key[0], key[1])
-	}
-	for service, d := range t.gaps {
-		out.gauge(f.desc.gap, d.Seconds(), r.Name(), service)
-	}
-}
-
-// since returns the records that are not counted yet, oldest first.
-func (t *tally) since(r *reconciler.Instance) (list []reconciler.Record) {
-	limit := 8
-	for {
-		all, err := r.History(limit)
-		if err != nil {
-			return nil // the store says so itself; the figures stay what they were
-		}
-		if len(all) < limit || all[len(all)-1].Seq <= t.seq || limit >= maxLimit {
-			for i := len(all) - 1; i >= 0; i-- {
-				if all[i].Seq > t.seq {
-					list, t.seq = append(list, all[i]), all[i].Seq
-				}
-			}
-			return list
-		}
-		limit = min(8*limit, maxLimit)
-	}
+	return t
 }
 
 // figureSink sends figures.
@@ -174,6 +108,10 @@ type figureSink struct{ ch chan<- prometheus.Metric }
 
 func (s figureSink) send(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 	m, err := prometheus.NewConstMetric(d, kind, v, labels...)
+	s.put(d, m, err)
+}
+
+func (s figureSink) put(d *prometheus.Desc, m prometheus.Metric, err error) {
 	if err != nil {
 		m = prometheus.NewInvalidMetric(d, err)
 	}
@@ -182,6 +120,20 @@ func (s figureSink) send(d *prometheus.Desc, kind prometheus.ValueType, v float6
 
 func (s figureSink) gauge(d *prometheus.Desc, v float64, labels ...string) {
 	s.send(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (s figureSink) counter(d *prometheus.Desc, n int, labels ...string) {
+	s.send(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+func (s figureSink) histogram(d *prometheus.Desc, h reconciler.Durations, labels ...string) {
+	buckets, below := make(map[float64]uint64, len(h.Bounds)), 0
+	for i, bound := range h.Bounds {
+		below += h.Counts[i]
+		buckets[bound.Seconds()] = uint64(below)
+	}
+	m, err := prometheus.NewConstHistogram(d, uint64(h.Count), h.Sum.Seconds(), buckets, labels...)
+	s.put(d, m, err)
 }
 
 func (s figureSink) yes(d *prometheus.Desc, is bool, labels ...string) {

@@ -39,6 +39,9 @@ type house struct {
 	engine   *drivertest.Engine
 	changed  chan struct{}
 	restored string
+	api      *API
+	log      *lockedBuffer
+	onSync   func() // may be nil
 
 	mu  sync.Mutex
 	tag string
@@ -61,7 +64,12 @@ func (h *house) Status() reconciler.SourceStatus {
 	return reconciler.SourceStatus{Repo: "/srv/repo", Ref: "main"}
 }
 
-func (h *house) Sync(context.Context) error { return nil }
+func (h *house) Sync(context.Context) error {
+	if h.onSync != nil {
+		h.onSync()
+	}
+	return nil
+}
 
 func (h *house) Uncommitted(context.Context) []string { return []string{"tag"} }
 
@@ -120,7 +128,7 @@ func (h *house) Logs(ctx context.Context, instance, service string, follow bool,
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	dir := t.TempDir()
-	h := &house{t: t, engine: drivertest.New(), changed: make(chan struct{}, 1), tag: "1", socket: filepath.Join(dir, "s")}
+	h := &house{t: t, engine: drivertest.New(), changed: make(chan struct{}, 1), tag: "1", log: &lockedBuffer{}, socket: filepath.Join(dir, "s")}
 	for _, tag := range []string{"1", "2", "3"} {
 		h.engine.Push("app:"+tag, drivertest.Healthy())
 	}
@@ -135,7 +143,8 @@ func newHouse(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log.SetOutput(h.log)
+	log.SetFormatter(&logrus.JSONFormatter{})
 	events, progress := reconciler.NewEvents(store), NewProgress()
 	manager := reconciler.NewManager(reconciler.ManagerConfig{
 		Data: dir, Driver: h.engine, Store: store, Events: events, Source: h, Changed: h.changed, Load: h.load,
@@ -145,7 +154,9 @@ func newHouse(t *testing.T) *house {
 		Interval: time.Hour, DeepEvery: time.Hour, Progress: progress.For, Log: logrus.NewEntry(log),
 	})
 	h.config = Config{Fleet: manager, Source: h, Events: events, Logs: h, Progress: progress, Version: Version{Version: "v1", PID: 7}}
+	h.config.Log = logrus.NewEntry(log)
 	api := NewAPI(h.config)
+	h.api = api
 	listener, err := Listen(h.socket)
 	if err != nil {
 		t.Fatal(err)
@@ -187,6 +198,12 @@ func (h *house) reconcile() Result {
 // raw makes a call as curl would.
 func (h *house) raw(method, path, body string) (int, http.Header, string) {
 	h.t.Helper()
+	return h.rawWith(method, path, body, nil)
+}
+
+// rawWith is raw with headers.
+func (h *house) rawWith(method, path, body string, headers map[string]string) (int, http.Header, string) {
+	h.t.Helper()
 	c := &http.Client{Timeout: limit, Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("unix", h.socket)
 	}}}
@@ -194,6 +211,9 @@ func (h *house) raw(method, path, body string) (int, http.Header, string) {
 	req, err := http.NewRequestWithContext(h.t.Context(), method, "http://x"+path, strings.NewReader(body))
 	if err != nil {
 		h.t.Fatal(err)
+	}
+	for name, value := range headers {
+		req.Header.Set(name, value)
 	}
 	resp, err := c.Do(req)
 	if err != nil {
