@@ -142,6 +142,7 @@ type API struct {
 	router  *router
 	jobs    *Jobs
 	traffic traffic
+	limits  *limits
 }
 
 // NewAPI does no I/O.
@@ -149,7 +150,7 @@ func NewAPI(cfg Config) *API {
 	if cfg.Progress == nil {
 		cfg.Progress = NewProgress()
 	}
-	return &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log)}
+	return &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log), limits: newLimits()}
 }
 
 // Version returns what is running.

@@ -67,7 +67,9 @@ func (a *API) runConnectorRoutes(r *router) {
 	do := func(what, id, summary string) operation {
 		return operation{method: http.MethodPost, path: connectorPath + what, id: id, summary: summary, tag: connectorTag, role: auth.RoleAdmin}
 	}
-	route(r, do("/run", "runConnector", "Have a connector run now"),
+	run := do("/run", "runConnector", "Have a connector run now")
+	run.scope = auth.ScopeSync
+	route(r, run,
 		func(ctx context.Context, in *struct {
 			OfConnector
 			Body *RunRequest

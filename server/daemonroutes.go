@@ -18,10 +18,10 @@ func (a *API) daemonRoutes(r *router) {
 	route(r, operation{method: http.MethodGet, path: "/api/source", id: "getSource", tag: daemonTag, role: auth.RoleViewer,
 		summary: "How fresh the desired state is", description: "The repository, the newest revision, and what is wrong with either."},
 		func(ctx context.Context, _ *none) (SourceInfo, error) { return a.Source(ctx) })
-	route(r, operation{method: http.MethodPost, path: "/api/source/sync", id: "syncSource", tag: daemonTag, role: auth.RoleAdmin,
+	route(r, operation{method: http.MethodPost, path: "/api/source/sync", id: "syncSource", tag: daemonTag, role: auth.RoleAdmin, scope: auth.ScopeSync,
 		summary: "Look for a newer revision now", description: "An error to read the repository is in the answer: the last revision still counts."},
 		func(ctx context.Context, _ *none) (SourceInfo, error) { return a.Sync(ctx) })
-	routeStream(r, operation{method: http.MethodGet, path: "/healthz", id: "alive", tag: daemonTag, role: public,
+	routeStream(r, operation{method: http.MethodGet, path: "/healthz", id: "alive", tag: daemonTag, role: public, setup: true,
 		summary: "Whether the daemon answers", produces: map[string]any{textType: nil}},
 		func(_ context.Context, _ *none, w http.ResponseWriter) error {
 			w.Header().Set("Content-Type", textType)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/server/auth"
 )
 
 // Error is an error as the API answers it: what went wrong and what to do. It
@@ -78,5 +79,26 @@ func AsError(err error) *Error {
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Status = http.StatusGatewayTimeout
 	}
+	var no *auth.Refusal
+	if errors.As(err, &no) {
+		e.Status, e.Detail, e.Hint, e.RetryAfter = statusOf(no.Kind), no.Detail, no.Hint, no.RetryAfter
+	}
 	return e
+}
+
+// statusOf is the status of a refusal.
+func statusOf(kind auth.Kind) int {
+	switch kind {
+	case auth.Nobody:
+		return http.StatusUnauthorized
+	case auth.Denied:
+		return http.StatusForbidden
+	case auth.Missing:
+		return http.StatusNotFound
+	case auth.Conflict:
+		return http.StatusConflict
+	case auth.TooMany:
+		return http.StatusTooManyRequests
+	}
+	return http.StatusUnprocessableEntity
 }

@@ -28,10 +28,12 @@ func (a *API) guard(op operation, next http.Handler) http.Handler {
 			answerError(w, err)
 			return
 		}
-		if err := takeBody(w, r, size); err != nil {
+		leave, err := a.admit(w, r, op, size)
+		if err != nil {
 			answerError(w, err)
 			return
 		}
+		defer leave()
 		if !op.endless {
 			ctx, cancel := context.WithTimeout(r.Context(), timeout)
 			defer cancel()
@@ -42,19 +44,46 @@ func (a *API) guard(op operation, next http.Handler) http.Handler {
 	})
 }
 
+// admit takes in a request for as long as there is room for it.
+func (a *API) admit(w http.ResponseWriter, r *http.Request, op operation, size int64) (leave func(), err error) {
+	over := func() {}
+	if op.costly {
+		if over, err = a.limits.enter(caller(r.Context())); err != nil {
+			return nil, err
+		}
+	}
+	release, err := a.limits.room(r, size)
+	if err == nil {
+		if err = takeBody(w, r, size); err != nil {
+			release()
+		}
+	}
+	if err != nil {
+		over()
+		return nil, err
+	}
+	return func() { release(); over() }, nil
+}
+
 // allow reports why somebody may not call an operation.
 func allow(ctx context.Context, op operation) error {
 	if op.role == public {
 		return nil
 	}
 	caller, known := auth.From(ctx)
+	refused, _ := ctx.Value(refusedKey{}).(error)
 	switch {
+	case refused != nil:
+		return refused
 	case !known:
 		return &Error{Status: http.StatusUnauthorized, Detail: op.method + " " + op.path + ": who asks is not known",
-			Hint: "send Authorization: Bearer TOKEN; POST /auth/token gives one for an email and a password, and so does fairlead user token on the host"}
+			Hint: "send Authorization: Bearer TOKEN; POST /auth/token gives one for an email and a password, and so does fairlead user token add on the host"}
 	case !caller.Role.Allows(op.role):
 		return &Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("%s %s needs the role %s; yours is %s", op.method, op.path, op.role, caller.Role),
 			Hint: "ask an administrator to make the call, or for the role"}
+	case !caller.Permits(op.needs()):
+		return &Error{Status: http.StatusForbidden, Detail: fmt.Sprintf("%s %s needs a token with the scope %s", op.method, op.path, op.needs()),
+			Hint: "make a token that has it, or one without scopes: POST /api/tokens"}
 	}
 	return nil
 }

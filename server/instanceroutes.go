@@ -168,6 +168,7 @@ func (a *API) operateRoutes(r *router) {
 		})
 	reconcile := do("/api/instances/{name}/reconcile", "reconcile", "Make a pass",
 		"Answers with the outcome, or with a line of JSON for all that happens on the way where Accept is application/x-ndjson; the last line has the result.")
+	reconcile.scope = auth.ScopeSync
 	reconcile.produces, reconcile.endless = map[string]any{"application/json": Result{}, ndjson: Update{}}, true
 	routeStream(r, reconcile, a.postReconcile)
 }

@@ -31,6 +31,8 @@ type operation struct {
 	description  string // sentences; may be empty
 	tag          string
 	role         auth.Role     // the least that is needed, or public
+	scope        string        // of a token; empty: what goes with the role
+	setup        bool          // is answered before there is an administrator
 	status       int           // of success; 0: 200
 	maxBody      int64         // bytes; 0: maxBody
 	timeout      time.Duration // 0: callTimeout
@@ -46,6 +48,19 @@ type operation struct {
 
 // stream reports whether an operation writes its answer itself.
 func (o operation) stream() bool { return o.produces != nil }
+
+// needs is the scope that a token must have, if it has any.
+func (o operation) needs() string {
+	switch {
+	case o.scope != "":
+		return o.scope
+	case o.role == auth.RoleViewer:
+		return auth.ScopeRead
+	case o.role == auth.RoleAnalyst:
+		return auth.ScopeQuery
+	}
+	return auth.ScopeWrite
+}
 
 // none is the input of an operation that takes nothing.
 type none struct{}
@@ -172,7 +187,7 @@ func (r *router) declare(op operation) huma.Operation {
 	h := huma.Operation{Method: op.method, Path: op.path, OperationID: op.id, Summary: op.summary, Description: op.described(),
 		Tags: []string{op.tag}, DefaultStatus: op.status, Responses: r.responses(op),
 		Metadata: map[string]any{operationKey: op}, Security: op.security(),
-		Extensions:   map[string]any{"x-required-role": string(op.role)},
+		Extensions:   map[string]any{"x-required-role": string(op.role), "x-required-scope": op.needs()},
 		MaxBodyBytes: -1, BodyReadTimeout: -1} // guard has read the body, within its bounds
 	return h
 }

@@ -154,7 +154,7 @@ func newHouse(t *testing.T) *house {
 		Interval: time.Hour, DeepEvery: time.Hour, Progress: progress.For, Log: logrus.NewEntry(log),
 	})
 	h.config = Config{Fleet: manager, Source: h, Events: events, Logs: h, Progress: progress, Version: Version{Version: "v1", PID: 7}}
-	h.config.Log = logrus.NewEntry(log)
+	h.config.Log, h.config.Notes = logrus.NewEntry(log), store.Notebook("server")
 	api := NewAPI(h.config)
 	h.api = api
 	listener, err := Listen(h.socket)

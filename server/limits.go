@@ -1,0 +1,64 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/fairlead/fairlead/server/auth"
+)
+
+// The bounds of what is under way at once.
+const (
+	costlyCalls = 4        // of one caller
+	bigBody     = 1 << 20  // bytes from which a body counts against bigBodies
+	bigBodies   = 64 << 20 // bytes of big bodies in memory
+)
+
+// limits counts what is under way.
+type limits struct {
+	bodies *semaphore.Weighted
+
+	mu     sync.Mutex
+	costly map[string]int // by caller
+}
+
+func newLimits() *limits {
+	return &limits{bodies: semaphore.NewWeighted(bigBodies), costly: map[string]int{}}
+}
+
+// enter counts a costly call of somebody, and leave has it over.
+func (l *limits) enter(who auth.Caller) (leave func(), err error) {
+	key := who.Via + "\x00" + who.ID + "\x00" + who.Name
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.costly[key] >= costlyCalls {
+		return nil, &Error{Status: http.StatusTooManyRequests, Detail: fmt.Sprintf("you have %d calls like this under way", costlyCalls),
+			Hint: "wait until one of them is answered", RetryAfter: time.Second}
+	}
+	l.costly[key]++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.costly[key]--; l.costly[key] == 0 {
+			delete(l.costly, key)
+		}
+	}, nil
+}
+
+// room reserves memory for a body that may have size bytes.
+func (l *limits) room(r *http.Request, size int64) (release func(), err error) {
+	if r.ContentLength >= 0 {
+		size = min(size, r.ContentLength)
+	}
+	if size < bigBody {
+		return func() {}, nil
+	}
+	if !l.bodies.TryAcquire(size) {
+		return nil, &Error{Status: http.StatusServiceUnavailable, Detail: "too much is being sent at once", Hint: "try again in a moment", RetryAfter: 2 * time.Second}
+	}
+	return func() { l.bodies.Release(size) }, nil
+}
