@@ -95,7 +95,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"certs/acme/dns01": {[]string{"certs/cloud"}, []string{"github.com/libdns/libdns", "github.com/miekg/dns"}},
 		"reconciler/registry": {[]string{"desired", "reconciler", "release"}, []string{"github.com/google/go-containerregistry",
 			"github.com/sirupsen/logrus", "golang.org/x/time"}},
-		"server":       {[]string{"desired", "desired/edit", "desired/secrets", "reconciler", "connectors", "server/auth"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang", "github.com/danielgtaylor/huma"}},
+		"server":       {[]string{"desired", "desired/edit", "desired/secrets", "reconciler", "connectors", "server/auth"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang", "github.com/danielgtaylor/huma", "github.com/sirupsen/logrus"}},
 		"server/auth":  {nil, []string{"go.etcd.io/bbolt", "github.com/golang-jwt/jwt", "golang.org/x/crypto", "golang.org/x/text"}},
 		"server/pages": {[]string{"desired", "reconciler", "connectors", "server", "server/auth"}, []string{"github.com/sirupsen/logrus"}},
 		"server/front": {[]string{"desired", "reconciler"}, []string{"github.com/prometheus/client_golang/prometheus", "github.com/sirupsen/logrus",

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+
+	"github.com/fairlead/fairlead/server"
 )
 
 // serverSettings say where the API and the pages are.
@@ -17,6 +19,8 @@ type serverSettings struct {
 	// Proxies are the peers whose X-Forwarded-* headers are believed, beside
 	// those of this host.
 	Proxies []netip.Prefix
+	// AccessLog says which requests are logged.
+	AccessLog server.AccessLog
 }
 
 const defaultListen = "127.0.0.1:8700"
@@ -27,6 +31,7 @@ func serverOptions() []option {
 		{flag: "server-host", env: "FAIRLEAD_SERVER_HOST", key: "server.host", kind: "HOST", help: "name under which the API and the pages are reached through the front or a proxy", set: one(setServerHost)},
 		{flag: "server-certificate", env: "FAIRLEAD_SERVER_CERTIFICATE", key: "server.certificate", kind: "NAME", help: "certificate, NAME or INSTANCE/NAME, with which the front serves that host (default: the front does not)", set: one(setServerCertificate)},
 		{flag: "trusted-proxy", env: "FAIRLEAD_TRUSTED_PROXIES", key: "server.trustedProxies", kind: "NETWORK", list: true, help: "address or network of a proxy whose X-Forwarded-* headers are believed; may be repeated (default: this host's own)", set: setTrustedProxies},
+		{flag: "access-log", env: "FAIRLEAD_ACCESS_LOG", key: "server.accessLog", kind: "WHICH", help: "requests to the API and the pages that are logged: changes (and what is refused or fails), all or off (default changes)", set: one(setRequestLog)},
 	}
 }
 

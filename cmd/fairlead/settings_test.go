@@ -108,6 +108,7 @@ func TestAgentFileProblems(t *testing.T) {
 		{"logFormat: xml\n", `:1: logFormat: is neither text nor json`},
 		{"\nserver: {listen: localhost}\n", `:2: server.listen: is not an address (for example :443, 192.0.2.1:443 or off)`},
 		{"server: {host: 'x:80'}\n", `:1: server.host: is not a host name (for example fairlead.acme.com, without a port)`},
+		{"server: {accessLog: some}\n", `:1: server.accessLog: is neither changes nor all nor off`},
 		{"server: {certificate: A}\n", `:1: server.certificate: is not a certificate's name (for example data, or acme/data where several instances have one)`},
 		{"server: {trustedProxies: [proxy]}\n", `:1: server.trustedProxies: is not an address or a network (for example 192.0.2.10 or 192.0.2.0/24)`},
 		{"front: \":80\"\n", `:1: front: is not a map (write it as KEY: VALUE lines, indented)`},

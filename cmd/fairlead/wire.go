@@ -90,7 +90,7 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For,
 		Releases: sys.releases, Prober: verify.New(verify.Options{}), Log: log,
 	}
-	api := server.Config{Source: source{sys.repo, s}, Events: sys.events, Logs: eng, Progress: progress, Alone: alone,
+	api := server.Config{Source: source{sys.repo, s}, Events: sys.events, Log: log.WithField("part", "server"), AccessLog: s.Server.AccessLog, Logs: eng, Progress: progress, Alone: alone,
 		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
 	var known fleet
 	cfg.Discover = known.watch(cfg.Discover)
@@ -102,6 +102,7 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		sys.sources = keepConnectors(s, d, store, sys.events, jobs, log)
 		cfg.Attachments, api.Connectors, api.Data = sys.sources, sys.sources, sys.sources
 	}
+	api.Metrics = append(api.Metrics, newHostFigures(d, sys.sources))
 	if l != nil {
 		l.certs.Manager = sys.certs
 		cfg.Certificates = doorkeeper{sys.certs, l}
