@@ -28,8 +28,6 @@ func VisitFrom(ctx context.Context) Visit {
 // Visit reads where a request comes from.
 func (s *Store) Visit(r *http.Request) Visit { return s.proxies.VisitOf(r) }
 
-const loginHint = "send Authorization: Bearer TOKEN; POST /auth/token gives one for an email and a password, and so does fairlead user token add on the host"
-
 // Authenticate finds out who makes a request: by Authorization: Bearer with a
 // session's token or a personal access token, else by the cookie. Known is false
 // when the request says nothing about it. The error is a *Refusal unless the
@@ -123,6 +121,25 @@ func (s *Store) byToken(secret string, v Visit) (Caller, error) {
 	return Caller{ID: a.ID, Email: a.Email, Name: a.Label(), Role: a.Role, Via: ViaToken, Session: t.ID, Scopes: t.Scopes}, nil
 }
 
+// Valid reports whether a caller may still be believed, with the same role.
+func (s *Store) Valid(c Caller) bool {
+	if s.load() != nil {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	a, there := s.users[c.ID]
+	if !there || a.Disabled || a.Role != c.Role {
+		return false
+	}
+	now := time.Now()
+	if x, there := s.sessions[c.Session]; there && c.Via == ViaSession {
+		return x.User == c.ID && now.Before(x.Expires)
+	}
+	t, there := s.tokens[c.Session]
+	return there && c.Via == ViaToken && t.User == c.ID && (t.Expires.IsZero() || now.Before(t.Expires))
+}
+
 // Names of the cookie. A browser takes the first one only over TLS, for this
 // host and for no other name of the domain, so that no neighbour sets it.
 const (
@@ -154,8 +171,12 @@ func SetCookie(w http.ResponseWriter, v Visit, token string, ends time.Time) {
 }
 
 // ClearCookie has a browser forget the session.
-func ClearCookie(w http.ResponseWriter, v Visit) {
-	http.SetCookie(w, &http.Cookie{Name: cookieName(v.Secure), Path: "/", MaxAge: -1, Secure: v.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+func ClearCookie(w http.ResponseWriter, v Visit) { w.Header().Add("Set-Cookie", ClearedCookie(v)) }
+
+// ClearedCookie is the header with which a browser forgets the session.
+func ClearedCookie(v Visit) string {
+	c := &http.Cookie{Name: cookieName(v.Secure), Path: "/", MaxAge: -1, Secure: v.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	return c.String()
 }
 
 // glimpse is when and from where somebody was seen last.
