@@ -74,6 +74,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"desired":               {nil, []string{"go.yaml.in/yaml", "github.com/invopop/jsonschema"}},
 		"desired/secrets":       {[]string{"desired"}, []string{"filippo.io/age", "go.yaml.in/yaml"}},
 		"desired/compose":       {[]string{"desired"}, []string{"github.com/compose-spec/compose-go", "go.yaml.in/yaml", "github.com/docker/go-units", "github.com/docker/go-connections"}},
+		"desired/edit":          {nil, []string{"go.yaml.in/yaml"}},
 		"desired/git":           {[]string{"desired"}, []string{"github.com/go-git", "github.com/fsnotify/fsnotify", "golang.org/x", "github.com/sirupsen/logrus"}},
 		"reconciler":            {[]string{"desired"}, []string{"github.com/sirupsen/logrus", "go.etcd.io/bbolt", "golang.org/x/sync"}},
 		"reconciler/drivertest": {[]string{"desired", "reconciler", driverContract}, nil},
