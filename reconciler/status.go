@@ -89,6 +89,9 @@ type ContainerStatus struct {
 	// it is called in its registry; empty: not known.
 	Wanted string `json:"wanted,omitempty"`
 	Digest string `json:"digest,omitempty"`
+	// Ports are those that the applied generation publishes on this host, as
+	// compose writes them.
+	Ports []string `json:"ports,omitempty"`
 }
 
 // ReleaseStatus is what an instance follows, runs and could run.
@@ -102,10 +105,13 @@ type ReleaseStatus struct {
 	NewestRelease  string    `json:"newest_release,omitempty"`
 	NewestSeen     time.Time `json:"newest_seen,omitzero"`
 	Deferred       *Deferral `json:"deferred,omitempty"`
-	Deprecated     string    `json:"deprecated,omitempty"` // the tag by which what runs was taken back
-	Asked          time.Time `json:"asked,omitzero"`       // when the registry answered last
-	Error          string    `json:"error,omitempty"`      // why it does not, since Since
-	Since          time.Time `json:"since,omitzero"`
+	// Window is when newer releases are taken, as instance.yaml has it; empty: at
+	// any time.
+	Window     string    `json:"window,omitempty"`
+	Deprecated string    `json:"deprecated,omitempty"` // the tag by which what runs was taken back
+	Asked      time.Time `json:"asked,omitzero"`       // when the registry answered last
+	Error      string    `json:"error,omitempty"`      // why it does not, since Since
+	Since      time.Time `json:"since,omitzero"`
 }
 
 // Status is everything there is to say about an instance.
@@ -179,7 +185,7 @@ func (s *Status) observe(now time.Time, t Target, have Observed) {
 		image := t.Images[svc.Image]
 		s.Containers = append(s.Containers, ContainerStatus{
 			Name: c.Name, Service: c.Service, Replica: c.Replica, ID: c.ID, Image: c.ImageRef, ImageID: c.ImageID,
-			State: c.State, Health: c.Health, Wanted: image.ID, Digest: image.Digest, Done: c.Completed || (svc.Job && c.State == StateExited && c.ExitCode == 0),
+			State: c.State, Health: c.Health, Wanted: image.ID, Digest: image.Digest, Ports: published(svc), Done: c.Completed || (svc.Job && c.State == StateExited && c.ExitCode == 0),
 		})
 	}
 	var why []string
@@ -192,6 +198,24 @@ func (s *Status) observe(now time.Time, t Target, have Observed) {
 	default:
 		s.set(now, ContainersReady, "False", string(s.Health), strings.Join(why, "; "))
 	}
+}
+
+// published are the ports of a service on this host, as compose writes them.
+func published(s desired.Service) (ports []string) {
+	for _, p := range s.Ports {
+		if p.Published == "" {
+			continue
+		}
+		text := fmt.Sprintf("%s:%d", p.Published, p.Target)
+		if p.HostIP != "" {
+			text = p.HostIP + ":" + text
+		}
+		if p.Protocol != "" && p.Protocol != "tcp" {
+			text += "/" + p.Protocol
+		}
+		ports = append(ports, text)
+	}
+	return ports
 }
 
 // healthOf is the worst of what the containers of a specification say.
