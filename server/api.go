@@ -16,6 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/server/auth"
 )
 
 // Fleet is the set of instances that the API steers; reconciler.Manager is one.
@@ -129,6 +130,8 @@ type Config struct {
 	// Notes keep jobs and the answers to repeated requests over restarts; nil:
 	// they are forgotten.
 	Notes Notes
+	// Auth knows people; nil: there are none, and only the socket is answered.
+	Auth *auth.Store
 	// Alone says that no loop runs: passes are made by the API itself, and a
 	// status is read afresh each time.
 	Alone bool
@@ -141,8 +144,8 @@ type API struct {
 	once    sync.Once
 	router  *router
 	jobs    *Jobs
-	traffic traffic
 	limits  *limits
+	traffic traffic
 }
 
 // NewAPI does no I/O.

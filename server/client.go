@@ -77,7 +77,7 @@ func (c *Client) do(ctx context.Context, method, path, accept string, body any) 
 		}
 		return nil, fmt.Errorf("ask the daemon: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode/100 != 2 {
 		defer resp.Body.Close()
 		return nil, readError(resp)
 	}

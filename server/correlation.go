@@ -33,8 +33,12 @@ const (
 // visit is what is known of a request while it is answered.
 type visit struct {
 	operation string // id; empty: no operation took it
+	path      string // of the operation, with the names of its parameters
+	need      auth.Role
 	endless   bool
 	caller    auth.Caller
+	come      auth.Visit
+	told      bool // the audit log has it
 }
 
 type visitKey struct{}
@@ -55,6 +59,7 @@ func (a *API) Observe(next http.Handler) http.Handler {
 		c, s, began := &visit{}, &seen{ResponseWriter: w}, time.Now()
 		ctx := reconciler.WithCorrelation(context.WithValue(r.Context(), visitKey{}, c), id)
 		defer func() { // also when the handler panics: half of an answer is cut off so
+			a.tell(r.WithContext(ctx), c, s.code())
 			a.saw(r, c, s.code(), id, time.Since(began))
 		}()
 		next.ServeHTTP(s, r.WithContext(ctx))
@@ -64,8 +69,9 @@ func (a *API) Observe(next http.Handler) http.Handler {
 // asked notes which operation takes a request, and for whom.
 func asked(ctx context.Context, op operation) {
 	if c, known := ctx.Value(visitKey{}).(*visit); known {
-		c.operation, c.endless = op.id, op.endless
+		c.operation, c.path, c.need, c.endless = op.id, op.path, op.role, op.endless
 		c.caller, _ = auth.From(ctx)
+		c.come = auth.VisitFrom(ctx)
 	}
 }
 

@@ -27,6 +27,7 @@ func (a *API) areas() []func(*router) {
 		a.connectorRoutes,
 		a.dataRoutes,
 		a.jobRoutes,
+		a.peopleRoutes,
 	}
 }
 

@@ -103,13 +103,9 @@ func plainForm(s string) string {
 // numbers and signs are left out: Password2026!, qwerty-qwerty, Welcome@Admin1.
 func isCommon(password string) bool {
 	words := strings.Fields(common)
-	lower := strings.ToLower(password)
-	for _, form := range []string{letters(lower), letters(plainForm(password)), strings.Join(strings.Fields(lower), "")} {
-		if madeOf(form, words) {
-			return true
-		}
-	}
-	return letters(lower) == "" // numbers and signs alone
+	only := letters(strings.ToLower(password))
+	// Nothing is left of numbers and signs alone.
+	return only == "" || madeOf(only, words) || madeOf(letters(plainForm(password)), words)
 }
 
 func letters(s string) string {
