@@ -123,12 +123,12 @@ func TestCertificateProblems(t *testing.T) {
 		"no token":         {url("bearer: NONE"), `c.bearer: this host has no value for the secret NONE`},
 		"empty token":      {url("bearer: EMPTY"), `c.bearer: the secret EMPTY is empty on this host`},
 		"no password":      {url("deliver: [{dir: /a, formats: [p12], password: '${secret:NONE}'}]"), `c.deliver[0].password: this host has no value for the secret NONE`},
-		"odd mac":          {"certificates: {c: {domains: [a.b], acme: {eab: {keyID: k, macKey: '${secret:ODD}'}}}}", `c.acme.eab.macKey: is not a MAC key in base64url (look at the value in local/.env)`},
+		"odd mac":          {"certificates: {c: {domains: [a.b], acme: {eab: {keyID: k, macKey: '${secret:ODD}'}}}}", `c.acme.eab.macKey: is not a MAC key in base64url (look at the value, in secrets.enc.yaml or the host's local/.env)`},
 		"odd tsig":         {"certificates: {c: {domains: [a.b], acme: {dns: {provider: rfc2136, with: {server: a, key_name: b, key: '${secret:ODD}'}}}}}", `c.acme.dns.with.key: is not in base64`},
 		"odd account":      {"certificates: {c: {domains: [a.b], acme: {dns: {provider: googleclouddns, with: {gcp_project: a, service_account_json: '${secret:ODD}'}}}}}", `service_account_json: is not the JSON key of a service account`},
 		"a key in git":     {url("deliver: [{dir: /a, formats: [p12], password: '-----BEGIN PRIVATE KEY-----'}]"), `c.deliver[0].password: is a private key in the clear`},
-		"secret in a URL":  {"certificates: {c: {domains: [a.b], fullchain: 'https://x/${secret:TOKEN}'}}", `c.fullchain: a secret reference is not supported`},
-		"secret as bearer": {url("bearer: '${secret:TOKEN}'"), `c.bearer: a secret reference is not supported by this version of Fairlead (a reference holds no secret; bearer names one`},
+		"secret in a URL":  {"certificates: {c: {domains: [a.b], fullchain: 'https://x/${secret:TOKEN}'}}", `c.fullchain: a secret reference is not filled in here`},
+		"secret as bearer": {url("bearer: '${secret:TOKEN}'"), `c.bearer: a secret reference is not filled in here (a reference holds no secret; bearer names one`},
 		"another service":  {url("reload: [{service: dbb, signal: SIGHUP}]"), `c.reload[0].service: there is no service "dbb" (did you mean db?)`},
 	}
 	for name, tt := range tests {
@@ -148,7 +148,7 @@ func TestCertificatesOfAnyHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "certificates: each host needs values for MAC, TOKEN, TSIG (NAME=VALUE in instances/acme/local/.env of its data directory)"
+	const want = "certificates: each host needs values for MAC, TOKEN, TSIG (fairlead secret set acme NAME; or NAME=VALUE in instances/acme/local/.env of its data directory)"
 	const front = "certificates.several.acme: an authority asks ports 80 and 443, where the front answers, and this instance has no front"
 	if len(s.Notes) != 2 || !strings.Contains(s.Notes[0], front) || !strings.Contains(s.Notes[1], want) {
 		t.Errorf("notes %q", s.Notes)

@@ -211,13 +211,13 @@ func (f *filler) secretText(at, text, is string) string {
 	case f.doc.bad(at):
 	case secretUse.MatchString(text):
 		if wrong := syntaxes[is].text(value); wrong != "" && !f.in.AnyHost {
-			f.doc.add(at, wrong, "look at the value in local/.env")
+			f.doc.add(at, wrong, lookAtValue)
 		}
 	case text == "" || f.own:
 	case strings.Contains(text, "PRIVATE KEY"):
 		f.doc.add(at, "is a private key in the clear", "write ${secret:NAME}, and have the key replaced: whoever reads the repository has it")
 	default:
-		f.noteIn(f.doc, at, "a secret stands here in the clear", "write ${secret:NAME}, and NAME=VALUE into the host's local/.env")
+		f.noteIn(f.doc, at, "a secret stands here in the clear", "write ${secret:NAME}, and give it a value: fairlead secret set")
 	}
 	f.hide(value, value)
 	return value

@@ -298,7 +298,7 @@ func (f *filler) connector(s *ConnectorSpec) {
 func (f *filler) checked(at, text, is string) string {
 	value := f.raw(at, text)
 	if wrong := syntaxes[is].text(value); wrong != "" && value != text && !f.in.AnyHost && !f.doc.bad(at) {
-		f.doc.add(at, wrong, "look at the value in local/.env")
+		f.doc.add(at, wrong, lookAtValue)
 	}
 	return value
 }
@@ -309,7 +309,7 @@ func (f *filler) header(at, text string) string {
 		value = strings.TrimSpace(value)
 	}
 	if wrong := syntaxes["headerValue"].text(value); wrong != "" && !f.doc.bad(at) {
-		f.doc.add(at, wrong, "the value in local/.env has a line break or a control character")
+		f.doc.add(at, wrong, "the value has a line break or a control character")
 	}
 	return value
 }
@@ -329,7 +329,7 @@ func (f *filler) address(at, text, is string) string {
 		return escapeSecret(value)
 	})
 	if wrong := syntaxes[is].text(escaped); wrong != "" && escaped != text && !f.doc.bad(at) {
-		f.doc.add(at, wrong, "look at the value in local/.env")
+		f.doc.add(at, wrong, lookAtValue)
 	}
 	return escaped
 }
@@ -344,7 +344,7 @@ func (f *filler) database(at, text string) string {
 	}
 	password, there := u.User.Password()
 	if there && !secretUse.MatchString(text) && !f.own {
-		f.noteIn(f.doc, at, "a password stands here in the clear", "write "+postgresHint+", and NAME=VALUE into the host's local/.env")
+		f.noteIn(f.doc, at, "a password stands here in the clear", "write "+postgresHint+", and give it a value: fairlead secret set")
 	}
 	_, written, _ := strings.Cut(u.User.String(), ":")
 	f.hide(password, written)

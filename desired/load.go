@@ -15,6 +15,9 @@ type Input struct {
 	AnyHost bool
 	// Compose reads the compose files (desired/compose.Load).
 	Compose ComposeLoader
+	// Secrets reads secrets.enc.yaml (desired/secrets.Reader); nil: one that is
+	// there is a problem.
+	Secrets Secrets
 }
 
 // ComposeLoader turns the compose files of an instance into a Project. What is
@@ -30,8 +33,19 @@ type ComposeInput struct {
 	Name     string            // the instance's name: compose's project name
 	Files    []string          // relative to Dir; empty: compose.yaml and its kin, with its override
 	Profiles []string          // active profiles
-	Env      map[string]string // compose.env of instance.yaml; stronger than .env
+	Env      map[string]string // compose.env of instance.yaml, as written; stronger than .env
 	NoFiles  bool              // there are none, and only .env is read
+	// Fill is called once with the variables of the .env file when it is the
+	// host's own. What it gives is used in place of Env. Nil: Env is used.
+	Fill func(host map[string]string) ComposeValues
+}
+
+// ComposeValues are the values of secrets for compose files.
+type ComposeValues struct {
+	Env       map[string]string // compose.env with its secrets filled in
+	Sensitive []string          // of Env
+	// Secret is the value of a ${secret:NAME}; false: there is none.
+	Secret func(name string) (string, bool)
 }
 
 // Project is what the compose files of an instance say.

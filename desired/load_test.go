@@ -59,7 +59,15 @@ func composeForTest(in ComposeInput) (Project, error) {
 			}
 		}
 	}
-	return p, hostEnv(in, &p)
+	if err := hostEnv(in, &p); err != nil || in.Fill == nil {
+		return p, err
+	}
+	filled := in.Fill(p.HostEnv)
+	for name, s := range p.Services {
+		s.Environment = filled.Env
+		p.Services[name] = s
+	}
+	return p, nil
 }
 
 func mounted(s Service, mounts map[string]MountType, scale *int) Service {
@@ -173,7 +181,7 @@ func TestLoadProblems(t *testing.T) {
 		"front":        {"front: [{host: a.b, to: 'ap:1'}]", at + "3: front[0].to: there is no service \"ap\" (did you mean app?)"},
 		"no image":     {"release: {image: ghcr.io/acme/ap, version: 2026.04.3}", at + "3: release.image: no service has an image of this repository (did you mean ghcr.io/acme/app?)"},
 		"reload":       {"certificates: {a: {domains: [a.b], fullchain: 'sm://x', reload: [{service: x, signal: SIGHUP}]}}", "there is no service \"x\" (allowed: app, db)"},
-		"secret":       {"compose: {env: {A: 'x${secret:B}'}}", at + "3: compose.env.A: a secret reference is not supported by this version of Fairlead (put the value into .env in the host's local/ directory)"},
+		"secret":       {"compose: {env: {A: 'x${secret:B}'}}", at + "3: compose.env.A: this host has no value for the secret B (fairlead secret set acme B; or write B=VALUE into instances/acme/local/.env of the host's data directory)"},
 		"both files":   {"nope: 1\ncompose: {files: [broken.yaml]}", at + "3: nope: unknown key"},
 	}
 	for name, tt := range tests {

@@ -56,6 +56,8 @@ type loader struct {
 	connectors []*connectorDocument
 	programs   map[string]FileTree
 	name       string
+	kept       kept
+	wanted     []string // secrets that compose files refer to, where no host is meant
 	local      []string
 	notes      []string
 	secrets    []string // that were filled in
@@ -87,7 +89,7 @@ func (l *loader) read() error {
 	if err != nil {
 		return err
 	}
-	notes, problems, err := checkDirectory(l.fsys, l.dir, data != nil)
+	notes, err := unread(l.fsys, l.dir, data != nil)
 	if err != nil {
 		return err
 	}
@@ -100,9 +102,9 @@ func (l *loader) read() error {
 	}
 	local, odd, err := localFiles(l.in.Local)
 	l.local, l.notes = local, notes
-	l.problems = slices.Concat(l.problems, problems, odd)
+	l.problems = slices.Concat(l.problems, odd)
 	if err == nil && data != nil {
-		err = l.readConnectors()
+		err = errors.Join(l.readSecrets(), l.readConnectors())
 	}
 	if err != nil || !slices.Contains(local, instanceFile) {
 		return err
@@ -153,7 +155,7 @@ func (l *loader) compose() (*Project, error) {
 		name = standInName
 	}
 	p, err := l.in.Compose(ComposeInput{Tree: l.in.Tree, Dir: l.dir, Local: l.in.Local, Name: name,
-		Files: once(c.Files), Profiles: c.Profiles, Env: c.Env, NoFiles: empty})
+		Files: once(c.Files), Profiles: c.Profiles, Env: c.Env, NoFiles: empty, Fill: l.composeValues})
 	var problems Problems
 	if errors.As(err, &problems) {
 		l.problems = append(l.problems, problems...)
@@ -162,6 +164,8 @@ func (l *loader) compose() (*Project, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read compose files: %w", err)
 	}
+	l.noteHostSecrets("compose", l.wanted)
+	p.HostEnv = l.values(p.HostEnv)
 	return &p, nil
 }
 

@@ -61,7 +61,7 @@ const (
 
 func notifySyntaxes() map[string]syntax {
 	return map[string]syntax{
-		"notify": {quiet: true, secret: true, what: "a notice URL", pattern: pat(`^[a-z][a-z0-9.+-]*://\S+$`), example: "slack://hook:${secret:SLACK_TOKEN}@webhook", check: checkNotifyURL, advise: adviseNotify},
+		"notify":         {quiet: true, secret: true, what: "a notice URL", pattern: pat(`^[a-z][a-z0-9.+-]*://\S+$`), example: "slack://hook:${secret:SLACK_TOKEN}@webhook", check: checkNotifyURL, advise: adviseNotify},
 		"notifyKind":     {what: "a kind of notice", words: NoticeKinds()},
 		"notifySecret":   {quiet: true, secret: true, what: "a secret of 16 characters or more", pattern: pat(`^[\x20-\x7e]{16,200}$`), example: "${secret:HOOK_SECRET}", hint: "write ${secret:NAME}; openssl rand -hex 32 makes a good one"},
 		"reminder":       {what: "a time between reminders", min: 0, max: int64(90 * 24 * time.Hour), example: "4h"},
@@ -199,7 +199,7 @@ func (f *filler) notifyURL(at, text string) string {
 	case f.doc.bad(at):
 	case secretUse.MatchString(text):
 		if wrong := syntaxes["notify"].text(value); wrong != "" && !f.in.AnyHost {
-			f.doc.add(at, wrong, "look at the value in local/.env; in a part of a URL @ is written %40 and / %2F")
+			f.doc.add(at, wrong, lookAtValue+"; in a part of a URL @ is written %40 and / %2F")
 		}
 	case !f.own && NotifyURLHoldsSecret(text):
 		f.doc.add(at, "a token or password stands here in the clear", "write ${secret:NAME} for the URL or the part of it, and have the token replaced: whoever reads the repository has it")

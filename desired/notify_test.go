@@ -72,7 +72,7 @@ func TestNotifyRefuses(t *testing.T) {
 		"a number":             {"[1]", "notify[0]: is a number, not text"},
 		"no URL":               {"[{on: [failed]}]", "notify[0].url: is required"},
 		"a template's field":   {"[{url: '" + hook + "', template: '{{.Secret}}'}]", "notify[0].template: is not a template of a notice"},
-		"a secret in its text": {"[{url: '" + hook + "', template: '${secret:SIGN}'}]", "a secret reference is not supported"},
+		"a secret in its text": {"[{url: '" + hook + "', template: '${secret:SIGN}'}]", "a secret reference is not filled in here"},
 	} {
 		_, err := loadNotify(t, "notify: "+tt.yaml+"\n", nil)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -131,11 +131,11 @@ func TestMissingSecrets(t *testing.T) {
 	_, err := loadSecrets(withSecrets, "SHORT=\nLINES=x\n", false)
 	const fill = "=VALUE into instances/a/local/.env of the host's data directory)"
 	want := strings.Join([]string{
-		"instance.yaml:6: smoke[0].post: this host has no value for the secret KEY (write KEY" + fill,
-		"instance.yaml:6: smoke[0].post: the secret SHORT is empty on this host (write SHORT" + fill,
-		"instance.yaml:7: smoke[0].headers.Authorization: this host has no value for the secret KEY (write KEY" + fill,
-		"instance.yaml:8: smoke[0].body.list[1].deep: this host has no value for the secret KEY (write KEY" + fill,
-		"instance.yaml:8: smoke[0].body.list[1].deep: the secret SHORT is empty on this host (write SHORT" + fill,
+		"instance.yaml:6: smoke[0].post: this host has no value for the secret KEY (fairlead secret set a KEY; or write KEY" + fill,
+		"instance.yaml:6: smoke[0].post: the secret SHORT is empty on this host (fairlead secret set a SHORT; or write SHORT" + fill,
+		"instance.yaml:7: smoke[0].headers.Authorization: this host has no value for the secret KEY (fairlead secret set a KEY; or write KEY" + fill,
+		"instance.yaml:8: smoke[0].body.list[1].deep: this host has no value for the secret KEY (fairlead secret set a KEY; or write KEY" + fill,
+		"instance.yaml:8: smoke[0].body.list[1].deep: the secret SHORT is empty on this host (fairlead secret set a SHORT; or write SHORT" + fill,
 	}, "\n")
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
@@ -147,7 +147,7 @@ func TestMissingSecrets(t *testing.T) {
 	if err != nil || s.Smoke[0].Headers["Authorization"] != "Bearer ${secret:KEY}" {
 		t.Errorf("for any host: %+v, %v", s.Smoke, err)
 	}
-	if want := []string{"instance.yaml:4: smoke: each host needs values for KEY, LINES, SHORT (NAME=VALUE in instances/a/local/.env of its data directory)"}; !reflect.DeepEqual(s.Notes, want) {
+	if want := []string{"instance.yaml:4: smoke: each host needs values for KEY, LINES, SHORT (fairlead secret set a NAME; or NAME=VALUE in instances/a/local/.env of its data directory)"}; !reflect.DeepEqual(s.Notes, want) {
 		t.Errorf("notes %q", s.Notes)
 	}
 }

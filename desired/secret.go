@@ -13,7 +13,7 @@ import (
 // secretPlaces are the fields in which a secret reference is filled in: what
 // is sent by a smoke step, what certificates are got and kept by, and where
 // notices go.
-var secretPlaces = regexp.MustCompile(`^smoke\[[0-9]+\]\.((get|post|put|patch|delete)$|headers\.|body($|[.\[]))` +
+var secretPlaces = regexp.MustCompile(`^compose\.env\.|^upgrade\.busy\.url$|^smoke\[[0-9]+\]\.((get|post|put|patch|delete)$|headers\.|body($|[.\[]))` +
 	`|^certificates\.[^.]*\.(acme\.(issuers\[[0-9]+\]\.)?eab\.macKey$|acme\.dns\.with\.|deliver\[[0-9]+\]\.password$)` +
 	`|^notify\[[0-9]+\](\.url|\.secret)?$`)
 
@@ -52,9 +52,10 @@ func (l *loader) noteHostSecrets(field string, names []string) {
 }
 
 func (l *loader) noteHostSecretsIn(doc *document, field string, names []string) {
-	if slices.Sort(names); len(names) > 0 {
-		l.noteIn(doc, field, "each host needs values for "+strings.Join(slices.Compact(names), ", "),
-			fmt.Sprintf("NAME=VALUE in instances/%s/local/.env of its data directory", l.name))
+	names = slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool { return slices.Contains(l.kept.names, name) })
+	if names = slices.Compact(names); len(names) > 0 {
+		l.noteIn(doc, field, "each host needs values for "+strings.Join(names, ", "),
+			fmt.Sprintf("fairlead secret set %[1]s NAME; or NAME=VALUE in instances/%[1]s/local/.env of its data directory", l.name))
 	}
 }
 
@@ -83,7 +84,7 @@ func (f *filler) step(at string, s *SmokeStep) {
 		field := join(at+".headers", name)
 		s.Headers[name] = f.text(field, s.Headers[name], strings.TrimSpace)
 		if text := syntaxes["headerValue"].text(s.Headers[name]); text != "" && !f.doc.bad(field) {
-			f.doc.add(field, text, "the value in local/.env has a line break or a control character")
+			f.doc.add(field, text, "the value has a line break or a control character")
 		}
 	}
 }
@@ -156,8 +157,11 @@ func (f *filler) missing(at, name string, empty bool) {
 		line = f.doc.line(at)
 	}
 	f.doc.problems.add(Problem{File: f.doc.file, Line: line, Field: at, Text: text,
-		Hint: fmt.Sprintf("write %s=VALUE into instances/%s/local/.env of the host's data directory", name, f.name)})
+		Hint: f.setHint(name)})
 }
+
+// lookAtValue is the hint of a value that is not as its place needs it.
+const lookAtValue = "look at the value, in secrets.enc.yaml or the host's local/.env"
 
 // minSecret is the least length that is hidden: hiding a shorter text would
 // blot out half of every message and still not hide it.
@@ -191,7 +195,7 @@ func (p *parsed) checkSecrets() {
 		if secretPlaces.MatchString(field) || refused(field) {
 			continue // filled in, or said already for the whole of it
 		}
-		hint := "put the value into .env in the host's local/ directory"
+		hint := "it may stand in compose.env, upgrade.busy.url, smoke, notify, and where certificates have credentials"
 		if strings.HasPrefix(field, "smoke[") && strings.HasSuffix(field, ".bearer") {
 			hint = "write headers: {Authorization: \"Bearer ${secret:NAME}\"}"
 		}
@@ -199,6 +203,6 @@ func (p *parsed) checkSecrets() {
 			hint = "a reference holds no secret; bearer names one, without ${secret:}"
 		}
 		p.problems.add(Problem{File: p.file, Line: p.secrets[field], Field: field,
-			Text: "a secret reference is " + notYet, Hint: hint})
+			Text: "a secret reference is not filled in here", Hint: hint})
 	}
 }

@@ -37,31 +37,25 @@ func refused(field string) bool {
 	})
 }
 
-// checkDirectory reports the files of an instance's directory whose machinery
-// is missing. Without an instance.yaml they are not Fairlead's, and a note
-// says that they were not read; so are the files of connectors.
-func checkDirectory(tree fs.FS, dir string, ours bool) (notes []string, problems Problems, err error) {
-	const secrets = "secrets.enc.yaml"
-	there, err := isFile(tree, path.Join(dir, secrets))
-	if err != nil {
-		return nil, nil, err
-	}
-	if there && ours {
-		return nil, Problems{{File: path.Join(dir, secrets), Text: notYet,
-			Hint: "put the values into .env in the host's local/ directory"}}, nil
-	}
+// unread notes the files of a directory without instance.yaml that one would
+// have Fairlead read: without it they are not Fairlead's.
+func unread(tree fs.FS, dir string, ours bool) (notes []string, err error) {
 	if ours {
-		return nil, nil, nil
+		return nil, nil
+	}
+	there, err := isFile(tree, path.Join(dir, secretsFile))
+	if err != nil {
+		return nil, err
 	}
 	found, _, err := connectorFiles(tree, dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if there {
-		found = append(found, secrets)
+		found = append(found, secretsFile)
 	}
 	for _, f := range found {
 		notes = append(notes, fmt.Sprintf("%s is not read: there is no instance.yaml", f))
 	}
-	return notes, nil, nil
+	return notes, nil
 }

@@ -105,10 +105,12 @@ func (l *loader) busy(p Project) *BusyCheck {
 	if l.file.Upgrade == nil || l.file.Upgrade.Busy == nil || l.file.bad(field) {
 		return nil
 	}
-	b := l.file.Upgrade.Busy
-	u, err := url.Parse(b.URL)
-	if err != nil {
-		return nil // a secret reference stands in it, which is refused by itself
+	b, f := l.file.Upgrade.Busy, l.filler(&l.file.document, p.HostEnv)
+	address := f.address(field, b.URL, "httpURL")
+	l.noteHostSecrets("upgrade", f.wanted)
+	u, err := url.Parse(address)
+	if err != nil || secretUse.MatchString(address) {
+		return nil // no host is meant, or what is wrong was told
 	}
 	port, ok := urlPort(u)
 	host := u.Hostname()

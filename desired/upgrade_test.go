@@ -61,7 +61,7 @@ func TestBusyURL(t *testing.T) {
 		"no port":          {"http://app:/", "upgrade.busy.url: names no host and port", BusyCheck{}},
 		"no host":          {"http://:80/", "upgrade.busy.url: names no host and port", BusyCheck{}},
 		"https to service": {"https://app:8000/", "upgrade.busy.url: asks a service of the instance over https", BusyCheck{}},
-		"secret":           {"http://app/${secret:X}", "upgrade.busy.url: a secret reference is not supported", BusyCheck{}},
+		"secret":           {"http://app/${secret:X}", "upgrade.busy.url: this host has no value for the secret X", BusyCheck{}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

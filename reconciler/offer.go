@@ -23,7 +23,7 @@ func (r *Instance) decideNow(ctx context.Context, l loaded, m memo) (decision, m
 	}
 	d := decide(s)
 	if d.askBusy {
-		busy := r.askBusy(ctx, *l.spec.Follow.Busy)
+		busy := r.askBusy(ctx, *l.spec.Follow.Busy, l.spec.Sensitive)
 		s.busy = &busy
 		if busy && (m.Busy == nil || !sameDigest(m.Busy.Digest, s.running())) {
 			var err error
@@ -110,7 +110,7 @@ const busyTimeout = 10 * time.Second
 
 // askBusy asks the application whether it wants to be left alone. One that
 // cannot be asked does not hold an upgrade back (it may be what mends it).
-func (r *Instance) askBusy(ctx context.Context, check desired.BusyCheck) bool {
+func (r *Instance) askBusy(ctx context.Context, check desired.BusyCheck, sensitive []string) bool {
 	if r.cfg.Prober == nil {
 		return false
 	}
@@ -133,7 +133,7 @@ func (r *Instance) askBusy(ctx context.Context, check desired.BusyCheck) bool {
 	}
 	busy, err := r.cfg.Prober.Busy(ctx, base, check)
 	if err != nil {
-		r.cfg.Log.WithError(err).Warn("Ask whether the application is busy; the upgrade goes on")
+		r.cfg.Log.WithError(redactError(sensitive, err)).Warn("Ask whether the application is busy; the upgrade goes on")
 	}
 	return busy && err == nil
 }
@@ -195,6 +195,9 @@ func (r *Instance) showRelease(l loaded, s situation, d decision) {
 		NewestSeen: rel.Seen, Deferred: d.deferral, Asked: rel.Asked, Since: rel.Since}
 	if r.good != nil {
 		show.RunningRelease = r.good.Release
+	}
+	if f.Window != nil {
+		show.Window = f.Window.String()
 	}
 	show.Deprecated = s.offer.retired
 	if err := s.offer.failed(); err != nil {

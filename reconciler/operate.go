@@ -221,7 +221,7 @@ func (r *Instance) previewDecision(ctx context.Context, l loaded, m memo, how As
 	}
 	d := decide(s)
 	if d.askBusy {
-		busy := r.askBusy(ctx, *l.spec.Follow.Busy)
+		busy := r.askBusy(ctx, *l.spec.Follow.Busy, l.spec.Sensitive)
 		s.busy = &busy
 		d = decide(s)
 	}

@@ -29,14 +29,41 @@ func (l *loader) projectEnv() environment {
 	case err != nil:
 		l.problem(at{file: name}, "", err)
 	default:
-		l.parseEnv(f, name, "", env, environment(l.in.Env).lookup)
+		l.parseEnv(f, name, "", env, l.plainEnv().lookup)
 		if f.local {
 			l.hostEnv = maps.Clone(env)
 		}
 	}
-	maps.Copy(env, l.in.Env)
+	maps.Copy(env, l.fill())
 	env["COMPOSE_PROJECT_NAME"] = l.in.Name
 	return env
+}
+
+// plainEnv are the variables of instance.yaml without those that a secret has
+// to be filled into: that needs the .env file first.
+func (l *loader) plainEnv() environment {
+	env := environment(maps.Clone(l.in.Env))
+	maps.DeleteFunc(env, func(_, value string) bool { return strings.Contains(value, secretStart) })
+	return env
+}
+
+// fill are the variables of instance.yaml with their secrets.
+func (l *loader) fill() environment {
+	if l.in.Fill == nil {
+		return l.in.Env
+	}
+	values := l.in.Fill(l.hostEnv)
+	for _, v := range values.Sensitive {
+		l.sensitive(v)
+	}
+	l.vars.secret = func(name string) (string, bool) {
+		value, ok := values.Secret(name)
+		if value != secretStart+name+"}" { // which is what stands for it where no host is meant
+			l.sensitive(value)
+		}
+		return value, ok
+	}
+	return values.Env
 }
 
 // parseEnv adds the variables of an env file to vars. Values that came from

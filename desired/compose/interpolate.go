@@ -22,6 +22,51 @@ type variables struct {
 	home   []string // scalars that begin with ~
 	seen   map[wanted]bool
 	values map[string]string // by template: what it became
+	// secret is the value of a ${secret:NAME}; nil: there are none here.
+	secret func(name string) (string, bool)
+	// sealed are the scalars with such a reference.
+	sealed []string
+}
+
+// A reference to a secret is no template of compose. It is made one, of a
+// variable that nobody has.
+const (
+	secretStart  = "${secret:"
+	secretPrefix = "_fairlead_secret_"
+)
+
+// unsealed makes variables of the references to secrets; $${secret: is none.
+func unsealed(text string) string {
+	var b strings.Builder
+	for {
+		at := strings.Index(text, "$")
+		if at < 0 || at+1 >= len(text) {
+			return b.String() + text
+		}
+		b.WriteString(text[:at])
+		text = text[at:]
+		switch {
+		case strings.HasPrefix(text, "$$"):
+			b.WriteString("$$")
+			text = text[2:]
+		case strings.HasPrefix(text, secretStart):
+			b.WriteString("${" + secretPrefix)
+			text = text[len(secretStart):]
+		default:
+			b.WriteByte('$')
+			text = text[1:]
+		}
+	}
+}
+
+// withSecrets looks up secrets beside variables.
+func (v *variables) withSecrets(lookup template.Mapping) template.Mapping {
+	return func(name string) (string, bool) {
+		if secret, is := strings.CutPrefix(name, secretPrefix); is {
+			return v.secret(secret)
+		}
+		return lookup(name)
+	}
 }
 
 func newVariables() *variables {
@@ -51,9 +96,13 @@ func (v *variables) substitute(text string, lookup template.Mapping) (string, er
 }
 
 func (v *variables) expand(text string, lookup template.Mapping) string {
-	stand := map[string]string{}
+	stand, whole := map[string]string{}, text
+	if out := unsealed(text); v.secret != nil && out != text {
+		text, lookup = out, v.withSecrets(lookup)
+		v.sealed = append(v.sealed, whole)
+	}
 	s := scanner{lookup: lookup, found: func(name, reason string, required bool) {
-		v.want(wanted{text, name, reason, required})
+		v.want(wanted{whole, name, reason, required})
 		stand[name] = ""
 		if required {
 			stand[name] = "1" // not empty, and a number where one is expected
@@ -67,8 +116,8 @@ func (v *variables) expand(text string, lookup template.Mapping) string {
 		return lookup(name)
 	})
 	if err != nil {
-		v.want(wanted{template: text})
-		return text
+		v.want(wanted{template: whole})
+		return whole
 	}
 	return out
 }

@@ -230,6 +230,9 @@ func (l *loader) reportVariables() {
 			}
 		}
 	}
+	for _, tpl := range l.vars.sealed {
+		l.reportSealed(tpl)
+	}
 	for _, tpl := range l.vars.home {
 		for _, place := range l.scalars(tpl) {
 			if isPathField(place.path) {
@@ -242,10 +245,30 @@ func (l *loader) reportVariables() {
 	}
 }
 
+// reportSealed refuses secrets where they would be shown: labels, names,
+// images and paths are seen by whoever may look at the engine's lists, and by
+// people in plans.
+func (l *loader) reportSealed(template string) {
+	for _, place := range l.scalars(template) {
+		if l.bears(place) && !takesSecret(place.path) {
+			l.add(desired.Problem{File: place.source.path, Line: place.line, Field: field(place.path), Text: "a secret reference is not filled in here",
+				Hint: "it may stand in environment: of a service and in content: of configs"})
+		}
+	}
+}
+
+func takesSecret(p []string) bool {
+	return len(p) > 3 && p[0] == "services" && p[2] == "environment" || len(p) == 3 && p[0] == "configs" && p[2] == "content"
+}
+
 func (l *loader) describe(w wanted, place scalarAt) desired.Problem {
 	p := desired.Problem{File: place.source.path, Line: place.line, Field: field(place.path)}
 	env := path.Join(l.in.Dir, ".env")
+	secret, sealed := strings.CutPrefix(w.name, secretPrefix)
 	switch {
+	case sealed:
+		p.Text = "this host has no value for the secret " + secret
+		p.Hint = fmt.Sprintf("fairlead secret set %[1]s %[2]s; or write %[2]s=VALUE into instances/%[1]s/local/.env of the host's data directory", l.in.Name, secret)
 	case w.name == "":
 		p.Text, p.Hint = "the ${…} is not written correctly", "write $$ for a dollar sign that is meant as one"
 	case w.required:
