@@ -99,6 +99,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"server":       {[]string{"desired", "desired/edit", "desired/secrets", "reconciler", "connectors", "server/auth"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang", "github.com/danielgtaylor/huma", "github.com/sirupsen/logrus"}},
 		"server/auth":  {nil, []string{"go.etcd.io/bbolt", "github.com/golang-jwt/jwt", "golang.org/x/crypto", "golang.org/x/text"}},
 		"server/pages": {[]string{"desired", "reconciler", "connectors", "server", "server/auth"}, []string{"github.com/sirupsen/logrus"}},
+		"server/notify": {[]string{"desired", "reconciler"}, []string{"github.com/nicholas-fedor/shoutrrr", "github.com/sirupsen/logrus"}},
 		"server/front": {[]string{"desired", "reconciler"}, []string{"github.com/prometheus/client_golang/prometheus", "github.com/sirupsen/logrus",
 			"golang.org/x/sync"}},
 		"connectors":                        {[]string{"desired", "reconciler"}, []string{"github.com/sirupsen/logrus"}},
@@ -159,6 +160,7 @@ func TestLibrariesHaveOneImporter(t *testing.T) {
 		"github.com/apache/arrow-go":                    "connectors/analytics/duck",
 		"github.com/caddyserver/certmagic":              "certs/acme",
 		"github.com/mholt/acmez":                        "certs/acme",
+		"github.com/nicholas-fedor/shoutrrr":            "server/notify",
 	}
 	for library, importer := range only {
 		found := false

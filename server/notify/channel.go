@@ -1,0 +1,145 @@
+package notify
+
+import (
+	"cmp"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/desired"
+)
+
+// channel is where notices go, with what waits for it. Instances that name the
+// same one share it.
+type channel struct {
+	Spec desired.NotifySpec `json:"spec"`
+	// Queue are the notices that were not delivered yet, oldest first. Those
+	// that are on their way are still in it.
+	Queue []queued `json:"queue,omitempty"`
+	// Lost counts those that had no room or came to nothing.
+	Lost   int       `json:"lost,omitempty"`
+	LastOK time.Time `json:"last_ok,omitzero"`
+	// Error is why the last try failed, since Failing; Tries counts them.
+	Error   string    `json:"error,omitempty"`
+	Failing time.Time `json:"failing,omitzero"`
+	Tries   int       `json:"tries,omitempty"`
+	// Next is when it may be tried again.
+	Next time.Time `json:"next,omitzero"`
+
+	busy bool // somebody delivers
+}
+
+// queued is a notice on its way. ID is the delivery's, the same in each try.
+type queued struct {
+	ID     string    `json:"id"`
+	Notice Notice    `json:"notice"`
+	Since  time.Time `json:"since"`
+}
+
+// The bounds of a channel.
+const (
+	maxQueue = 200
+	// expires is how long a notice is worth telling.
+	expires = 24 * time.Hour
+	// gather is how long others are waited for, which may come at the same time.
+	gather = 2 * time.Second
+	// spacing is the least time between two messages to a chat; more than
+	// apart at once are told in one.
+	spacing = 5 * time.Second
+	apart   = 3
+
+	firstRetry = 5 * time.Second
+	lastRetry  = 10 * time.Minute
+	// failingLong is from when a channel that fails is a warning.
+	failingLong = 10 * time.Minute
+)
+
+// channelID names a channel by what it is, without telling it.
+func channelID(s desired.NotifySpec) string {
+	return fingerprint(strings.Join([]string{s.URL, s.Secret, s.Template}, "\x00"))
+}
+
+func (c *channel) push(q queued) {
+	c.Queue = append(c.Queue, q)
+	if over := len(c.Queue) - maxQueue; over > 0 {
+		c.Queue = slices.Delete(c.Queue, 0, over)
+		c.Lost += over
+	}
+}
+
+// webhook says whether it is our own kind, which gets each notice by itself.
+func (c *channel) webhook() bool { return strings.HasPrefix(c.Spec.URL, "generic+") }
+
+// expire drops what is too old to be worth telling.
+func (c *channel) expire(now time.Time) {
+	keep := slices.DeleteFunc(slices.Clone(c.Queue), func(q queued) bool { return now.Sub(q.Since) > expires })
+	c.Lost += len(c.Queue) - len(keep)
+	c.Queue = keep
+}
+
+// due is when something is to be sent; zero: nothing waits.
+func (c *channel) due() time.Time {
+	if len(c.Queue) == 0 {
+		return time.Time{}
+	}
+	at := c.Queue[0].Since.Add(gather)
+	if c.Next.After(at) {
+		at = c.Next
+	}
+	return at
+}
+
+// take is what is to be sent next, and how many of the queue it stands for.
+func (c *channel) take() (queued, int) {
+	if c.webhook() || len(c.Queue) <= apart {
+		return c.Queue[0], 1
+	}
+	var list []Notice
+	for _, q := range c.Queue {
+		list = append(list, q.Notice)
+	}
+	return queued{ID: c.Queue[0].ID, Notice: digestOf(list), Since: c.Queue[0].Since}, len(list)
+}
+
+// sent takes out what was delivered, by its first and how many there were. What
+// came in meanwhile stays.
+func (c *channel) sent(first string, count int, now time.Time) {
+	if i := slices.IndexFunc(c.Queue, func(q queued) bool { return q.ID == first }); i >= 0 {
+		c.Queue = slices.Delete(c.Queue, i, min(i+count, len(c.Queue)))
+	}
+	c.LastOK, c.Error, c.Failing, c.Tries = now, "", time.Time{}, 0
+	c.Next = now.Add(spacing)
+	if c.webhook() {
+		c.Next = now
+	}
+}
+
+// failed plans the next try; jitter is between 0 and 1.
+func (c *channel) failed(err error, after time.Duration, jitter float64, now time.Time) {
+	if c.Failing.IsZero() {
+		c.Failing = now
+	}
+	wait := min(firstRetry<<min(c.Tries, 10), lastRetry)
+	wait += time.Duration(jitter * float64(wait) / 4)
+	c.Tries++
+	c.Error, c.Next = err.Error(), now.Add(max(wait, after))
+}
+
+// Label is what a channel is called where its URL must not be shown.
+func Label(s desired.NotifySpec) string {
+	u, err := url.Parse(s.URL)
+	if s.Name != "" || err != nil {
+		return cmp.Or(s.Name, "channel")
+	}
+	switch {
+	case strings.HasPrefix(u.Scheme, "generic+"):
+		return "webhook " + u.Hostname()
+	case slices.Contains(hosted, u.Scheme) && strings.Contains(u.Hostname(), "."):
+		return u.Scheme + " " + u.Hostname()
+	}
+	return u.Scheme // the host of the others is a token or a word
+}
+
+// hosted are services whose URL has the name of a server as its host.
+var hosted = []string{"bark", "gotify", "matrix", "mattermost", "ntfy", "rocketchat", "signal", "smtp", "zulip", "lark"}
