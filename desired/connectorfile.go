@@ -13,7 +13,7 @@ type Connector struct {
 	Timeout     *Duration `json:"timeout,omitempty" is:"runLimit" default:"1h" doc:"How long one run may take."`
 	Retries     *int      `json:"retries,omitempty" is:"retries" default:"3" doc:"How often a run that failed is tried again before the next time of the schedule."`
 	Keep        int       `json:"keep,omitempty" is:"keep" default:"3" doc:"How many generations of the data, and logs of runs, are kept."`
-	Tables      []Table   `json:"tables,omitempty" doc:"The tables that are wanted. A program needs no entry: what is said here adds to what it says of its tables."`
+	Tables      []Table   `json:"tables,omitempty" empty:"true" doc:"The tables that are wanted; [] while none is chosen. A program needs no entry: what is said here adds to what it says of its tables."`
 
 	Files    *FilesConnector    `json:"files,omitempty" doc:"Reads files: of the host, by https, of S3 and of Google Cloud Storage."`
 	Keboola  *KeboolaConnector  `json:"keboola,omitempty" doc:"Reads a project of Keboola."`

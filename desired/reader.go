@@ -43,6 +43,7 @@ type reader struct {
 type spot struct {
 	field string
 	is    string // syntax of the text
+	empty bool   // a list may have no entry
 	depth int
 }
 
@@ -223,7 +224,7 @@ func (r *reader) object(n *yaml.Node, v reflect.Value, at spot) error {
 			r.unknown(key, child.field, fields)
 			return nil
 		}
-		child.is = f.Tag.Get("is")
+		child.is, child.empty = f.Tag.Get("is"), f.Tag.Get("empty") != ""
 		return r.value(value, v.FieldByIndex(f.Index), child)
 	})
 	if err != nil || n.Kind != yaml.MappingNode {
@@ -306,7 +307,7 @@ func (r *reader) list(n *yaml.Node, v reflect.Value, at spot) error {
 		r.wrong(n, at, "a list", "write [ONE, TWO], or one line with a dash for each")
 		return nil
 	}
-	if len(n.Content) == 0 {
+	if len(n.Content) == 0 && !at.empty {
 		r.add(n.Line, at.field, "the list is empty", "remove the key or give it a value")
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))

@@ -92,7 +92,9 @@ func describeProperty(p *jsonschema.Schema, f reflect.StructField, at string) {
 	case t.Kind() == reflect.Struct:
 		describeSchema(p, t, at)
 	case t.Kind() == reflect.Slice:
-		p.MinItems = ptr(uint64(1))
+		if f.Tag.Get("empty") == "" {
+			p.MinItems = ptr(uint64(1))
+		}
 		describeElement(p.Items, t.Elem(), rule, at)
 	case t.Kind() == reflect.Map:
 		describeElement(p.AdditionalProperties, t.Elem(), rule, at)
