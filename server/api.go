@@ -132,6 +132,8 @@ type Config struct {
 	Notes Notes
 	// Auth knows people; nil: there are none, and only the socket is answered.
 	Auth *auth.Store
+	// Secrets makes the encrypted files of secrets; nil: there are none.
+	Secrets Secrets
 	// Alone says that no loop runs: passes are made by the API itself, and a
 	// status is read afresh each time.
 	Alone bool

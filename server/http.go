@@ -28,6 +28,7 @@ func (a *API) areas() []func(*router) {
 		a.dataRoutes,
 		a.jobRoutes,
 		a.peopleRoutes,
+		a.secretRoutes,
 	}
 }
 
