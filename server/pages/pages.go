@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -43,6 +44,11 @@ type Site struct {
 	looks   func() (*looks, error)
 	files   func() (*files, error)
 	flashes flashes
+	drafts  *drafts
+	asked   *asked
+	reveals reveals
+	// settler is who made the first administrator, while on the way through the setup.
+	settler atomic.Pointer[string]
 	hub     *hub
 	open    streams
 	fresh   overviews
@@ -52,7 +58,7 @@ type Site struct {
 
 // New does no I/O. The Site is closed by whoever made it.
 func New(opt Options) *Site {
-	s := &Site{api: opt.API, opt: opt, mux: http.NewServeMux(), known: map[string]bool{}, heartbeat: streamHeartbeat}
+	s := &Site{api: opt.API, opt: opt, mux: http.NewServeMux(), known: map[string]bool{}, heartbeat: streamHeartbeat, drafts: newDrafts(time.Now), asked: newAsked(time.Now)}
 	s.files = sync.OnceValues(readFiles)
 	s.looks = sync.OnceValues(func() (*looks, error) { return readLooks(s) })
 	s.hub = newHub(opt.API)
@@ -82,6 +88,11 @@ func (s *Site) page(pattern string, need auth.Role, h handler) {
 	s.mux.HandleFunc(pattern, s.serve(need, h))
 }
 
+// pageWithin registers a handler that may take longer than others.
+func (s *Site) pageWithin(limit time.Duration, pattern string, need auth.Role, h handler) {
+	s.mux.HandleFunc(pattern, s.serveWithin(limit, need, h))
+}
+
 // The bounds of a visit.
 const (
 	maxForm     = 256 << 10
@@ -89,12 +100,16 @@ const (
 )
 
 func (s *Site) serve(need auth.Role, h handler) http.HandlerFunc {
+	return s.serveWithin(pageTimeout, need, h)
+}
+
+func (s *Site) serveWithin(limit time.Duration, need auth.Role, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		protect(w.Header())
-		ctx, cancel := context.WithTimeout(r.Context(), pageTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
 		defer cancel()
 		// The only error is that the connection cannot have a deadline.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(pageTimeout + 10*time.Second))
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit + 10*time.Second))
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		v := &visit{Request: r.WithContext(ctx), w: w, site: s}
 		v.Caller, v.known = auth.From(r.Context())

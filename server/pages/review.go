@@ -1,0 +1,215 @@
+package pages
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/connectors"
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/server"
+)
+
+// reviewData is what the step before the commit shows.
+type reviewData struct {
+	wizard
+	Preview *server.Preview
+	Failed  *server.Error
+	Tables  []connectors.Discovered // some of them
+	Count   int
+	Secrets []string // names
+	Busy    bool
+}
+
+// reviewTables is how many tables are named; all are in the file below.
+const reviewTables = 12
+
+func (s *Site) reviewStep(v *visit, d draft) (reply, error) {
+	if step, ok := d.ready("review"); !ok {
+		return redirect{d.path(step)}, nil
+	}
+	chosen := d.chosen()
+	data := reviewData{wizard: wizardOf(d, "review"), Count: len(chosen), Tables: chosen[:min(len(chosen), reviewTables)], Busy: s.drafts.isClaimed(d.ID)}
+	c, err := connectorDraft(d, false)
+	if err == nil {
+		for name := range c.Secrets {
+			data.Secrets = append(data.Secrets, name)
+		}
+		sort.Strings(data.Secrets)
+		var preview server.Preview
+		if preview, err = s.api.PreviewConnector(v.Context(), d.Instance, c, chosen); err == nil {
+			data.Preview = &preview
+		}
+	}
+	if err != nil {
+		data.Failed = d.hidden(err)
+	}
+	w := s.wizardView(d, "addreview", "Look it over", data, nil)
+	if d.Problem != nil || data.Failed != nil {
+		w.Status = http.StatusUnprocessableEntity
+	}
+	return w, nil
+}
+
+// hidden is an error as it may be shown: without the secrets of the draft.
+func (d draft) hidden(err error) *server.Error {
+	e := *server.AsError(err)
+	e.Detail, e.Hint = d.hide(e.Detail), d.hide(e.Hint)
+	for i, p := range e.Problems {
+		p.Text, p.Hint = d.hide(p.Text), d.hide(p.Hint)
+		e.Problems[i] = p
+	}
+	return &e
+}
+
+// commitLimit bounds a commit with its push. It goes on when the reader leaves:
+// half of it would be the worse.
+const commitLimit = 50 * time.Second
+
+func (s *Site) takeReview(v *visit, d draft) (reply, error) {
+	if step, ok := d.ready("review"); !ok {
+		return redirect{d.path(step)}, nil
+	}
+	if !s.drafts.claim(d.ID) { // a second click, or another tab
+		return v.to(d.path("review"), "ok", "It is being committed already. Load the page again in a moment."), nil
+	}
+	defer s.drafts.release(d.ID)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.Context()), commitLimit)
+	defer cancel()
+	c, err := connectorDraft(d, false)
+	var answer server.ChangeAnswer
+	chosen := d.chosen()
+	if err == nil {
+		answer, err = s.api.CommitConnector(ctx, d.Instance, c, chosen)
+	}
+	if err != nil {
+		d.Problem = d.hidden(err)
+		s.drafts.put(d)
+		return redirect{d.path("review") + "#problem"}, nil
+	}
+	made := committed{ChangeAnswer: answer, At: time.Now()}
+	for _, t := range chosen {
+		made.Tables = append(made.Tables, t.Name)
+	}
+	d = s.drafts.finish(d, made)
+	return redirect{d.path("done")}, nil
+}
+
+// doneData is what the last page shows: the commit, and the first sync.
+type doneData struct {
+	wizard
+	Done     committed
+	Patch    []string // lines of the start of the patch
+	PatchCut bool
+	Card     *sourceCard // nil: the loop has not taken the commit yet
+	Run      *runRow
+	Trouble  string // why the loop cannot take the commit
+	Stage    string // patch, taking, waiting, syncing, live, trouble
+	Query    string // path of a query that works
+	Waited   time.Duration
+	Curl     string
+}
+
+const patchShown = 400 // lines
+
+func (s *Site) doneStep(v *visit, d draft) (reply, error) {
+	if step, ok := d.ready("done"); !ok {
+		return redirect{d.path(step)}, nil
+	}
+	data := doneData{wizard: wizardOf(d, "done"), Done: *d.Done, Waited: time.Since(d.Done.At), Curl: curlOf(v, d)}
+	if d.Done.Patch != "" {
+		data.Stage = "patch"
+		data.Patch = strings.Split(strings.TrimRight(d.Done.Patch, "\n"), "\n")
+		if data.PatchCut = len(data.Patch) > patchShown; data.PatchCut {
+			data.Patch = data.Patch[:patchShown]
+		}
+	} else {
+		s.followSync(v, d, &data)
+	}
+	w := s.wizardView(d, "adddone", "First sync", data, nil)
+	if data.Stage == "live" {
+		w.Title = "Your data is here"
+	}
+	if w.Live = d.Instance; slices.Contains([]string{"taking", "waiting", "syncing"}, data.Stage) {
+		w.Reload, w.Live = 2, everything
+	}
+	return w, nil
+}
+
+// followSync says how far the loop and the connector are.
+func (s *Site) followSync(v *visit, d draft, data *doneData) {
+	data.Stage = "taking"
+	a, err := s.api.Connector(v.Context(), d.Instance, d.Name)
+	if err != nil || a.Commit != "" && a.Commit != d.Done.Commit && a.Published.Before(d.Done.At) && !a.Running {
+		data.Trouble = s.troubleOf(v, d)
+		if data.Trouble != "" {
+			data.Stage = "trouble"
+		}
+		if err != nil {
+			return
+		}
+	}
+	card := cardOf(d.Instance, a)
+	data.Card = &card
+	if rows, err := s.runsOf(v, d.Instance, d.Name, 1); err == nil && len(rows) > 0 && rows[0].Started.After(d.Done.At.Add(-time.Minute)) {
+		data.Run = &rows[0]
+	}
+	switch {
+	case a.Running || data.Run != nil && data.Run.Outcome == "":
+		data.Stage = "syncing"
+	case data.Run != nil && data.Run.Outcome == connectors.Failed, a.Phase == reconciler.AttachmentFailed:
+		data.Stage = "trouble"
+	case data.Run != nil && (a.Phase == reconciler.AttachmentLive || a.Phase == reconciler.AttachmentDegraded) && !a.Published.Before(d.Done.At.Add(-time.Minute)):
+		data.Stage = "live"
+	case data.Stage != "trouble":
+		data.Stage = "waiting"
+	}
+	if len(d.Done.Tables) > 0 {
+		data.Query = queryPath(d.Instance, "SELECT *\nFROM "+quoted(d.Name)+"."+quoted(d.Done.Tables[0])+"\nLIMIT 100")
+	}
+}
+
+// troubleOf is what keeps the loop from taking the newest commit.
+func (s *Site) troubleOf(v *visit, d draft) string {
+	source, err := s.api.Source(v.Context())
+	switch {
+	case err != nil:
+		return d.hidden(err).Detail
+	case source.Problem != "":
+		return source.Problem
+	}
+	return source.Error
+}
+
+// curlOf is the same by calls of the API, without anything secret.
+func curlOf(v *visit, d draft) string {
+	return strings.NewReplacer("{BASE}", v.origin(), "{CONFIGURE}", configureBody(d)).Replace(strings.TrimSpace(`
+TOKEN=$(curl -s {BASE}/auth/token -H 'Content-Type: application/json' \
+  -d '{"email":"you@example.com","password":"…"}' | jq -r .access_token)
+curl -s {BASE}/api/admin/configure -H "Authorization: Bearer $TOKEN" \
+  -H 'Content-Type: application/json' -d '{CONFIGURE}'
+curl -s -X POST {BASE}/api/admin/discover-and-register -H "Authorization: Bearer $TOKEN"
+curl -s -X POST {BASE}/api/sync/trigger -H "Authorization: Bearer $TOKEN"`))
+}
+
+// configureBody is what POST /api/admin/configure takes for a draft. Secrets
+// stand as the variables that they would be in.
+func configureBody(d draft) string {
+	c, err := connectorDraft(d, false)
+	if err != nil {
+		return "{}"
+	}
+	_ = c
+	return "{}"
+}
+
+// origin is how the reader calls this site.
+func (v *visit) origin() string {
+	if v.site.secure(v.Request) {
+		return "https://" + v.Host
+	}
+	return "http://" + v.Host
+}
