@@ -86,7 +86,7 @@ func (a *API) accountRoutes(r *router) {
 			return a.Sessions(ctx)
 		})
 	route(r, mine(http.MethodDelete, "/api/sessions/{id}", "endSession", "End a session", "One's own; an administrator ends anybody's."),
-		func(ctx context.Context, in *byID) (auth.Session, error) { return a.EndSession(ctx, in.ID) })
+		func(ctx context.Context, in *ByID) (auth.Session, error) { return a.EndSession(ctx, in.ID) })
 }
 
 // ownScope is what a token must have for an account: a look is a look.
@@ -97,8 +97,8 @@ func ownScope(method string) string {
 	return auth.ScopeRead
 }
 
-// byID is the input of a call about one thing.
-type byID struct {
+// ByID is the input of a call about one thing.
+type ByID struct {
 	ID string `path:"id" maxLength:"254"`
 }
 
@@ -115,7 +115,7 @@ func (a *API) tokenRoutes(r *router, path, suffix string) {
 		return a.CreateToken(ctx, in.Body)
 	})
 	route(r, mine(http.MethodDelete, path+"/{id}", "deleteToken", "End a personal access token", "One's own; an administrator ends anybody's."),
-		func(ctx context.Context, in *byID) (auth.Token, error) { return a.DeleteToken(ctx, in.ID) })
+		func(ctx context.Context, in *ByID) (auth.Token, error) { return a.DeleteToken(ctx, in.ID) })
 }
 
 // userRoutes are about everybody.
@@ -132,29 +132,29 @@ func (a *API) userRoutes(r *router) {
 		return a.CreateUser(ctx, in.Body)
 	})
 	route(r, admin(http.MethodGet, one, "getUser", "A user", "By id or address."),
-		func(ctx context.Context, in *byID) (auth.User, error) { return a.User(ctx, in.ID) })
+		func(ctx context.Context, in *ByID) (auth.User, error) { return a.User(ctx, in.ID) })
 	change := admin(http.MethodPatch, one, "changeUser", "Change a user", "Another role, a new password and being disabled end the user's sessions.")
 	change.errors = map[int]string{http.StatusConflict: "Nobody else can sign in as an administrator."}
 	route(r, change, func(ctx context.Context, in *struct {
-		byID
+		ByID
 		Body UserChange
 	}) (auth.User, error) {
 		return a.ChangeUser(ctx, in.ID, in.Body)
 	})
 	remove := admin(http.MethodDelete, one, "deleteUser", "Delete a user", "With all sessions and tokens.")
 	remove.errors = change.errors
-	route(r, remove, func(ctx context.Context, in *byID) (auth.User, error) { return a.DeleteUser(ctx, in.ID) })
+	route(r, remove, func(ctx context.Context, in *ByID) (auth.User, error) { return a.DeleteUser(ctx, in.ID) })
 	route(r, admin(http.MethodGet, one+"/sessions", "listUserSessions", "The sessions of a user", "Newest first."),
-		func(ctx context.Context, in *byID) ([]auth.Session, error) { return a.UserSessions(ctx, in.ID) })
+		func(ctx context.Context, in *ByID) ([]auth.Session, error) { return a.UserSessions(ctx, in.ID) })
 	route(r, admin(http.MethodDelete, one+"/sessions", "endUserSessions", "End the sessions of a user", "But for the one that asks. Returns what is left."),
-		func(ctx context.Context, in *byID) ([]auth.Session, error) {
+		func(ctx context.Context, in *ByID) ([]auth.Session, error) {
 			if err := a.EndSessions(ctx, in.ID); err != nil {
 				return nil, err
 			}
 			return a.UserSessions(ctx, in.ID)
 		})
 	route(r, admin(http.MethodGet, one+"/tokens", "listUserTokens", "The tokens of a user", "Newest first, without their secrets."),
-		func(ctx context.Context, in *byID) ([]auth.Token, error) { return a.UserTokens(ctx, in.ID) })
+		func(ctx context.Context, in *ByID) ([]auth.Token, error) { return a.UserTokens(ctx, in.ID) })
 	route(r, admin(http.MethodGet, "/api/setup-code", "getSetupCode", "The setup code", "On the socket only."),
 		func(ctx context.Context, _ *none) (SetupCode, error) { return a.SetupCode(ctx) })
 }
