@@ -21,6 +21,7 @@ const ndjson = "application/x-ndjson"
 // areas are the parts of the API, each of which declares its operations.
 func (a *API) areas() []func(*router) {
 	return []func(*router){
+		a.documentRoutes,
 		a.daemonRoutes,
 		a.instanceRoutes,
 		a.certificateRoutes,
@@ -40,6 +41,7 @@ func (a *API) calls() *router {
 		for _, area := range a.areas() {
 			area(a.router)
 		}
+		a.router.pack()
 	})
 	return a.router
 }
@@ -47,11 +49,16 @@ func (a *API) calls() *router {
 // Handler serves the API over the unix socket, where everybody is an
 // administrator: whoever may open it is root or the user of the daemon.
 func (a *API) Handler() http.Handler {
-	calls := a.calls().serve(http.HandlerFunc(noSuchCall))
+	calls := a.served(http.HandlerFunc(noSuchCall))
 	return a.Observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who := auth.Caller{Name: operator(r), Role: auth.RoleAdmin, Via: auth.ViaSocket}
 		calls.ServeHTTP(w, r.WithContext(auth.With(r.Context(), who)))
 	}))
+}
+
+// served answers calls; what is none is answered by other.
+func (a *API) served(other http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.calls().serve(w, r, other) })
 }
 
 func noSuchCall(w http.ResponseWriter, r *http.Request) {

@@ -2,10 +2,12 @@ package server
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"path"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -18,6 +20,8 @@ const (
 	cookieScheme = "session"
 )
 
+const schemaPrefix = "#/components/schemas/"
+
 // describe is the document before there is any operation in it.
 func describe(version string) *huma.OpenAPI {
 	return &huma.OpenAPI{
@@ -28,7 +32,7 @@ func describe(version string) *huma.OpenAPI {
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}},
 		Servers: []*huma.Server{{URL: "/", Description: "this daemon"}},
 		Components: &huma.Components{
-			Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),
+			Schemas: huma.NewMapRegistry(schemaPrefix, schemaName),
 			SecuritySchemes: map[string]*huma.SecurityScheme{
 				bearerScheme: {Type: "http", Scheme: "bearer", Description: "A session token of POST /auth/token, or a personal access token."},
 				cookieScheme: {Type: "apiKey", In: "cookie", Name: "fairlead_session", Description: "The session of somebody who signed in with a browser."},
@@ -65,6 +69,30 @@ func upper(s string) string {
 	return s
 }
 
+// tagTexts say what the parts of the API are about.
+func tagTexts() map[string]string {
+	return map[string]string{
+		daemonTag: "The daemon itself, and the repository that it follows.", instanceTag: "What runs, why, and what is done about it.",
+		certificateTag: "The certificates of instances.", connectorTag: "Where data comes from.", dataTag: "Asking the data.",
+		jobTag: "Long work that was asked for.", accountTag: "Signing in, and what belongs to who asks.", peopleTag: "Users, their sessions and tokens, and who did what.",
+		secretTag: "Secrets that lie encrypted in the repository. Their values are never shown.",
+	}
+}
+
+// tags are those that operations have.
+func tags(operations map[string]operation) (list []*huma.Tag) {
+	texts := tagTexts()
+	for _, op := range operations {
+		if _, there := texts[op.tag]; !there {
+			texts[op.tag] = ""
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		list = append(list, &huma.Tag{Name: name, Description: texts[name]})
+	}
+	return list
+}
+
 func (o operation) described() string {
 	who := "Anybody may call it."
 	if o.role != public {
@@ -82,11 +110,11 @@ func (o operation) security() []map[string][]string {
 
 // ourErrors turns huma's own errors, those of a request that does not fit its
 // description, into the errors of this API.
-func ourErrors(ctx huma.Context, _ string, v any) (any, error) {
+func (r *router) ourErrors(ctx huma.Context, _ string, v any) (any, error) {
 	switch e := v.(type) {
 	case *huma.ErrorModel:
 		ctx.SetHeader("Content-Type", "application/json")
-		return misfit(ctx.Operation(), e), nil
+		return r.misfit(ctx.Operation(), e), nil
 	case *Error:
 		ctx.SetHeader("Content-Type", "application/json")
 	}
@@ -98,7 +126,7 @@ const shownProblems = 3
 
 // misfit says in a sentence what is wrong with a request. Values that were sent
 // are left out: one may be a password.
-func misfit(op *huma.Operation, e *huma.ErrorModel) *Error {
+func (r *router) misfit(op *huma.Operation, e *huma.ErrorModel) *Error {
 	var texts []string
 	for _, d := range e.Errors[:min(len(e.Errors), shownProblems)] {
 		texts = append(texts, strings.TrimPrefix(d.Location+": ", ": ")+d.Message)
@@ -107,23 +135,34 @@ func misfit(op *huma.Operation, e *huma.ErrorModel) *Error {
 	hint := "GET /api/openapi.json describes " + op.Method + " " + op.Path + " (" + op.OperationID + ")"
 	if e.Status == http.StatusUnsupportedMediaType {
 		hint = "send Content-Type: application/json"
-	} else if takes := takenBy(op); takes != "" {
+	} else if takes := r.takenBy(op); takes != "" {
 		hint = takes + "; " + hint
 	}
 	return &Error{Status: e.Status, Detail: detail, Hint: hint}
 }
 
 // takenBy lists what a request may have.
-func takenBy(op *huma.Operation) string {
-	var query []string
+func (r *router) takenBy(op *huma.Operation) string {
+	var query, parts []string
 	for _, p := range op.Parameters {
 		if p.In == "query" {
 			query = append(query, p.Name)
 		}
 	}
-	var parts []string
 	if len(query) > 0 {
 		parts = append(parts, "the query takes "+strings.Join(query, ", "))
 	}
+	if op.RequestBody == nil || op.RequestBody.Content["application/json"] == nil {
+		return strings.Join(parts, "; ")
+	}
+	schema := op.RequestBody.Content["application/json"].Schema
+	if named := r.schemas().SchemaFromRef(schema.Ref); named != nil {
+		schema = named
+	}
+	if names := slices.Sorted(maps.Keys(schema.Properties)); len(names) > 0 {
+		parts = append(parts, "the body takes "+strings.Join(names, ", "))
+	}
 	return strings.Join(parts, "; ")
 }
+
+func (r *router) schemas() huma.Registry { return r.huma.OpenAPI().Components.Schemas }

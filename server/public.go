@@ -42,8 +42,7 @@ type Public struct {
 // requests; who asks. Whether they may is the matter of each operation, and of
 // the pages.
 func (a *API) PublicHandler(p Public) http.Handler {
-	calls := a.calls()
-	var h http.Handler = calls.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := a.served(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p.Pages == nil || isCall(r.URL.Path) {
 			noSuchCall(w, r)
 			return
@@ -52,7 +51,7 @@ func (a *API) PublicHandler(p Public) http.Handler {
 	}))
 	if p.People != nil {
 		h = identified(p.People, h)
-		h = a.afterSetup(p.People, calls.beforeSetup(), h)
+		h = a.afterSetup(p.People, h)
 	}
 	h = answeredHosts(p.Hosts, sameOrigin(h))
 	return a.Observe(a.caught(guarded(h)))
@@ -83,23 +82,11 @@ func identified(people People, next http.Handler) http.Handler {
 // refusedKey leads to the error with which whoever asks was not believed.
 type refusedKey struct{}
 
-// beforeSetup are the paths of the calls that are answered before there is an
-// administrator.
-func (r *router) beforeSetup() map[string]bool {
-	paths := map[string]bool{}
-	for _, op := range r.operations {
-		if op.setup {
-			paths[op.path] = true
-		}
-	}
-	return paths
-}
-
 // afterSetup answers only what sets up, or tells of health, until there is an
 // administrator. Pages see to themselves: they lead to the setup.
-func (a *API) afterSetup(people People, open map[string]bool, next http.Handler) http.Handler {
+func (a *API) afterSetup(people People, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if open[r.URL.Path] || !isCall(r.URL.Path) {
+		if a.calls().early[r.URL.Path] || !isCall(r.URL.Path) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -124,19 +124,21 @@ type router struct {
 	api        *API
 	huma       huma.API
 	operations map[string]operation // by id
+	early      map[string]bool      // paths that are answered before there is an administrator
+	document   []byte               // OpenAPI as JSON, gzipped
 }
 
 // operationKey is where the declaration lies in huma's operation.
 const operationKey = "fairlead"
 
 func newRouter(a *API) *router {
-	r := &router{ServeMux: http.NewServeMux(), api: a, operations: map[string]operation{}}
+	r := &router{ServeMux: http.NewServeMux(), api: a, operations: map[string]operation{}, early: map[string]bool{}}
 	config := huma.Config{OpenAPI: describe(a.cfg.Version.Version), DefaultFormat: "application/json",
 		Formats:                      map[string]huma.Format{"application/json": jsonFormat(), "json": jsonFormat()},
 		RejectUnknownQueryParameters: true,
 		// huma makes its errors by a variable of its package. To set that would
 		// be for everybody in the process, so they are turned into ours here.
-		Transformers: []huma.Transformer{ourErrors}}
+		Transformers: []huma.Transformer{r.ourErrors}}
 	r.huma = huma.NewAPI(config, r)
 	return r
 }
@@ -184,6 +186,9 @@ func (r *router) declare(op operation) huma.Operation {
 		panic(fmt.Sprintf("declare %s %s: id %q, summary %q, tag %q and role %q must be given, the id once", op.method, op.path, op.id, op.summary, op.tag, op.role))
 	}
 	r.operations[op.id] = op
+	if op.setup {
+		r.early[op.path] = true
+	}
 	h := huma.Operation{Method: op.method, Path: op.path, OperationID: op.id, Summary: op.summary, Description: op.described(),
 		Tags: []string{op.tag}, DefaultStatus: op.status, Responses: r.responses(op),
 		Metadata: map[string]any{operationKey: op}, Security: op.security(),
@@ -194,7 +199,7 @@ func (r *router) declare(op operation) huma.Operation {
 
 // responses are those that huma does not find out by itself.
 func (r *router) responses(op operation) map[string]*huma.Response {
-	schema := r.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Error](), true, "Error")
+	schema := r.schemas().Schema(reflect.TypeFor[Error](), true, "Error")
 	failure := func(text string) *huma.Response {
 		return &huma.Response{Description: text, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 	}
@@ -209,7 +214,7 @@ func (r *router) responses(op operation) map[string]*huma.Response {
 	for kind, sample := range op.produces {
 		ok.Content[kind] = &huma.MediaType{}
 		if sample != nil {
-			ok.Content[kind].Schema = r.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(sample), true, op.id+"Line")
+			ok.Content[kind].Schema = r.schemas().Schema(reflect.TypeOf(sample), true, op.id+"Line")
 		} else {
 			ok.Content[kind].Schema = &huma.Schema{Type: huma.TypeString}
 		}
@@ -218,19 +223,17 @@ func (r *router) responses(op operation) map[string]*huma.Response {
 	return all
 }
 
-// serve is the handler of all calls. What is none is answered by other.
-func (r *router) serve(other http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if _, pattern := r.Handler(req); pattern != "" {
-			r.ServeMux.ServeHTTP(w, req)
-			return
-		}
-		if allowed := r.allowed(req); len(allowed) > 0 {
-			refuseMethod(w, req, allowed)
-			return
-		}
-		other.ServeHTTP(w, req)
-	})
+// serve answers a call. What is none is answered by other.
+func (r *router) serve(w http.ResponseWriter, req *http.Request, other http.Handler) {
+	if _, pattern := r.Handler(req); pattern != "" {
+		r.ServeMux.ServeHTTP(w, req)
+		return
+	}
+	if allowed := r.allowed(req); len(allowed) > 0 {
+		refuseMethod(w, req, allowed)
+		return
+	}
+	other.ServeHTTP(w, req)
 }
 
 // allowed are the methods for which there is a call with this path.
