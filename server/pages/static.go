@@ -26,8 +26,8 @@ type files struct {
 // parts are the files that are served as one, in this order.
 func parts() map[string][]string {
 	return map[string][]string{
-		"app.css":  {"tokens.css", "base.css", "frame.css", "components.css", "instance.css", "data.css"},
-		"app.js":   {"app.js"},
+		"app.css":  {"tokens.css", "base.css", "frame.css", "components.css", "instance.css", "data.css", "work.css"},
+		"app.js":   {"app.js", "work.js"},
 		"logo.svg": {"logo.svg"},
 	}
 }

@@ -64,6 +64,8 @@
     }
   };
 
+  document.addEventListener("fairlead:refresh", refresh);
+
   // The stream says when there is something new. A hidden page has none: a
   // browser opens only a few connections to one host.
   let stream = null, lost = null;
