@@ -4,6 +4,15 @@ package pages
 func (s *Site) areas() []func() {
 	return []func(){
 		s.commonRoutes,
+		s.dashboardRoutes, s.instanceRoutes, s.actionRoutes, s.certificateRoutes,
+		s.setupRoutes,
+		s.loginRoutes,
+		s.accountRoutes,
+		s.userRoutes,
+		s.auditRoutes,
+		s.dataRoutes,
+		s.addRoutes,
+		s.queryRoutes,
 	}
 }
 

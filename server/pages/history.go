@@ -1,0 +1,148 @@
+package pages
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/server"
+)
+
+// maxHistory is how many applies are listed; there are no more.
+const maxHistory, historyPage = 500, 25
+
+// chronicle is the timeline of an instance.
+type chronicle struct {
+	instanceHead
+	Entries []entry
+	Kept    []reconciler.Generation // newest first
+	Pager   pager
+}
+
+// entry is one apply on the timeline.
+type entry struct {
+	reconciler.Record
+	Badge badge
+	Can   bool // it can be rolled back to
+	Now   bool // it is what runs
+}
+
+func (s *Site) history(v *visit) (reply, error) {
+	head, err := s.headOf(v, "history")
+	if err != nil {
+		return nil, err
+	}
+	records, err := s.api.History(v.Context(), head.Name, maxHistory)
+	if err != nil {
+		return nil, err
+	}
+	generations, err := s.api.Generations(v.Context(), head.Name)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(generations)
+	c := chronicle{instanceHead: head, Kept: generations}
+	from, to := 0, 0
+	from, to, c.Pager = window(v, len(records), historyPage)
+	good := map[int]bool{}
+	for _, g := range generations {
+		good[g.Number] = g.Good && g.Number != head.Generation
+	}
+	shown := map[int]bool{} // the button stands at the newest apply of a generation
+	for _, r := range records[from:to] {
+		e := entry{Record: r, Badge: outcomeBadge(r.Outcome), Can: good[r.Generation] && r.Outcome == reconciler.Applied && !shown[r.Generation]}
+		e.Now = r.Generation == head.Generation && r.Outcome == reconciler.Applied && !shown[r.Generation]
+		shown[r.Generation] = shown[r.Generation] || e.Can || e.Now
+		c.Entries = append(c.Entries, e)
+	}
+	return head.view("history", head.Name+": history", c), nil
+}
+
+// window is the part of a list that an address asks for by page=, from 1 on.
+func window(v *visit, total, each int) (from, to int, p pager) {
+	last := max(1, (total+each-1)/each)
+	page, _ := strconv.Atoi(v.URL.Query().Get("page"))
+	page = min(max(page, 1), last)
+	from, to = (page-1)*each, min(page*each, total)
+	at := func(n int) string {
+		q := v.URL.Query()
+		q.Set("page", strconv.Itoa(n))
+		return v.URL.Path + "?" + q.Encode()
+	}
+	if page > 1 {
+		p.Before = at(page - 1)
+	}
+	if page < last {
+		p.After = at(page + 1)
+	}
+	p.Text = fmt.Sprintf("%d–%d of %d", min(from+1, total), to, total)
+	return from, to, p
+}
+
+// applyPage is one apply with all that is known of it.
+type applyPage struct {
+	instanceHead
+	Record reconciler.Record
+	Badge  badge
+	Line   string
+	Can    bool
+}
+
+func (s *Site) apply(v *visit) (reply, error) {
+	head, err := s.headOf(v, "history")
+	if err != nil {
+		return nil, err
+	}
+	seq, _ := strconv.Atoi(v.PathValue("seq"))
+	records, err := s.api.History(v.Context(), head.Name, maxHistory)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(records, func(r reconciler.Record) bool { return r.Seq == seq })
+	if i < 0 {
+		return nil, &server.Error{Status: http.StatusNotFound, Detail: fmt.Sprintf("find apply %s of %s: there is none", v.PathValue("seq"), head.Name),
+			Hint: "the history lists those that are remembered"}
+	}
+	r := records[i]
+	page := applyPage{instanceHead: head, Record: r, Badge: outcomeBadge(r.Outcome), Line: planLine(r.Actions)}
+	generations, err := s.api.Generations(v.Context(), head.Name)
+	if err != nil {
+		return nil, err
+	}
+	page.Can = r.Generation != head.Generation && slices.ContainsFunc(generations, func(g reconciler.Generation) bool { return g.Number == r.Generation && g.Good })
+	return head.view("apply", fmt.Sprintf("%s: generation %d", head.Name, r.Generation), page), nil
+}
+
+// imageChange is an image that a rollback would bring back.
+type imageChange struct{ Ref, Now, Then string }
+
+// imageChanges compares what the references of two generations meant.
+func imageChanges(now, then reconciler.Generation) (out []imageChange) {
+	refs := map[string]bool{}
+	for ref := range now.Images {
+		refs[ref] = true
+	}
+	for ref := range then.Images {
+		refs[ref] = true
+	}
+	for _, ref := range slices.Sorted(maps.Keys(refs)) {
+		a, b := imageName(now.Images[ref]), imageName(then.Images[ref])
+		if a != b {
+			out = append(out, imageChange{ref, a, b})
+		}
+	}
+	return out
+}
+
+func imageName(img reconciler.Image) string {
+	switch {
+	case img.Digest != "":
+		return shortDigest(img.Digest)
+	case img.ID != "":
+		return shortDigest(img.ID)
+	}
+	return "not used"
+}

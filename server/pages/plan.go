@@ -1,0 +1,121 @@
+package pages
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/fairlead/fairlead/reconciler"
+)
+
+// glyph marks what happens to an object, as the command line does it.
+func glyph(v reconciler.Verb) string {
+	switch v {
+	case reconciler.Create:
+		return "+"
+	case reconciler.Update:
+		return "~"
+	case reconciler.Remove:
+		return "-"
+	}
+	return "-/+"
+}
+
+func glyphClass(v reconciler.Verb) string {
+	switch v {
+	case reconciler.Create:
+		return "add"
+	case reconciler.Remove:
+		return "del"
+	}
+	return "chg"
+}
+
+// maxValue bounds a value in a plan.
+const maxValue = 200
+
+// changes are those of an action, with fields of one width.
+func changes(a reconciler.Action) (out []reconciler.Change) {
+	width := 0
+	for _, c := range a.Changes {
+		width = max(width, len([]rune(c.Field)))
+	}
+	for _, c := range a.Changes {
+		field := oneLine(c.Field)
+		pad := max(width-len([]rune(field)), 0)
+		out = append(out, reconciler.Change{Field: field + strings.Repeat(" ", pad), Old: quoteEmpty(c.Old), New: quoteEmpty(c.New)})
+	}
+	return out
+}
+
+func quoteEmpty(s string) string {
+	if s == "" {
+		return `""`
+	}
+	return clip(oneLine(s), maxValue)
+}
+
+// oneLine keeps a text from another source on its line.
+func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\t", " ").Replace(clean(s)) }
+
+// planLine is the last line of a plan.
+func planLine(actions []reconciler.Action) string {
+	n := map[reconciler.Verb]int{}
+	for _, a := range actions {
+		n[a.Verb]++
+	}
+	if len(actions) == 0 {
+		return "Plan: nothing to do."
+	}
+	line := fmt.Sprintf("Plan: %d to create, %d to replace, %d to remove", n[reconciler.Create], n[reconciler.Replace], n[reconciler.Remove])
+	if n[reconciler.Update] > 0 {
+		line += fmt.Sprintf(", %d to update", n[reconciler.Update])
+	}
+	return line + "."
+}
+
+// switchLine says what users notice of a replacement.
+func switchLine(s reconciler.SwitchReport) string {
+	hosts := strings.Join(s.Hosts, ", ")
+	if !s.Held {
+		return fmt.Sprintf("nobody waits while %s is replaced: both run (%s)", s.Service, hosts)
+	}
+	line := fmt.Sprintf("requests to %s are held while %s is replaced (at most %s", hosts, s.Service, s.HoldFor)
+	if s.Last > 0 {
+		line += "; last time " + took(s.Last)
+	}
+	return line + ")"
+}
+
+// gapLine says what users noticed of one.
+func gapLine(g reconciler.Gap) string {
+	line := fmt.Sprintf("%s: nobody to lead requests to for %s; %s held", g.Service, took(g.For), count(g.Held, "request"))
+	if g.Held > 0 {
+		line += ", the longest for " + took(g.Longest)
+	}
+	if g.Refused > 0 {
+		return line + fmt.Sprintf("; %d refused", g.Refused)
+	}
+	return line + "; none refused"
+}
+
+// planPage is what a revision would change.
+type planPage struct {
+	instanceHead
+	Report reconciler.PlanReport
+	Ref    string
+	Failed error
+	Line   string
+}
+
+func (s *Site) plan(v *visit) (reply, error) {
+	head, err := s.headOf(v, "plan")
+	if err != nil {
+		return nil, err
+	}
+	p := planPage{instanceHead: head, Ref: strings.TrimSpace(v.URL.Query().Get("ref"))}
+	p.Report, p.Failed = s.api.Plan(v.Context(), head.Name, p.Ref)
+	p.Line = planLine(p.Report.Actions)
+	view := head.view("plan", head.Name+": plan", p)
+	view.Live = "" // a plan asks the engine and the registry: it is made when somebody wants it
+	return view, nil
+}
