@@ -134,6 +134,8 @@ type Config struct {
 	Auth *auth.Store
 	// Secrets makes the encrypted files of secrets; nil: there are none.
 	Secrets Secrets
+	// Webhooks are taken; nil: they are not.
+	Webhooks *Webhooks
 	// Alone says that no loop runs: passes are made by the API itself, and a
 	// status is read afresh each time.
 	Alone bool
@@ -147,6 +149,7 @@ type API struct {
 	router  *router
 	jobs    *Jobs
 	limits  *limits
+	hooks   *hookState
 	traffic traffic
 }
 
@@ -155,7 +158,7 @@ func NewAPI(cfg Config) *API {
 	if cfg.Progress == nil {
 		cfg.Progress = NewProgress()
 	}
-	return &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log), limits: newLimits()}
+	return &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log), limits: newLimits(), hooks: newHookState()}
 }
 
 // Version returns what is running.

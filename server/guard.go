@@ -28,6 +28,12 @@ func (a *API) guard(op operation, next http.Handler) http.Handler {
 			answerError(w, err)
 			return
 		}
+		if op.before != nil {
+			if err := op.before(r); err != nil {
+				answerError(w, err)
+				return
+			}
+		}
 		leave, err := a.admit(w, r, op, size)
 		if err != nil {
 			answerError(w, err)

@@ -29,6 +29,7 @@ func (a *API) areas() []func(*router) {
 		a.dataRoutes,
 		a.jobRoutes,
 		a.peopleRoutes,
+		a.hookRoutes,
 		a.secretRoutes,
 	}
 }

@@ -40,6 +40,8 @@ type operation struct {
 	// produces are the media types of a stream, each with a value of the type of
 	// the answer, or of one line or event of it; nil: bytes or text.
 	produces map[string]any
+	// before is what a request has to pass before its body is read; nil: nothing.
+	before func(*http.Request) error
 	// endless says that a stream may go on until the client leaves.
 	endless bool
 	// errors are statuses that mean something particular here, with what.
