@@ -57,8 +57,15 @@ func (e Entry) By(ctx context.Context) Entry {
 	return e
 }
 
-// Record adds an entry. The oldest go when there are too many.
+// Record adds an entry. The oldest go when there are too many. Of what one
+// caller is refused over and over only some is kept, so that nobody washes away
+// what was done.
 func (s *Store) Record(e Entry) error {
+	if e.Outcome == OutcomeRefused {
+		if wait, _ := s.refusals.take(e.User + " " + e.Address); wait > 0 {
+			return nil
+		}
+	}
 	e.At = time.Now().UTC().Truncate(time.Millisecond)
 	for _, text := range []*string{&e.User, &e.Email, &e.Who, &e.Via, &e.Session, &e.Address, &e.Operation, &e.Target, &e.Outcome, &e.Detail, &e.Correlation} {
 		*text = clip(*text, maxText)

@@ -19,6 +19,7 @@ var (
 	addressRate = rate{burst: 10, every: 6 * time.Second}
 	accountRate = rate{burst: 10, every: 30 * time.Second}
 	codeRate    = rate{burst: 5, every: 20 * time.Second}
+	refusalRate = rate{burst: 60, every: 10 * time.Second}
 )
 
 // maxThrottled bounds the memory of a throttle; whom it forgets begins anew.

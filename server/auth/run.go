@@ -9,46 +9,64 @@ import (
 const keepEvery = time.Minute
 
 // Run writes down who was seen, and forgets sessions that are over, until ctx
-// ends. Where nobody came there is nothing to write.
-func (s *Store) Run(ctx context.Context) error {
+// ends. Where nobody came there is nothing to write. What cannot be written is
+// complained of, and tried again.
+func (s *Store) Run(ctx context.Context, complain func(error)) {
 	ticker := time.NewTicker(keepEvery)
 	defer ticker.Stop()
-	for {
+	for ended := false; !ended; {
 		select {
 		case <-ctx.Done():
-			return s.Tidy()
+			ended = true
 		case <-ticker.C:
-			if err := s.Tidy(); err != nil {
-				return err
-			}
+		}
+		if err := s.Tidy(); err != nil {
+			complain(err)
 		}
 	}
 }
 
 // Tidy does once what Run does every minute.
 func (s *Store) Tidy() error {
-	seen := s.takeGlimpses()
 	if err := s.load(); err != nil {
 		return err
 	}
+	seen := s.takeGlimpses()
 	if len(seen) == 0 && !s.anyOver() {
 		return nil
 	}
-	return s.change(func(c *change) error {
-		for id, g := range seen {
-			if err := c.keepSeen(id, g); err != nil {
+	err := s.change(func(c *change) error { return c.tidy(seen) })
+	if err != nil {
+		s.putBack(seen)
+	}
+	return err
+}
+
+func (c *change) tidy(seen map[string]glimpse) error {
+	for id, g := range seen {
+		if err := c.keepSeen(id, g); err != nil {
+			return err
+		}
+	}
+	for _, x := range c.sessions {
+		if !time.Now().Before(x.Expires) {
+			if err := c.endSession(x.ID); err != nil {
 				return err
 			}
 		}
-		for _, x := range c.sessions {
-			if !time.Now().Before(x.Expires) {
-				if err := c.endSession(x.ID); err != nil {
-					return err
-				}
-			}
+	}
+	return nil
+}
+
+// putBack remembers what could not be written.
+func (s *Store) putBack(seen map[string]glimpse) {
+	s.glimpsed.Lock()
+	defer s.glimpsed.Unlock()
+	for id, g := range seen {
+		if !s.glimpses[id].at.After(g.at) {
+			s.glimpses[id] = g
 		}
-		return nil
-	})
+	}
 }
 
 // takeGlimpses returns what is not on disk yet, and forgets what is.

@@ -34,6 +34,7 @@ func (s *Store) SignIn(ctx context.Context, v Visit, email, password string) (Gr
 	}
 	ok, old, err := s.hash.verify(ctx, a.Password, sameForm(password))
 	if err != nil {
+		free() // nothing was tried
 		return Grant{}, err
 	}
 	if !ok || !known || a.Disabled {
@@ -180,6 +181,7 @@ func (s *Store) ChangePassword(ctx context.Context, v Visit, who Caller, old, fr
 	}
 	ok, _, err := s.hash.verify(ctx, a.Password, sameForm(old))
 	if err != nil {
+		free()
 		return err
 	}
 	if !ok {

@@ -42,6 +42,7 @@ type Store struct {
 	signIns    *throttle // by address
 	accounts   *throttle // by account
 	setupCodes *throttle // by address
+	refusals   *throttle // by caller: what is written down of them
 	setup      chan struct{}
 
 	loaded  atomic.Bool
@@ -80,7 +81,7 @@ func NewStore(o Options) (*Store, error) {
 	}
 	return &Store{
 		db: o.DB, key: o.Key, code: o.Code, proxies: o.Proxies, keep: o.Keep, hash: newHasher(o.Cost),
-		signIns: newThrottle(addressRate), accounts: newThrottle(accountRate), setupCodes: newThrottle(codeRate),
+		signIns: newThrottle(addressRate), accounts: newThrottle(accountRate), setupCodes: newThrottle(codeRate), refusals: newThrottle(refusalRate),
 		setup: make(chan struct{}, 1), glimpses: map[string]glimpse{},
 	}, nil
 }

@@ -70,9 +70,15 @@ func TestTheLastAdministratorStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	attempts := map[string]func() error{
-		"demote":  func() error { _, err := w.ChangeUser(ctx, caller(ada), ada.ID, auth.UserChange{Role: ptr(auth.RoleViewer)}); return err },
-		"disable": func() error { _, err := w.ChangeUser(ctx, caller(ada), ada.ID, auth.UserChange{Disabled: ptr(true)}); return err },
-		"delete":  func() error { _, err := w.DeleteUser(ctx, ada.ID); return err },
+		"demote": func() error {
+			_, err := w.ChangeUser(ctx, caller(ada), ada.ID, auth.UserChange{Role: ptr(auth.RoleViewer)})
+			return err
+		},
+		"disable": func() error {
+			_, err := w.ChangeUser(ctx, caller(ada), ada.ID, auth.UserChange{Disabled: ptr(true)})
+			return err
+		},
+		"delete": func() error { _, err := w.DeleteUser(ctx, ada.ID); return err },
 	}
 	for what, attempt := range attempts {
 		wantKind(t, what+" the last one", attempt(), auth.Conflict)

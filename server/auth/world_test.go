@@ -144,3 +144,21 @@ func ptr[T any](v T) *T { return &v }
 func caller(u auth.User) auth.Caller {
 	return auth.Caller{ID: u.ID, Email: u.Email, Role: u.Role, Via: auth.ViaSession}
 }
+
+// newWorldF is a world for fuzzing, with one user.
+func newWorldF(f *testing.F) *auth.Store {
+	f.Helper()
+	db, err := bolt.Open(filepath.Join(f.TempDir(), "fairlead.db"), 0o600, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = db.Close() })
+	s, err := auth.NewStore(auth.Options{DB: db, Key: []byte("0123456789abcdef0123456789abcdef"), Cost: cheap})
+	if err == nil {
+		_, err = s.CreateUser(context.Background(), auth.NewUser{Email: "ada@example.com", Role: auth.RoleAdmin, Password: goodPassword})
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+	return s
+}
