@@ -31,7 +31,7 @@ build: need-go need-gcc ## build bin/fairlead
 	CGO_ENABLED=1 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fairlead ./cmd/fairlead
 
 .PHONY: test
-test: need-go need-gcc need-named need-proxies need-postgres engine oracle pebble caddy pythonimage check ## run every check and test; brings up an engine first
+test: need-go need-gcc need-named need-proxies need-postgres need-promtool engine oracle pebble caddy pythonimage check ## run every check and test; brings up an engine first
 	$(TEST) -race -p 3 $(ALL)
 
 .PHONY: test-short
@@ -39,7 +39,7 @@ test-short: need-go ## run the tests that need no engine, no network and no C co
 	CGO_ENABLED=0 $(TEST) $(CORE)
 
 .PHONY: race
-race: need-go need-gcc need-named need-proxies need-postgres engine oracle pebble caddy pythonimage ## run tests with the race detector; PKG=./reconciler/... for some
+race: need-go need-gcc need-named need-proxies need-postgres need-promtool engine oracle pebble caddy pythonimage ## run tests with the race detector; PKG=./reconciler/... for some
 	$(TEST) -race -p 3 $(PKG)
 
 .PHONY: check
@@ -135,3 +135,8 @@ need-proxies: # servers that certificates are delivered to; the packages' own se
 .PHONY: need-postgres
 need-postgres: # the tests run a server of their own; that of the package is not to run on port 5432
 	@scripts/postgres.sh
+
+.PHONY: need-promtool
+need-promtool: # alert rules are tested with it; the package's own service is not to run on port 9090
+	@command -v promtool >/dev/null || { scripts/need.sh promtool prometheus; \
+		systemctl disable --now prometheus >/dev/null 2>&1 || true; }

@@ -17,15 +17,20 @@ import (
 // has more values than there are instances, services, connectors or operations.
 func (a *API) metricsHandler() (http.Handler, error) {
 	registry := prometheus.NewRegistry()
-	all := append([]prometheus.Collector{newFigures(a.cfg), collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}, a.cfg.Metrics...)
-	for _, c := range append(all, a.traffic.collectors()...) {
+	for _, c := range a.Collectors() {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2, Timeout: lineTimeout,
 		ErrorHandling: promhttp.ContinueOnError}), nil
+}
+
+// Collectors are what tells the figures.
+func (a *API) Collectors() []prometheus.Collector {
+	all := append([]prometheus.Collector{newFigures(a.cfg), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}, a.traffic.collectors()...)
+	return append(all, a.cfg.Metrics...)
 }
 
 // figures reads what there is to say whenever it is asked, so that no figure is
