@@ -81,6 +81,12 @@ func NoteOperation(ctx context.Context, name string) {
 	asked(ctx, operation{id: name})
 }
 
+// NoteStream is NoteOperation for what goes on until the client leaves: how long
+// that takes says nothing.
+func NoteStream(ctx context.Context, name string) {
+	asked(ctx, operation{id: name, endless: true})
+}
+
 // saw counts and logs a request that was answered.
 func (a *API) saw(r *http.Request, c *visit, status int, id string, took time.Duration) {
 	a.traffic.saw(c, status, took)
