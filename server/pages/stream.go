@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/server"
 	"github.com/fairlead/fairlead/server/auth"
 )
 
@@ -84,6 +85,7 @@ func (s *stream) write(text string) error {
 // follow serves a stream to somebody who may see the pages, until the reader
 // goes, is nobody any more, or the run ends.
 func (s *Site) follow(w http.ResponseWriter, r *http.Request, need auth.Role, run func(context.Context, *stream) error) {
+	server.NoteStream(r.Context(), r.Pattern)
 	protect(w.Header())
 	caller, known := auth.From(r.Context())
 	switch {
