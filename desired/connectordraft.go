@@ -3,6 +3,7 @@ package desired
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 )
@@ -47,4 +48,16 @@ func (l *loader) knownValues() (map[string]string, error) {
 	}
 	maps.Copy(env, l.values(p.HostEnv))
 	return env, err
+}
+
+// ConnectorFiles are the files of the connectors of an instance in tree, by the
+// connector's name.
+func ConnectorFiles(tree fs.FS, dir string) (map[string]string, error) {
+	found, _, err := connectorFiles(tree, dir)
+	files := map[string]string{}
+	for _, name := range found {
+		file := path.Join(dir, name)
+		files[parseConnector(file, nil).name] = file
+	}
+	return files, err
 }

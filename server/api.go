@@ -127,6 +127,9 @@ type Config struct {
 	// Connectors are steered and Data is asked; nil: there are none.
 	Connectors Connectors
 	Data       Data
+	// Drafts are asked about what is in no commit yet; nil: nothing is configured
+	// here.
+	Drafts Drafts
 	// Notes keep jobs and the answers to repeated requests over restarts; nil:
 	// they are forgotten.
 	Notes Notes
@@ -151,6 +154,7 @@ type API struct {
 	limits  *limits
 	hooks   *hookState
 	traffic traffic
+	syncs   syncJobs
 }
 
 // NewAPI does no I/O.

@@ -87,6 +87,9 @@ func (a *API) commit(ctx context.Context, c Change) (Committed, error) {
 		c.Author = authorOf(ctx)
 	}
 	done, err := a.cfg.Source.Commit(ctx, c)
+	if isConflict(err) { // so that who tries again sees what is in the way
+		err = errors.Join(err, a.cfg.Source.Sync(ctx))
+	}
 	if err != nil {
 		return Committed{}, fmt.Errorf("commit: %w", err)
 	}

@@ -19,6 +19,9 @@ type Error struct {
 	Detail   string            `json:"detail" doc:"what went wrong" example:"find instance shop: there is no such instance"`
 	Hint     string            `json:"hint,omitempty" doc:"what to do next" example:"there are: acme, sales"`
 	Problems []desired.Problem `json:"problems,omitempty" doc:"of a revision that does not load, each with its place"`
+	// Code is a word for programs, where a status stands for several things.
+	Code  string `json:"error,omitempty" doc:"a word for programs, where a status stands for several things" example:"sync_already_in_progress"`
+	JobID string `json:"job_id,omitempty" doc:"the job that is in the way" example:"sync-17"`
 	// RetryAfter is when to come again; 0: nobody knows.
 	RetryAfter time.Duration `json:"-"`
 	cause      error

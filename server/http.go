@@ -31,6 +31,8 @@ func (a *API) areas() []func(*router) {
 		a.peopleRoutes,
 		a.hookRoutes,
 		a.secretRoutes,
+		a.changeRoutes,
+		a.syncRoutes,
 	}
 }
 

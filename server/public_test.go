@@ -116,8 +116,8 @@ func TestWhoMayWhat(t *testing.T) {
 		{"GET", "/some/page", "", 200, "page /some/page unknown"},
 		{"GET", "/some/page", "stale", 200, "page /some/page unknown"},
 		{"GET", "/some/page", "viewer", 200, "page /some/page known"},
-		{"DELETE", "/api/instances", "", 405, "it takes GET, HEAD, OPTIONS"},
-		{"OPTIONS", "/api/instances", "", 204, ""},
+		{"DELETE", "/api/version", "", 405, "it takes GET, HEAD, OPTIONS"},
+		{"OPTIONS", "/api/version", "", 204, ""},
 		{"HEAD", "/api/instances", "viewer", 200, ""},
 		{"HEAD", "/api/events?follow=1", "viewer", 200, ""},
 	}

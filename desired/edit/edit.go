@@ -123,3 +123,13 @@ func change(file []byte, what string, plan func(*document) (splice, error), mean
 	}
 	return out, nil
 }
+
+// Has says whether there is something at a path, be it null.
+func Has(file []byte, path Path) bool {
+	d, err := read(file)
+	if err != nil {
+		return false
+	}
+	n, rest, err := d.find(path)
+	return err == nil && len(rest) == 0 && n != nil
+}

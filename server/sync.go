@@ -1,0 +1,502 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/connectors"
+	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
+)
+
+// SyncTriggered is the answer to a trigger.
+type SyncTriggered struct {
+	Status  string `json:"status" enum:"triggered"`
+	Tables  any    `json:"tables" doc:"\"all\", or the ids of those that are asked for"`
+	Message string `json:"message"`
+	JobID   string `json:"job_id" example:"sync-17"`
+	Source  string `json:"source,omitempty" doc:"the connector, where one is meant"`
+}
+
+// SyncRun is a run that is under way.
+type SyncRun struct {
+	Instance string                `json:"instance"`
+	Source   string                `json:"source"`
+	Run      int64                 `json:"run"`
+	Started  time.Time             `json:"started,omitzero"`
+	Tables   map[string]SyncedRows `json:"tables,omitempty"`
+}
+
+// SyncedRows is how far a table is; Total is 0 while unknown.
+type SyncedRows struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
+}
+
+// SyncStatus says whether data comes in now.
+type SyncStatus struct {
+	Locked bool `json:"locked" doc:"a run is under way"`
+	// What follows is for whoever may see it.
+	JobID   string    `json:"job_id,omitempty"`
+	Running []SyncRun `json:"running,omitempty"`
+	Last    time.Time `json:"last_run,omitzero"`
+	Next    time.Time `json:"next_run,omitzero"`
+}
+
+// syncJobs are the jobs that wait for runs, by what they wait for.
+type syncJobs struct {
+	mu   sync.Mutex
+	jobs map[string]string // job by instance/connector
+}
+
+func (s *syncJobs) of(instance, name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.jobs[instance+"/"+name]
+}
+
+func (s *syncJobs) set(started []startedRun, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range started {
+		key := r.instance + "/" + r.connector
+		if id == "" {
+			delete(s.jobs, key)
+			continue
+		}
+		if s.jobs == nil {
+			s.jobs = map[string]string{}
+		}
+		s.jobs[key] = id
+	}
+}
+
+// startedRun is a run that a trigger began.
+type startedRun struct {
+	instance, connector string
+	run                 int64
+	tables              []string // none: all
+}
+
+// TriggerSync has connectors run now: all of an instance, one, or those that
+// bring the tables that are named. It answers at once; the job waits for them.
+func (a *API) TriggerSync(ctx context.Context, instance, name string, tables []string) (SyncTriggered, error) {
+	in, err := a.chosen(instance)
+	if err != nil {
+		return SyncTriggered{}, err
+	}
+	if a.cfg.Connectors == nil {
+		return SyncTriggered{}, errors.New("trigger sync: nobody runs connectors here")
+	}
+	if err := a.attended("trigger sync"); err != nil {
+		return SyncTriggered{}, err
+	}
+	list, err := a.Connectors(ctx, in)
+	if err != nil {
+		return SyncTriggered{}, err
+	}
+	wanted, err := a.runsFor(ctx, in, name, list.Connectors, tables)
+	if err != nil {
+		return SyncTriggered{}, err
+	}
+	for _, r := range wanted {
+		if err := a.idle(r, list.Connectors); err != nil {
+			return SyncTriggered{}, err
+		}
+	}
+	for i, r := range wanted {
+		if wanted[i].run, err = a.cfg.Connectors.Trigger(in, r.connector, r.tables); err != nil {
+			a.stopRuns(wanted[:i])
+			return SyncTriggered{}, a.inProgress(err, r)
+		}
+	}
+	return a.waited(ctx, in, name, wanted, tables)
+}
+
+// waited starts the job that waits for runs.
+func (a *API) waited(ctx context.Context, instance, name string, runs []startedRun, tables []string) (SyncTriggered, error) {
+	done := make(chan struct{})
+	job, err := a.jobs.Start(ctx, "sync", by(ctx), func(ctx context.Context, p *JobProgress) (any, error) {
+		<-done
+		defer a.syncs.set(runs, "")
+		return a.followRuns(ctx, p, runs)
+	})
+	if err != nil {
+		a.stopRuns(runs)
+		return SyncTriggered{}, err
+	}
+	a.syncs.set(runs, job.ID)
+	close(done)
+	out := SyncTriggered{Status: "triggered", Tables: "all", JobID: job.ID, Source: name, Message: fmt.Sprintf("%s of %s under way; GET /api/jobs/%s tells how far it is", counted(len(runs), "run"), instance, job.ID)}
+	if len(runs) == 1 {
+		out.Source = runs[0].connector
+	}
+	if len(tables) > 0 {
+		out.Tables = tables
+	}
+	return out, nil
+}
+
+func (a *API) stopRuns(runs []startedRun) {
+	for _, r := range runs {
+		_ = a.cfg.Connectors.Cancel(r.instance, r.connector) // it may have ended
+	}
+}
+
+// idle refuses what runs already.
+func (a *API) idle(r startedRun, list []reconciler.AttachmentStatus) error {
+	if slices.ContainsFunc(list, func(c reconciler.AttachmentStatus) bool { return c.Name == r.connector && c.Running }) {
+		return a.inProgress(connectors.ErrRunning, r)
+	}
+	return nil
+}
+
+// inProgress is the answer to a trigger of what runs already, or cannot run.
+func (a *API) inProgress(err error, r startedRun) error {
+	if !errors.Is(err, connectors.ErrRunning) {
+		return conflict(err)
+	}
+	e := &Error{Status: http.StatusConflict, Code: "sync_already_in_progress", JobID: a.syncs.of(r.instance, r.connector), RetryAfter: 15 * time.Second,
+		Detail: fmt.Sprintf("trigger sync: %s of %s is running already", r.connector, r.instance), Hint: "wait for it: GET /api/sync/status says locked: false then"}
+	if e.JobID != "" {
+		e.Hint = "wait for it: GET /api/jobs/" + e.JobID + "?wait=60"
+	}
+	return e
+}
+
+// runsFor are the runs that a trigger asks for.
+func (a *API) runsFor(ctx context.Context, instance, name string, list []reconciler.AttachmentStatus, tables []string) ([]startedRun, error) {
+	var names []string
+	for _, c := range list {
+		if name == "" || c.Name == name || c.Kind == name {
+			names = append(names, c.Name)
+		}
+	}
+	switch {
+	case len(list) == 0:
+		return nil, &Error{Status: http.StatusConflict, Detail: "trigger sync: " + instance + " has no connector yet", Hint: "POST /api/admin/configure makes one; after a commit the loop takes it within seconds"}
+	case len(names) == 0:
+		return nil, &Error{Status: http.StatusNotFound, Detail: "trigger sync: " + instance + " has no connector " + name, Hint: "there are: " + strings.Join(connectorNames(list), ", ")}
+	case len(tables) == 0:
+		var runs []startedRun
+		for _, n := range names {
+			runs = append(runs, startedRun{instance: instance, connector: n})
+		}
+		return runs, nil
+	}
+	return a.runsOfTables(ctx, instance, names, tables)
+}
+
+func connectorNames(list []reconciler.AttachmentStatus) (names []string) {
+	for _, c := range list {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// runsOfTables finds who brings the tables that are named: by SOURCE.NAME, by
+// name, or as the service calls them.
+func (a *API) runsOfTables(ctx context.Context, instance string, names, tables []string) ([]startedRun, error) {
+	all, err := a.sources(ctx, instance)
+	if err != nil {
+		return nil, err
+	}
+	runs := map[string]*startedRun{}
+	var unknown []string
+	for _, id := range tables {
+		before := len(unknown)
+		unknown = append(unknown, id)
+		for _, s := range all {
+			if !slices.Contains(names, s.connector) {
+				continue
+			}
+			table := s.tableCalled(id)
+			if table == "" {
+				continue
+			}
+			unknown = unknown[:before]
+			if runs[s.connector] == nil {
+				runs[s.connector] = &startedRun{instance: instance, connector: s.connector}
+			}
+			if r := runs[s.connector]; !slices.Contains(r.tables, table) {
+				r.tables = append(r.tables, table)
+			}
+		}
+	}
+	if len(unknown) > 0 {
+		return nil, &Error{Status: http.StatusUnprocessableEntity, Detail: "trigger sync: no table is called " + strings.Join(unknown, ", "), Hint: "GET /api/admin/registry lists the ids"}
+	}
+	var out []startedRun
+	for _, n := range names {
+		if r := runs[n]; r != nil {
+			out = append(out, *r)
+		}
+	}
+	return out, nil
+}
+
+// tableCalled is the name of the table that an id means; empty: none of these.
+func (s source) tableCalled(id string) string {
+	for _, t := range s.Tables {
+		if strings.EqualFold(id, s.connector+"."+t.Name) || strings.EqualFold(id, t.Name) || id == serviceID(t) {
+			return t.Name
+		}
+	}
+	if own, is := strings.CutPrefix(strings.ToLower(id), strings.ToLower(s.connector)+"."); is && connectorName.MatchString(own) && (s.kind() == "program" || s.kind() == "container") {
+		return id[len(id)-len(own):] // a program need not say what it brings
+	}
+	return ""
+}
+
+// followRuns waits until runs have ended, and tells how far they are.
+func (a *API) followRuns(ctx context.Context, p *JobProgress, runs []startedRun) (any, error) {
+	ticker := time.NewTicker(followEvery)
+	defer ticker.Stop()
+	for {
+		ended, step := []SyncOutcome{}, ""
+		for _, r := range runs {
+			record, err := a.recordOf(r)
+			if err != nil {
+				return nil, err
+			}
+			if record.Outcome == "" {
+				step = stepOf(r, record)
+				continue
+			}
+			ended = append(ended, outcomeOf(r, record))
+		}
+		if len(ended) == len(runs) {
+			return ended, failedOf(ended)
+		}
+		p.Step(step, int64(len(ended)), int64(len(runs)))
+		select {
+		case <-ctx.Done():
+			a.stopRuns(runs)
+			return ended, context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
+}
+
+// followEvery is how often a job looks at its runs.
+const followEvery = 300 * time.Millisecond
+
+// recordOf is what is known of a run.
+func (a *API) recordOf(r startedRun) (connectors.Record, error) {
+	list, err := a.cfg.Connectors.Runs(r.instance, r.connector, 0)
+	if err != nil {
+		return connectors.Record{}, err
+	}
+	for _, record := range list {
+		if record.ID == r.run {
+			return record, nil
+		}
+	}
+	return connectors.Record{}, fmt.Errorf("follow run %d of %s: it is not known any more", r.run, r.connector)
+}
+
+func stepOf(r startedRun, record connectors.Record) string {
+	for _, table := range sortedNames(record.Progress) {
+		if n := record.Progress[table]; n[1] == 0 || n[0] < n[1] {
+			return r.connector + "." + table + " " + strconv.FormatInt(n[0], 10)
+		}
+	}
+	return r.connector
+}
+
+// SyncOutcome is what came of a run.
+type SyncOutcome struct {
+	Source  string                   `json:"source"`
+	Run     int64                    `json:"run"`
+	Outcome connectors.Outcome       `json:"outcome"`
+	Error   string                   `json:"error,omitempty"`
+	Hint    string                   `json:"hint,omitempty"`
+	Rows    int64                    `json:"rows"`
+	Tables  []connectors.TableResult `json:"tables,omitempty"`
+}
+
+func outcomeOf(r startedRun, record connectors.Record) SyncOutcome {
+	out := SyncOutcome{Source: r.connector, Run: r.run, Outcome: record.Outcome, Error: record.Error, Hint: record.Hint}
+	for _, t := range record.Tables {
+		out.Rows += t.Rows
+		t.Columns = nil // the catalog has them
+		out.Tables = append(out.Tables, t)
+	}
+	return out
+}
+
+// failedOf is an error when nothing of a sync was any good.
+func failedOf(all []SyncOutcome) error {
+	var said []string
+	for _, o := range all {
+		if o.Outcome != connectors.Failed {
+			return nil
+		}
+		said = append(said, o.Source+": "+o.Error)
+	}
+	if len(said) == 0 {
+		return nil
+	}
+	return withHint(errors.New("sync: "+strings.Join(said, "; ")), all[0].Hint)
+}
+
+// SyncStatus says whether any connector runs. detailed adds which.
+func (a *API) SyncStatus(ctx context.Context, instance string, detailed bool) (SyncStatus, error) {
+	var out SyncStatus
+	for _, r := range a.cfg.Fleet.Instances() {
+		if instance != "" && r.Name() != instance || a.cfg.Connectors == nil {
+			continue
+		}
+		list, err := a.Connectors(ctx, r.Name())
+		if err != nil {
+			return out, err
+		}
+		for _, c := range list.Connectors {
+			if c.LastRun.After(out.Last) {
+				out.Last = c.LastRun
+			}
+			if !c.NextRun.IsZero() && (out.Next.IsZero() || c.NextRun.Before(out.Next)) {
+				out.Next = c.NextRun
+			}
+			if c.Running {
+				out.Locked = true
+				out.Running, out.JobID = append(out.Running, a.runOf(r.Name(), c.Name)), a.syncs.of(r.Name(), c.Name)
+			}
+		}
+	}
+	if !detailed {
+		out = SyncStatus{Locked: out.Locked}
+	}
+	return out, nil
+}
+
+func (a *API) runOf(instance, name string) SyncRun {
+	run := SyncRun{Instance: instance, Source: name}
+	list, err := a.cfg.Connectors.Runs(instance, name, 1)
+	if err != nil || len(list) == 0 {
+		return run
+	}
+	run.Run, run.Started, run.Tables = list[0].ID, list[0].Started, map[string]SyncedRows{}
+	for table, n := range list[0].Progress {
+		run.Tables[table] = SyncedRows{n[0], n[1]}
+	}
+	return run
+}
+
+// SyncRecord is a run of a connector of an instance.
+type SyncRecord struct {
+	Instance string `json:"instance"`
+	connectors.Record
+}
+
+// SyncRuns are the runs of all connectors of an instance, or of one, newest
+// first.
+func (a *API) SyncRuns(ctx context.Context, instance, name string, limit int) ([]SyncRecord, error) {
+	in, err := a.chosen(instance)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.Connectors(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	all := []SyncRecord{}
+	for _, c := range list.Connectors {
+		if name != "" && c.Name != name {
+			continue
+		}
+		records, err := a.ConnectorRuns(ctx, in, c.Name, limit)
+		if err != nil && !errors.Is(err, connectors.ErrUnknownSource) {
+			return nil, err
+		}
+		for _, r := range records {
+			all = append(all, SyncRecord{in, r})
+		}
+	}
+	slices.SortStableFunc(all, func(x, y SyncRecord) int { return y.Started.Compare(x.Started) })
+	return all[:min(limit, len(all))], nil
+}
+
+// wantedTables reads the body of a trigger: none, a list of ids, or {"tables":
+// a list}.
+func wantedTables(body []byte) ([]string, error) {
+	text := strings.TrimSpace(string(body))
+	var list []string
+	var whole struct {
+		Tables *[]string `json:"tables"`
+	}
+	var err error
+	switch {
+	case text == "" || text == "null":
+		return nil, nil
+	case strings.HasPrefix(text, "["):
+		err = json.Unmarshal([]byte(text), &list)
+	default:
+		dec := json.NewDecoder(strings.NewReader(text))
+		dec.DisallowUnknownFields()
+		if err = dec.Decode(&whole); err == nil && whole.Tables != nil {
+			list = *whole.Tables
+		}
+	}
+	if err != nil {
+		return nil, badRequest("trigger sync: the body is neither a list of tables nor {\"tables\": a list}", `send nothing for all, ["shop.orders"], or {"tables": ["shop.orders"]}`)
+	}
+	if len(list) > maxChosen {
+		return nil, badRequest(fmt.Sprintf("trigger sync: more than %d tables are named", maxChosen), "send nothing for all")
+	}
+	return list, nil
+}
+
+// ManifestTable is the state of the data of a table.
+type ManifestTable struct {
+	Hash      string    `json:"hash" doc:"another one when the data may be another"`
+	Updated   time.Time `json:"updated,omitzero"`
+	SizeBytes int64     `json:"size_bytes"`
+	Rows      int64     `json:"rows"`
+}
+
+// SyncManifest says of all tables which state they are in.
+type SyncManifest struct {
+	Tables     map[string]ManifestTable     `json:"tables"`
+	Assets     map[string]map[string]string `json:"assets" doc:"none are kept here"`
+	ServerTime time.Time                    `json:"server_time"`
+}
+
+// SyncManifest lists the states of the tables of an instance.
+func (a *API) SyncManifest(ctx context.Context, instance string) (SyncManifest, error) {
+	out := SyncManifest{Tables: map[string]ManifestTable{}, Assets: map[string]map[string]string{}, ServerTime: time.Now().UTC()}
+	in, err := a.chosen(instance)
+	if err != nil {
+		return out, err
+	}
+	list, err := a.Catalog(ctx, in)
+	for _, t := range list {
+		out.Tables[t.Source+"."+t.Name] = ManifestTable{Hash: fmt.Sprintf("%s-%d", t.Source, t.Generation), Updated: t.PublishedAt, SizeBytes: t.Bytes, Rows: t.Rows}
+	}
+	return out, err
+}
+
+// modeOf is where the rows of a table are.
+func modeOf(m desired.QueryMode) string {
+	if m == "" {
+		return string(desired.QueryLocal)
+	}
+	return string(m)
+}
+
+func sortedNames[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
