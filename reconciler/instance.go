@@ -46,6 +46,9 @@ type Config struct {
 	Events   *Events
 	Source   Source
 	Load     LoadFunc
+	// LoadedBy changes whenever a load may give something else although neither
+	// the revision nor the local files changed, as with other keys; nil: never.
+	LoadedBy func() string
 	// Interval is the longest time between two passes, DeepEvery between two
 	// deep observations.
 	Interval  time.Duration
@@ -344,6 +347,9 @@ func (r *Instance) readSnapshot(snapshot desired.Snapshot, known string) loaded 
 	}
 	defer done()
 	l.key = snapshot.Commit + " " + r.cfg.Dir + " " + digest
+	if r.cfg.LoadedBy != nil {
+		l.key += " " + r.cfg.LoadedBy()
+	}
 	if l.key == known {
 		return l
 	}

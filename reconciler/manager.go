@@ -30,6 +30,8 @@ type ManagerConfig struct {
 	// counts: the error then says what is wrong with others.
 	Discover func(fs.FS) ([]Found, error)
 	Load     LoadFunc
+	// LoadedBy is that of Config.
+	LoadedBy func() string
 	// Hints carries the names of instances in which the engine saw something
 	// happen, until ctx ends. The empty name means any of them.
 	Hints     func(ctx context.Context) <-chan string
@@ -318,7 +320,7 @@ func (m *Manager) newInstance(f Found) *Instance {
 		Name: f.Name, Dir: f.Dir,
 		Home:     filepath.Join(m.cfg.Data, "instances", f.Name),
 		Journals: filepath.Join(m.cfg.Data, "journal"),
-		Driver:   m.cfg.Driver, Store: m.cfg.Store, Events: m.cfg.Events, Source: m.cfg.Source, Load: m.cfg.Load,
+		Driver:   m.cfg.Driver, Store: m.cfg.Store, Events: m.cfg.Events, Source: m.cfg.Source, Load: m.cfg.Load, LoadedBy: m.cfg.LoadedBy,
 		// Its own timer is only for retries: the manager triggers all at once.
 		Interval: 2 * m.cfg.Interval, DeepEvery: m.cfg.DeepEvery,
 		Releases: m.cfg.Releases, Traffic: m.cfg.Traffic, Prober: m.cfg.Prober, Certificates: m.cfg.Certificates, Attachments: m.cfg.Attachments, Notices: m.cfg.Notices,

@@ -56,8 +56,11 @@ func ruleWith(tree fs.FS, dir string, mine []string) (Rule, map[string][]byte, e
 	if err != nil {
 		return Rule{}, nil, err
 	}
+	if len(mine) == 0 && len(rule.Recipients) > 0 {
+		return rule, files, nil // whoever has no key can write all the same
+	}
 	if len(mine) == 0 {
-		return Rule{}, nil, fmt.Errorf("encrypt for nobody: there is no key here")
+		return Rule{}, nil, fmt.Errorf("encrypt for nobody: there is no key here, and no %s names a recipient", ConfigFile)
 	}
 	if slices.ContainsFunc(rule.Recipients, func(r string) bool { return slices.Contains(mine, r) }) {
 		return rule, files, nil

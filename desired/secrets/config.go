@@ -63,6 +63,9 @@ func Recipients(tree fs.FS, dir string) (Rule, error) {
 	}
 }
 
+// Read reads the file of an instance's secrets; nil: there is none.
+func Read(tree fs.FS, dir string) ([]byte, error) { return readFile(tree, path.Join(dir, File)) }
+
 // readFile reads a regular file; nil: there is none.
 func readFile(tree fs.FS, name string) ([]byte, error) {
 	info, err := fs.Stat(tree, name)
@@ -106,6 +109,9 @@ func readRule(file string, data []byte, inner string) (Rule, error) {
 		root = doc.Content[0]
 	}
 	for i, n := range list(root, "creation_rules") {
+		if n.Kind != yaml.MappingNode {
+			return refuse(n, fmt.Sprintf("creation_rules[%d]", i), "is not a map", "write {path_regex: …, age: age1…}")
+		}
 		fits, err := ruleFits(n, inner)
 		if err != nil {
 			return refuse(n, fmt.Sprintf("creation_rules[%d].path_regex", i), err.Error(), "")

@@ -2,6 +2,7 @@ package secrets
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -239,5 +240,5 @@ func (f *document) forOthers(keys *Keys) desired.Problems {
 		return f.problem(f.meta.node, metaKey+".age", "names this key, and the data key beside it does not open with it: it was changed", "take the file from an earlier commit, or: sops updatekeys "+f.file)
 	}
 	return f.problem(f.meta.node, "", "is encrypted for "+strings.Join(who, ", ")+"; not for the key here, "+strings.Join(mine, ", "),
-		"whoever can open it runs: fairlead secret recipients add "+mine[0]+" --age-key-file KEY; and commits that")
+		"whoever can open it runs fairlead secret recipients ./"+path.Dir(f.file)+" --add "+mine[0]+" --age-key-file KEY, and commits that")
 }

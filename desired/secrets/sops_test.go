@@ -112,3 +112,73 @@ func sameLayout(t *testing.T, dir string, ours []byte) {
 		}
 	}
 }
+
+// TestSopsReadsWhatWeRotated has sops decrypt golden files whose data key we
+// exchanged, comments and all: it says what it said before.
+func TestSopsReadsWhatWeRotated(t *testing.T) {
+	if sops(t) == "" {
+		return
+	}
+	dir := t.TempDir()
+	write(t, dir, "age.key", string(read(t, "testdata/age.key")))
+	for name := range goldens() {
+		old := read(t, "testdata/golden/"+name+".yaml")
+		files, err := Rekey(treeOf(map[string]string{File: string(old)}), ".", testKeys(t), Admission{Rotate: true}, noon())
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir, "old.yaml", string(old))
+		write(t, dir, "new.yaml", string(files[File]))
+		if want, got := mustSops(t, dir, "decrypt", "old.yaml"), mustSops(t, dir, "decrypt", "new.yaml"); got != want {
+			t.Errorf("%s: sops reads\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+// TestSopsUsesOurConfig has sops follow the .sops.yaml that we make.
+func TestSopsUsesOurConfig(t *testing.T) {
+	if sops(t) == "" {
+		return
+	}
+	dir, keys := t.TempDir(), testKeys(t)
+	write(t, dir, "age.key", string(read(t, "testdata/age.key")))
+	files, err := Change(treeOf(nil), ".", keys, pointers(map[string]string{"TOKEN": "hush-hush"}), noon())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, File, string(files[File]))
+	write(t, dir, ConfigFile, strings.Replace(string(files[ConfigFile]), ourRecipient, ourRecipient+","+theirRecipient, 1))
+	mustSops(t, dir, "updatekeys", "-y", File)
+	after := read(t, filepath.Join(dir, File))
+	if open(t, after, keysOf(t, "testdata/other.key"))["TOKEN"] != "hush-hush" {
+		t.Error("sops updatekeys did not add the recipient")
+	}
+	write(t, dir, File, "TOKEN: made-by-sops\n")
+	mustSops(t, dir, "encrypt", "-i", File)
+	if open(t, read(t, filepath.Join(dir, File)), keys)["TOKEN"] != "made-by-sops" {
+		t.Error("sops encrypt did not follow our .sops.yaml")
+	}
+}
+
+// TestSopsRefusesWhatWeRefuse holds that both find the same changes.
+func TestSopsRefusesWhatWeRefuse(t *testing.T) {
+	if sops(t) == "" {
+		return
+	}
+	dir, good := t.TempDir(), string(sample(t))
+	write(t, dir, "age.key", string(read(t, "testdata/age.key")))
+	for name, file := range map[string]string{
+		"removed": strings.Replace(good, lineOf(good, "BETA: ")+"\n", "", 1),
+		"flipped": strings.Replace(good, lineOf(good, "BETA: "), flip(lineOf(good, "BETA: "), "data:"), 1),
+		"renamed": strings.Replace(good, "BETA: ", "ZETA: ", 1),
+		"added":   "MORE_unencrypted: x\n" + good,
+	} {
+		write(t, dir, File, file)
+		if _, err := runSops(t, dir, "decrypt", File); err == nil {
+			t.Errorf("%s: sops takes it", name)
+		}
+		if _, err := Open(File, []byte(file), testKeys(t)); err == nil {
+			t.Errorf("%s: we take it", name)
+		}
+	}
+}
