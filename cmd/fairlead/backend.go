@@ -86,30 +86,43 @@ func (c *cli) connect(ctx context.Context, need access) (connected, error) {
 		return connected{}, err
 	}
 	by := c.operator()
-	socket := filepath.Join(s.Data, "fairlead.sock")
-	client := server.NewClient(socket, c.getenv("SUDO_USER"))
-	err = untilAwake(ctx, client.Alive, func() bool { return lockHeld(s.Data) != nil })
-	switch {
-	case err == nil:
+	client, err := c.daemonOf(ctx, s)
+	if err != nil {
+		return connected{}, err
+	}
+	if client != nil {
 		if err := sameRepo(ctx, client, s); err != nil {
 			return connected{}, errors.Join(err, client.Close())
 		}
 		return connected{client, true, by, client.Close}, nil
-	case errors.Is(err, fs.ErrPermission):
-		return connected{}, withHint(fmt.Errorf("ask the daemon at %s: permission denied", socket), "run it as the daemon's user: sudo fairlead …")
-	case away(err):
-	default:
-		return connected{}, err
-	}
-	if err := lockHeld(s.Data); err != nil {
-		return connected{}, withHint(fmt.Errorf("ask the daemon at %s: it does not answer, and the data directory %s: %w", socket, s.Data, err),
-			"it may be starting or stopping; else look at its log: journalctl -u fairlead")
 	}
 	sys, err := c.alone(ctx, s, need)
 	if err != nil {
 		return connected{}, err
 	}
-	return connected{sys.api, false, by, sys.Close}, nil
+	return connected{newRecorded(sys.api, by), false, by, sys.Close}, nil
+}
+
+// daemonOf finds the daemon that runs on the data directory; nil: none does, and
+// nobody else holds it.
+func (c *cli) daemonOf(ctx context.Context, s settings) (*server.Client, error) {
+	socket := filepath.Join(s.Data, "fairlead.sock")
+	client := server.NewClient(socket, c.getenv("SUDO_USER"))
+	err := untilAwake(ctx, client.Alive, func() bool { return lockHeld(s.Data) != nil })
+	switch {
+	case err == nil:
+		return client, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, withHint(fmt.Errorf("ask the daemon at %s: permission denied", socket), "run it as the daemon's user: sudo fairlead …")
+	case away(err):
+	default:
+		return nil, err
+	}
+	if err := lockHeld(s.Data); err != nil {
+		return nil, withHint(fmt.Errorf("ask the daemon at %s: it does not answer, and the data directory %s: %w", socket, s.Data, err),
+			"it may be starting or stopping; else look at its log: journalctl -u fairlead")
+	}
+	return nil, nil
 }
 
 // startsWithin is how long a daemon may take from holding the data directory

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -112,11 +111,13 @@ func (c *cli) daemon(ctx context.Context, s settings) error {
 func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, notify func(string)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.api.Serve(ctx, l) })
+	group.Go(func() error { runPeople(ctx, s.people, log); return nil })
 	if s.lead != nil {
 		group.Go(func() error { return s.lead.Run(ctx) })
 	}
 	if s.entrance != nil {
-		group.Go(func() error { return s.entrance.Run(ctx, http.NotFoundHandler()) })
+		public := server.Public{People: s.people, Hosts: given1(s.entrance.settings.Host)}
+		group.Go(func() error { return s.entrance.Run(ctx, s.api.PublicHandler(public)) })
 	}
 	s.firstLook(ctx, group, log)
 	group.Go(func() error { return s.repo.Run(ctx) })

@@ -23,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/reconciler/registry"
 	"github.com/fairlead/fairlead/reconciler/verify"
 	"github.com/fairlead/fairlead/server"
+	"github.com/fairlead/fairlead/server/auth"
 )
 
 // engine is what is wanted of a container engine.
@@ -59,6 +60,7 @@ type system struct {
 	certs    *certs.Manager // nil: the data directory is only read
 	sources  *dataParts     // nil: as certs
 	entrance *reception     // nil: the API is on its socket only
+	people   *auth.Store    // nil: as certs
 	api      *server.API
 }
 
@@ -101,6 +103,10 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		jobs, _ := eng.(program.Engine)
 		sys.sources = keepConnectors(s, d, store, sys.events, jobs, log)
 		cfg.Attachments, api.Connectors, api.Data = sys.sources, sys.sources, sys.sources
+		if sys.people, err = keepPeople(s, d); err != nil {
+			return nil, err
+		}
+		api.Auth = sys.people
 	}
 	api.Metrics = append(api.Metrics, newHostFigures(d, sys.sources))
 	if l != nil {
