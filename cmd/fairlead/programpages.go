@@ -17,13 +17,13 @@ type mapping struct {
 	ofFile     bool // nothing but what a file says, which this process cannot write
 }
 
-// pages are what a resting process can do without.
-type pages []mapping
+// mappings are what a resting process can do without.
+type mappings []mapping
 
 // programPages are those of the program's own file and its libraries. Starting
 // touches most of them, resting few. Only what was never written is among them:
 // the loader's relocations stand in mappings of files too.
-func programPages() (pages, error) {
+func programPages() (mappings, error) {
 	f, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return nil, fmt.Errorf("find pages of the program: %w", err)
@@ -35,7 +35,7 @@ func programPages() (pages, error) {
 
 // giveBack has the kernel take them out of this process. They come back from
 // the page cache as they are used.
-func (p pages) giveBack() error {
+func (p mappings) giveBack() error {
 	for _, m := range p {
 		// by address: this memory is none that Go knows of
 		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED); errno != 0 {

@@ -28,7 +28,7 @@ func fileKiB(t *testing.T) int {
 }
 
 // touch reads all that a program consists of, which brings it into memory.
-func touch(t *testing.T, program pages) {
+func touch(t *testing.T, program mappings) {
 	t.Helper()
 	memory, err := os.Open("/proc/self/mem")
 	if err != nil {
