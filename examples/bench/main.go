@@ -47,6 +47,7 @@ func sections() []section {
 		{name: "front", run: measureFront},
 		{name: "gap", run: measureGap},
 		{name: "data", run: measureData},
+		{name: "server", run: measureServer},
 		{name: "soak", run: measureSoak, named: true},
 	}
 }
@@ -84,7 +85,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 	flags.SetOutput(errs)
 	flags.StringVar(&opt.out, "o", "", "file that the figures are written to as JSON")
 	flags.BoolVar(&opt.quick, "quick", false, "fewer rounds and containers: shows that it works, not how fast")
-	flags.StringVar(&only, "only", "", "sections to run, of noop,change,rollback,deploy,idle,front,gap,data,soak (default all but soak)")
+	flags.StringVar(&only, "only", "", "sections to run, of noop,change,rollback,deploy,idle,front,gap,data,server,soak (default all but soak)")
 	flags.IntVar(&opt.switches, "n", 1000, "switches of the soak, in waves of ten")
 	flags.StringVar(&opt.bin, "bin", "", "fairlead binary to measure (default: one is built from this checkout)")
 	if err := flags.Parse(args); err != nil {
