@@ -72,10 +72,11 @@ func (c *channel) push(q queued) {
 func (c *channel) webhook() bool { return strings.HasPrefix(c.Spec.URL, "generic+") }
 
 // expire drops what is too old to be worth telling.
-func (c *channel) expire(now time.Time) {
-	keep := slices.DeleteFunc(slices.Clone(c.Queue), func(q queued) bool { return now.Sub(q.Since) > expires })
-	c.Lost += len(c.Queue) - len(keep)
-	c.Queue = keep
+func (c *channel) expire(now time.Time) (dropped bool) {
+	before := len(c.Queue)
+	c.Queue = slices.DeleteFunc(c.Queue, func(q queued) bool { return now.Sub(q.Since) > expires })
+	c.Lost += before - len(c.Queue)
+	return len(c.Queue) != before
 }
 
 // due is when something is to be sent; zero: nothing waits.

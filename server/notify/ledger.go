@@ -3,6 +3,7 @@ package notify
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ type ledger struct {
 	Open map[string]*open `json:"open,omitempty"`
 	// Once are the happenings that were told, by channel and stamp.
 	Once map[string]time.Time `json:"once,omitempty"`
+
+	told int // how often something was put into Once
 }
 
 // open is a trouble that is not over, or not told to be.
@@ -89,6 +92,7 @@ func (l *ledger) happen(now time.Time, h happening, to []listener) (list []out) 
 			l.Once = map[string]time.Time{}
 		}
 		l.Once[id] = now
+		l.told++
 		n := h.Notice
 		n.Reminder = before
 		list = append(list, out{c.id, n})
@@ -233,6 +237,20 @@ func (l *ledger) close(now time.Time, key string, to []listener, why string) (li
 		list = append(list, out{c.id, n})
 	}
 	return list
+}
+
+// sign changes whenever something does that has to survive a restart.
+func (l *ledger) sign() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d %d", l.Seq, l.told)
+	for _, key := range slices.Sorted(maps.Keys(l.Open)) {
+		o := l.Open[key]
+		fmt.Fprintf(&b, "|%s %s %t", key, o.Stamp, o.Gone.IsZero())
+		for _, id := range slices.Sorted(maps.Keys(o.Told)) {
+			fmt.Fprintf(&b, " %s %s", id, o.Told[id].At)
+		}
+	}
+	return b.String()
 }
 
 // fingerprint tells texts apart.

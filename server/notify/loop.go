@@ -22,6 +22,7 @@ type loop struct {
 	all     bool            // events may have been missed
 	looked  time.Time       // when all were looked at
 	saved   []byte
+	changed bool // the state, since it was written down
 	sick    bool // the state could not be written, which was said
 }
 
@@ -41,12 +42,14 @@ func (l *loop) begin() {
 		l.change(func(s *state) { l.push(s, s.ledger("", l.began).happen(l.began, h, s.channelsOf("", l.opts.Host)), "") })
 	}
 	l.change(func(s *state) { s.Running = true })
+	l.changed = true
 }
 
 // end says that the daemon ended as it was to.
 func (l *loop) end() {
 	l.under.Wait()
 	l.change(func(s *state) { s.Running = false })
+	l.changed = true
 	if len(l.saved) > 0 {
 		l.save()
 	}
@@ -107,7 +110,9 @@ func (l *loop) takeWishes() {
 			delete(l.state.Wanted, name)
 		}
 	}
-	l.state.reconcile(l.opts.Host)
+	if l.state.reconcile(l.opts.Host) {
+		l.changed = true
+	}
 }
 
 // lookAt decides what is to tell of an instance.
@@ -133,6 +138,7 @@ func (l *loop) lookAt(now time.Time, s reconciler.Status) {
 	}
 	l.change(func(st *state) {
 		led := st.ledger(s.Name, from)
+		before := led.sign()
 		for _, h := range happenings {
 			if !h.Notice.At.Before(led.From) {
 				l.push(st, led.happen(now, h, to), s.Name)
@@ -142,6 +148,7 @@ func (l *loop) lookAt(now time.Time, s reconciler.Status) {
 		if v, ok := look(s, now); ok {
 			l.push(st, led.see(now, v, to), s.Name)
 		}
+		l.changed = l.changed || led.sign() != before
 	})
 }
 
@@ -209,7 +216,10 @@ func (l *loop) lookAtHost(now time.Time) {
 			return
 		}
 		v := view{wrong: hostTroubles(host), fine: true, unknown: map[string]bool{"repository": host.Source.Err != nil}}
-		l.push(st, st.ledger("", l.began).see(now, v, to), "")
+		led := st.ledger("", l.began)
+		before := led.sign()
+		l.push(st, led.see(now, v, to), "")
+		l.changed = l.changed || led.sign() != before
 	})
 }
 
@@ -226,6 +236,7 @@ func (l *loop) push(st *state, list []out, instance string) {
 			n.At = time.Now().UTC()
 		}
 		n.Title, n.Link = headline(n), l.opts.Link(instance)
+		l.changed = true
 		c.push(queued{ID: newID(), Notice: n.bounded(), Since: time.Now().UTC()})
 	}
 }
@@ -245,10 +256,14 @@ func headline(n Notice) string {
 
 // save writes the state down if it changed, and says whether it is.
 func (l *loop) save() bool {
+	if !l.changed {
+		return true
+	}
 	l.mu.Lock()
 	data, err := json.Marshal(l.state)
 	l.mu.Unlock()
 	if err == nil && string(data) == string(l.saved) {
+		l.changed = false
 		return true
 	}
 	if err == nil {
@@ -261,7 +276,7 @@ func (l *loop) save() bool {
 		l.sick = true
 		return false
 	}
-	l.saved, l.sick = data, false
+	l.saved, l.sick, l.changed = data, false, false
 	return true
 }
 
@@ -274,7 +289,9 @@ func (l *loop) deliver(ctx context.Context, now time.Time) time.Duration {
 		if c.busy {
 			continue // its end wakes the loop
 		}
-		c.expire(now)
+		if c.expire(now) {
+			l.changed = true
+		}
 		due := c.due()
 		switch {
 		case due.IsZero():
@@ -302,6 +319,7 @@ func (l *loop) deliver(ctx context.Context, now time.Time) time.Duration {
 // settle takes in how a delivery ended.
 func (l *loop) settle(r result) {
 	now := time.Now().UTC()
+	l.changed = true
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.state.Channels[r.id]
