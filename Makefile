@@ -8,6 +8,7 @@ SHELL       := bash
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 UNITDIR  ?= $(PREFIX)/lib/systemd/system
@@ -15,7 +16,7 @@ FUZZTIME ?= 30s
 PKG      ?= ./...
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-LDFLAGS     := -s -w -X main.version=$(VERSION)
+LDFLAGS     := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 CORE        := ./desired/... ./reconciler
 # A test binary that takes longer hangs; 'make test' as a whole stays under 15 minutes on two cores.
 TEST        := $(GO) test -count=1 -timeout 20m

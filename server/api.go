@@ -74,6 +74,12 @@ type Version struct {
 	Go      string    `json:"go"`
 	PID     int       `json:"pid,omitempty"`
 	Started time.Time `json:"started,omitzero"`
+	// Channel, ImageTag and CommitSHA are where the program came from, as far as
+	// it knows. SchemaVersion is that of its data directory.
+	Channel       string `json:"channel,omitempty"`
+	ImageTag      string `json:"image_tag,omitempty"`
+	CommitSHA     string `json:"commit_sha,omitempty"`
+	SchemaVersion int    `json:"schema_version,omitempty"`
 }
 
 // SourceInfo is how fresh the desired state is.
@@ -130,6 +136,9 @@ type Config struct {
 	// Drafts are asked about what is in no commit yet; nil: nothing is configured
 	// here.
 	Drafts Drafts
+	// Write writes to the daemon's store, to find out whether that can be done;
+	// nil: there is none.
+	Write func(context.Context) error
 	// Notes keep jobs and the answers to repeated requests over restarts; nil:
 	// they are forgotten.
 	Notes Notes
@@ -147,14 +156,16 @@ type Config struct {
 // API holds the operations. It may be used from several goroutines when a loop
 // runs, and from one when Alone.
 type API struct {
-	cfg     Config
-	once    sync.Once
-	router  *router
-	jobs    *Jobs
-	limits  *limits
-	hooks   *hookState
-	traffic traffic
-	syncs   syncJobs
+	cfg        Config
+	once       sync.Once
+	router     *router
+	jobs       *Jobs
+	limits     *limits
+	canary     *canary
+	lastHealth lastHealth
+	hooks      *hookState
+	traffic    traffic
+	syncs      syncJobs
 }
 
 // NewAPI does no I/O.
@@ -162,7 +173,9 @@ func NewAPI(cfg Config) *API {
 	if cfg.Progress == nil {
 		cfg.Progress = NewProgress()
 	}
-	return &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log), limits: newLimits(), hooks: newHookState()}
+	a := &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log), limits: newLimits(), hooks: newHookState()}
+	a.canary = newCanary(a)
+	return a
 }
 
 // Version returns what is running.

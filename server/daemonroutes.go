@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"io"
 	"net/http"
 
 	"github.com/fairlead/fairlead/server/auth"
@@ -21,13 +20,6 @@ func (a *API) daemonRoutes(r *router) {
 	route(r, operation{method: http.MethodPost, path: "/api/source/sync", id: "syncSource", tag: daemonTag, role: auth.RoleAdmin, scope: auth.ScopeSync,
 		summary: "Look for a newer revision now", description: "An error to read the repository is in the answer: the last revision still counts."},
 		func(ctx context.Context, _ *none) (SourceInfo, error) { return a.Sync(ctx) })
-	routeStream(r, operation{method: http.MethodGet, path: "/healthz", id: "alive", tag: daemonTag, role: public, setup: true,
-		summary: "Whether the daemon answers", produces: map[string]any{textType: nil}},
-		func(_ context.Context, _ *none, w http.ResponseWriter) error {
-			w.Header().Set("Content-Type", textType)
-			_, _ = io.WriteString(w, "ok\n") // the client may be gone
-			return nil
-		})
 	a.metricRoutes(r)
 }
 

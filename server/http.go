@@ -22,6 +22,7 @@ const ndjson = "application/x-ndjson"
 func (a *API) areas() []func(*router) {
 	return []func(*router){
 		a.documentRoutes,
+		a.healthRoutes,
 		a.daemonRoutes,
 		a.instanceRoutes,
 		a.certificateRoutes,

@@ -40,6 +40,7 @@ const stopGrace = 2 * time.Second
 func (a *API) Serve(ctx context.Context, l net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { a.jobs.Run(ctx); return nil })
+	group.Go(func() error { a.canary.run(ctx); return nil })
 	group.Go(func() error { return ServeHTTP(ctx, l, a.Handler()) })
 	return group.Wait()
 }

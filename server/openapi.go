@@ -72,7 +72,7 @@ func upper(s string) string {
 // tagTexts say what the parts of the API are about.
 func tagTexts() map[string]string {
 	return map[string]string{
-		daemonTag: "The daemon itself, and the repository that it follows.", instanceTag: "What runs, why, and what is done about it.",
+		healthTag: "How the daemon and what it keeps are.", daemonTag: "The daemon itself, and the repository that it follows.", instanceTag: "What runs, why, and what is done about it.",
 		certificateTag: "The certificates of instances.", connectorTag: "Where data comes from.", dataTag: "Asking the data.",
 		jobTag: "Long work that was asked for.", accountTag: "Signing in, and what belongs to who asks.", peopleTag: "Users, their sessions and tokens, and who did what.",
 		secretTag: "Secrets that lie encrypted in the repository. Their values are never shown.",

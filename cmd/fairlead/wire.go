@@ -108,6 +108,7 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		}
 		api.Auth = sys.people
 	}
+	c.keepHealth(&api, d, store)
 	api.Metrics = append(api.Metrics, newHostFigures(d, sys.sources))
 	if l != nil {
 		l.certs.Manager = sys.certs
