@@ -201,6 +201,10 @@ func (s *Site) changeSource(v *visit, d draft) (reply, error) {
 	if d.Done != nil {
 		return redirect{d.path("done")}, nil
 	}
+	if d.Setup && form.Get("kind") == "later" {
+		s.drafts.forget(d.Session, d.ID)
+		return s.later(v)
+	}
 	next := d
 	next.Kind, next.Instance = form.Get("kind"), instanceFrom(form)
 	if problems := checkSource(next); len(problems) > 0 {
@@ -381,7 +385,19 @@ type tablesData struct {
 
 type tableChoice struct {
 	connectors.Discovered
-	Chosen bool
+	Chosen          bool
+	RowsText, Bytes string // empty: the service does not tell
+}
+
+func choiceOf(t connectors.Discovered, chosen bool) tableChoice {
+	c := tableChoice{Discovered: t, Chosen: chosen}
+	if t.Rows != nil {
+		c.RowsText = grouped(*t.Rows)
+	}
+	if t.Bytes != nil {
+		c.Bytes = bytesOf(*t.Bytes)
+	}
+	return c
 }
 
 func schedules() []option {
@@ -422,7 +438,7 @@ func (s *Site) showTables(v *visit, d draft, problems map[string]string) view {
 	data.Pages = partOf(v.URL, len(fitting), tablesOnPage)
 	data.PageBefore, data.PageAfter = data.Pages.Page-1, data.Pages.Page+1
 	for _, t := range fitting[data.Pages.From:data.Pages.To] {
-		data.Rows = append(data.Rows, tableChoice{t, d.Chosen[t.ID]})
+		data.Rows = append(data.Rows, choiceOf(t, d.Chosen[t.ID]))
 	}
 	switch {
 	case d.Schedule == "" && !d.Settled && problems == nil:

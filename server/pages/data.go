@@ -229,6 +229,14 @@ func (p profile) Share(n int64) string {
 	return strconv.FormatFloat(min(100, float64(n)*100/float64(whole)), 'f', 1, 64)
 }
 
+// DistinctText is about how many values there are; empty: nobody knows.
+func (p profile) DistinctText() string {
+	if p.Distinct == nil {
+		return ""
+	}
+	return grouped(*p.Distinct)
+}
+
 // Spread are the quantiles, in order.
 func (p profile) Spread() (list []option) {
 	for _, q := range []struct{ key, label string }{{"p01", "1 % are below"}, {"p05", "5 % are below"}, {"p25", "A quarter is below"}, {"p50", "Half are below"}, {"p75", "Three quarters are below"}, {"p95", "95 % are below"}, {"p99", "99 % are below"}} {

@@ -14,6 +14,7 @@ type field struct {
 	Options      []option // of a select
 	Required     bool
 	Checked      bool
+	Given        bool   // there is a value already, which is not shown
 	Rows         int    // of a textarea
 	Prefix       string // of the ID, where a page has the same name twice
 	Min, Max     string

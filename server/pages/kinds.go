@@ -98,7 +98,7 @@ func (q question) control(value, problem string) field {
 	if q.Secret {
 		f.Value = ""
 		if value != "" {
-			f.Placeholder, f.Required = "entered; leave it empty to keep it", false
+			f.Placeholder, f.Required, f.Given = "entered; leave it empty to keep it", false, true
 		}
 	}
 	return f

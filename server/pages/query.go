@@ -57,6 +57,9 @@ type queryData struct {
 	Drawable  bool // there is something to draw
 }
 
+// Lines is how high the editor is.
+func (d queryData) Lines() int { return min(max(strings.Count(d.SQL, "\n")+2, 5), 14) }
+
 type schemaSource struct {
 	Name   string
 	Tables []schemaTable

@@ -134,7 +134,17 @@ func (s *Site) setupSource(v *visit) (reply, error) {
 	return s.showSource(v, draft{Setup: true}, nil), nil
 }
 
-func (s *Site) takeSetupSource(v *visit) (reply, error) { return s.takeSourceFor(v, s.settling(v)) }
+// takeSetupSource takes the choice of a source, or of none for now.
+func (s *Site) takeSetupSource(v *visit) (reply, error) {
+	form, err := v.form()
+	if err != nil {
+		return nil, err
+	}
+	if form.Get("kind") == "later" {
+		return s.later(v)
+	}
+	return s.takeSourceFor(v, s.settling(v))
+}
 
 // later ends the setup without a source.
 func (s *Site) later(v *visit) (reply, error) {
