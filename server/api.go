@@ -148,6 +148,10 @@ type Config struct {
 	Secrets Secrets
 	// Webhooks are taken; nil: they are not.
 	Webhooks *Webhooks
+	// Notices are sent; nil: nobody is told of anything. CommitStatus says why the
+	// status of commits cannot be set; nil: it is not set at all.
+	Notices      Notices
+	CommitStatus func() error
 	// Alone says that no loop runs: passes are made by the API itself, and a
 	// status is read afresh each time.
 	Alone bool
@@ -156,16 +160,18 @@ type Config struct {
 // API holds the operations. It may be used from several goroutines when a loop
 // runs, and from one when Alone.
 type API struct {
-	cfg        Config
-	once       sync.Once
-	router     *router
-	jobs       *Jobs
-	limits     *limits
-	canary     *canary
-	lastHealth lastHealth
-	hooks      *hookState
-	traffic    traffic
-	syncs      syncJobs
+	cfg             Config
+	once            sync.Once
+	router          *router
+	jobs            *Jobs
+	limits          *limits
+	replays         *replays
+	replaysInMemory *replays // of what must not be written down
+	canary          *canary
+	lastHealth      lastHealth
+	hooks           *hookState
+	traffic         traffic
+	syncs           syncJobs
 }
 
 // NewAPI does no I/O.
@@ -173,7 +179,7 @@ func NewAPI(cfg Config) *API {
 	if cfg.Progress == nil {
 		cfg.Progress = NewProgress()
 	}
-	a := &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log), limits: newLimits(), hooks: newHookState()}
+	a := &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log), limits: newLimits(), replays: newReplays(cfg.Notes), replaysInMemory: newReplays(nil), hooks: newHookState()}
 	a.canary = newCanary(a)
 	return a
 }

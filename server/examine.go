@@ -48,6 +48,7 @@ func (a *API) examine(now time.Time) ([]finding, map[string]map[string]int64) {
 	}
 	a.canary.examine(e)
 	a.examinePeople(e)
+	a.examineNotices(e)
 	return e.found, e.figures
 }
 

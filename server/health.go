@@ -39,6 +39,7 @@ const (
 	healthData         = "data"         // connectors and what they left
 	healthStore        = "store"        // the daemon's own memory
 	healthUsers        = "users"        // who may ask
+	healthNotices      = "notices"      // who is told
 )
 
 // Health is how everything is. The call always answers 200: that there is an
@@ -140,6 +141,7 @@ func (a *API) services() map[string]ServiceHealth {
 	return map[string]ServiceHealth{
 		healthReconciler: here(true), healthRepository: here(true), healthContainers: here(true), healthStore: here(a.cfg.Write != nil),
 		healthCertificates: here(a.cfg.Certificates != nil), healthData: here(a.cfg.Data != nil), healthUsers: here(a.cfg.Auth != nil),
+		healthNotices: here(a.cfg.Notices != nil),
 	}
 }
 

@@ -31,6 +31,7 @@ func (a *API) areas() []func(*router) {
 		a.jobRoutes,
 		a.peopleRoutes,
 		a.hookRoutes,
+		a.noticeRoutes,
 		a.secretRoutes,
 		a.changeRoutes,
 		a.syncRoutes,
