@@ -66,7 +66,7 @@ func (a *API) tell(r *http.Request, c *visit, status int) {
 	if c.come != (auth.Visit{}) {
 		ctx = auth.WithVisit(ctx, c.come)
 	}
-	if err := a.cfg.Auth.Record(e.By(ctx)); err != nil && a.cfg.Log != nil {
+	if err := a.cfg.Auth.Record(e.By(visiting(ctx))); err != nil && a.cfg.Log != nil {
 		a.cfg.Log.WithError(err).Error("Write audit log")
 	}
 }

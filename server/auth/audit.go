@@ -123,15 +123,26 @@ type AuditQuery struct {
 	User   string // id or address; empty: everybody
 }
 
+// concerns reports whether a user did something, or it was done to them: then
+// their address begins the target.
+func (e Entry) concerns(u User) bool {
+	to, _, _ := strings.Cut(e.Target, " ")
+	return (u.ID != "" && e.User == u.ID) || (u.Email != "" && (strings.EqualFold(e.Email, u.Email) || strings.EqualFold(to, u.Email)))
+}
+
 // Audit returns entries, the newest first.
-func (s *Store) Audit(_ context.Context, q AuditQuery) ([]Entry, error) {
+func (s *Store) Audit(ctx context.Context, q AuditQuery) ([]Entry, error) {
+	of := User{ID: q.User, Email: foldEmail(q.User)} // perhaps of one who is gone
+	if u, err := s.User(ctx, q.User); err == nil {
+		of = u
+	}
 	if q.Limit <= 0 {
 		q.Limit = 100
 	}
 	q.Limit = min(q.Limit, maxListed)
 	list := []Entry{}
 	err := s.auditBackwards(q.Before, func(e Entry) bool {
-		if q.User == "" || e.User == q.User || strings.EqualFold(e.Email, q.User) || strings.EqualFold(e.Target, q.User) {
+		if q.User == "" || e.concerns(of) {
 			list = append(list, e)
 		}
 		return len(list) < q.Limit
