@@ -22,6 +22,9 @@ func (a *API) guard(op operation, next http.Handler) http.Handler {
 	if timeout == 0 {
 		timeout = callTimeout
 	}
+	if op.method == http.MethodPost {
+		next = a.repeatable(op, next)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked(r.Context(), op)
 		if err := allow(r.Context(), op); err != nil {
@@ -109,9 +112,15 @@ func takeBody(w http.ResponseWriter, r *http.Request, size int64) error {
 	case err != nil:
 		return &Error{Status: http.StatusBadRequest, Detail: "read body: " + err.Error(), Hint: "send the whole body within 30 seconds"}
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.Body = heldBody{bytes.NewReader(body)}
 	return nil
 }
+
+// heldBody is a body that is in memory, and may be read again.
+type heldBody struct{ *bytes.Reader }
+
+// Close does nothing.
+func (heldBody) Close() error { return nil }
 
 func sizeOf(bytes int64) string {
 	if bytes >= 1<<20 {

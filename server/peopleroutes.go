@@ -110,7 +110,7 @@ func (a *API) tokenRoutes(r *router, path, suffix string) {
 	route(r, mine(http.MethodGet, path, "listTokens", "One's own personal access tokens", "Newest first, without their secrets."),
 		func(ctx context.Context, _ *none) ([]auth.Token, error) { return a.Tokens(ctx) })
 	create := mine(http.MethodPost, path, "createToken", "Make a personal access token", "The token is in this answer and can never be had again. A token cannot make tokens.")
-	create.status = http.StatusCreated
+	create.status, create.secret = http.StatusCreated, true
 	route(r, create, func(ctx context.Context, in *struct{ Body NewToken }) (MadeToken, error) {
 		return a.CreateToken(ctx, in.Body)
 	})

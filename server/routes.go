@@ -37,6 +37,7 @@ type operation struct {
 	maxBody      int64         // bytes; 0: maxBody
 	timeout      time.Duration // 0: callTimeout
 	costly       bool          // a caller may only have a few of them under way
+	secret       bool          // its answer holds a secret, which is kept nowhere
 	// produces are the media types of a stream, each with a value of the type of
 	// the answer, or of one line or event of it; nil: bytes or text.
 	produces map[string]any
@@ -195,8 +196,19 @@ func (r *router) declare(op operation) huma.Operation {
 		Tags: []string{op.tag}, DefaultStatus: op.status, Responses: r.responses(op),
 		Metadata: map[string]any{operationKey: op}, Security: op.security(),
 		Extensions:   map[string]any{"x-required-role": string(op.role), "x-required-scope": op.needs()},
+		Parameters:   op.headers(),
 		MaxBodyBytes: -1, BodyReadTimeout: -1} // guard has read the body, within its bounds
 	return h
+}
+
+// headers are those that guard takes.
+func (o operation) headers() []*huma.Param {
+	if o.method != http.MethodPost || o.stream() {
+		return nil
+	}
+	most := 128
+	return []*huma.Param{{Name: idempotencyHeader, In: "header", Description: "has the call made once, however often it comes within 24 hours",
+		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: &most}}}
 }
 
 // responses are those that huma does not find out by itself.
