@@ -101,13 +101,17 @@ func (a *API) writeQuery(ctx context.Context, instance string, in QueryInput, w 
 }
 
 // queried is the instance that a query is about: the one that is named, or the
-// only one.
+// only one. As long as there is none, the empty name stands for no data at all,
+// of which SELECT 1 can be asked as of any other.
 func (a *API) queried(name string) (string, error) {
 	if name != "" {
 		return name, nil
 	}
 	all := a.cfg.Fleet.Instances()
-	if len(all) != 1 {
+	if len(all) == 0 {
+		return "", nil
+	}
+	if len(all) > 1 {
 		return "", &Error{Status: http.StatusBadRequest, Detail: fmt.Sprintf("query: there are %d instances", len(all)), Hint: "name one: ?instance=NAME"}
 	}
 	return all[0].Name(), nil

@@ -47,6 +47,10 @@ var (
 	_ server.Data       = (*dataParts)(nil)
 )
 
+// withoutInstance is what statements are asked of as long as there is no instance.
+// None can have this name.
+const withoutInstance = "_none"
+
 // keepConnectors puts the connectors together over an open data directory,
 // which has to be this process's.
 func keepConnectors(s settings, d *dataDir, store *reconciler.Store, events *reconciler.Events, jobs program.Engine, log *logrus.Entry) *dataParts {
@@ -63,7 +67,12 @@ func keepConnectors(s settings, d *dataDir, store *reconciler.Store, events *rec
 	}
 	values := &tokens{want: map[string]map[string]desired.ConnectorSpec{}}
 	data := analytics.New(analytics.Options{
-		Dir:     func(instance string) string { return filepath.Join(instances, instance) },
+		Dir: func(instance string) string {
+			if instance == withoutInstance {
+				return filepath.Join(d.path, "state", "query")
+			}
+			return filepath.Join(instances, instance)
+		},
 		Workers: s.Connect.Workers, Memory: s.Connect.Memory, Extensions: filepath.Join(d.path, "extensions"),
 		Remote: wire.RemotePolicy{Extensions: s.Connect.Extensions, Hosts: s.Connect.RemoteHosts, Tokens: s.Connect.RemoteTokens},
 		Token:  values.find, Log: log,
@@ -280,7 +289,9 @@ func (p *dataParts) Profile(ctx context.Context, instance, user, source, table, 
 
 // Query implements server.Data.
 func (p *dataParts) Query(ctx context.Context, instance string, q server.Query, begin func(server.QueryResult) error, w io.Writer) (server.QueryResult, error) {
-	if err := p.offerSystemTables(instance); err != nil {
+	if instance == "" {
+		instance = withoutInstance
+	} else if err := p.offerSystemTables(instance); err != nil {
 		return server.QueryResult{}, err
 	}
 	res, err := p.analytics.Query(ctx, instance, analytics.Query{SQL: q.SQL, User: q.User, Format: wire.Format(q.Format), Limit: q.Limit, Offset: q.Offset,

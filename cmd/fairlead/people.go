@@ -88,7 +88,7 @@ func runPeople(ctx context.Context, store *auth.Store, log *logrus.Entry) {
 		log.WithError(err).Error("Make setup code")
 	}
 	if code != "" {
-		log.WithField("setup_code", code).Warn("There is no administrator yet: open /setup, or fairlead user add EMAIL --role admin; from elsewhere than this host the setup asks for the code")
+		log.Warn("There is no administrator yet: open /setup, or fairlead user add EMAIL --role admin; from elsewhere than this host the setup asks for the code that fairlead user setup-code shows")
 	}
 	store.Run(ctx, func(err error) { log.WithError(err).Error("Keep users") })
 }

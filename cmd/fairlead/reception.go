@@ -12,6 +12,8 @@ import (
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server"
+	"github.com/fairlead/fairlead/server/auth"
+	"github.com/fairlead/fairlead/server/pages"
 )
 
 // reception is where people and programs reach the API and the pages: an
@@ -48,6 +50,21 @@ func (r *reception) Run(ctx context.Context, h http.Handler) error {
 	defer func() { <-done }()
 	go r.announce(ctx)
 	return server.ServeHTTP(ctx, r.door, h)
+}
+
+// visitors is what those who come in are answered by. close ends open streams.
+func (s *system) visitors(log *logrus.Entry) (h http.Handler, close func()) {
+	site := pages.New(pages.Options{
+		API: s.api, Log: log.WithField("part", "pages"),
+		Setup: func(context.Context) bool {
+			open, err := s.people.SetupOpen()
+			return open && err == nil // whoever cannot be looked up cannot sign in either, and is told
+		},
+		Valid:  func(_ context.Context, c auth.Caller) bool { return s.people.Valid(c) },
+		Secure: func(r *http.Request) bool { return s.people.Visit(r).Secure },
+	})
+	public := server.Public{People: s.people, Hosts: []string{s.entrance.settings.Host}, Pages: site}
+	return s.api.PublicHandler(public), site.Close
 }
 
 // announce waits until the address is known.

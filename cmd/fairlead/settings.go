@@ -28,10 +28,12 @@ type settings struct {
 	DockerHost string
 	DockerTLS  string // directory of certificates; empty: none
 	LogFormat  string
+	AgeKeyFile string // empty: the key is made in the data directory
 	Front      frontSettings
 	Registry   registrySettings
 	Fetch      fetchSettings
 	Connect    dataSettings
+	Notices    noticeSettings
 	Server     serverSettings
 
 	repoGiven bool // by a flag or a variable, not by a file
@@ -85,7 +87,7 @@ func file(field func(*settings) *string) func(*settings, []string) error {
 
 // options lists the settings.
 func options() []option {
-	return slices.Concat(fetchOptions(), dataOptions(), serverOptions(), []option{
+	return slices.Concat(fetchOptions(), dataOptions(), serverOptions(), noticeOptions(), []option{
 		{flag: "repo", env: "FAIRLEAD_REPO", key: "repo", kind: "URL", help: "repository of the desired state: https://, ssh://, file:// or a path (default: a new one under --data)", set: one(setRepo)},
 		{flag: "ref", env: "FAIRLEAD_REF", key: "ref", kind: "REF", help: "branch, tag or commit to follow (default: the repository's default branch)", set: text(func(s *settings) *string { return &s.Ref })},
 		{flag: "path", env: "FAIRLEAD_PATH", key: "paths", kind: "GLOB", list: true, help: "directories of the instances in the repository; may be repeated (default: the root, else those below it and below instances/)", set: setPaths},
@@ -99,6 +101,7 @@ func options() []option {
 		{flag: "ssh-key-file", env: "FAIRLEAD_SSH_KEY_FILE", key: "auth.sshKeyFile", kind: "FILE", help: "private key for an ssh repository", set: file(func(s *settings) *string { return &s.Auth.SSHKeyFile })},
 		{flag: "known-hosts-file", env: "FAIRLEAD_KNOWN_HOSTS_FILE", key: "auth.knownHostsFile", kind: "FILE", help: "host keys of the ssh server, as in ~/.ssh/known_hosts", set: file(func(s *settings) *string { return &s.Auth.KnownHostsFile })},
 		{flag: "push", env: "FAIRLEAD_PUSH", key: "push", kind: "BOOL", help: "may commits (rollback --commit) be pushed to a remote? (default false)", set: one(setPush)},
+		{flag: "age-key-file", env: "FAIRLEAD_AGE_KEY_FILE", key: "secrets.keyFile", kind: "FILE", help: "age keys that secrets.enc.yaml is decrypted with (default: state/age.key under --data, made at the first start)", set: file(func(s *settings) *string { return &s.AgeKeyFile })},
 		{flag: "log-format", env: "FAIRLEAD_LOG_FORMAT", key: "logFormat", kind: "FORMAT", help: "log of the daemon: text or json (default text)", set: one(setLogFormat)},
 		{flag: "front-http", env: "FAIRLEAD_FRONT_HTTP", key: "front.http", kind: "ADDRESS", help: "where the front takes plain HTTP, once an instance has a front: HOST:PORT, or off (default " + defaultHTTP + ")", set: address(func(s *settings) *string { return &s.Front.HTTP })},
 		{flag: "front-https", env: "FAIRLEAD_FRONT_HTTPS", key: "front.https", kind: "ADDRESS", help: "where the front takes HTTPS, once an instance has a front: HOST:PORT, or off (default " + defaultHTTPS + ")", set: address(func(s *settings) *string { return &s.Front.HTTPS })},
@@ -138,6 +141,10 @@ func localPath(repo string) bool {
 
 // local says whether the repository is read in place.
 func (s settings) local() bool { return localPath(s.Repo) || strings.HasPrefix(s.Repo, "file://") }
+
+// begins says whether the repository is the one that the daemon makes itself,
+// in which there is nothing in the beginning.
+func (s settings) begins() bool { return s.Repo == filepath.Join(s.Data, "repo") && len(s.Paths) == 0 }
 
 func setPaths(s *settings, values []string) error {
 	for _, v := range values {

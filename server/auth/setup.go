@@ -160,7 +160,7 @@ func (s *Store) checkCode(v Visit, given string) error {
 	}
 	if want == "" || !sameCode(want, given) {
 		no := refuse(Denied, "setup_code: the setup asks for the right code where it is not made on the host itself",
-			"read it on the host with fairlead user setup-code (or in state/setup.code, or in the daemon's log), and send it as setup_code or X-Setup-Code")
+			"read it on the host with fairlead user setup-code (or in state/setup.code), and send it as setup_code or X-Setup-Code")
 		no.Told = true
 		return errors.Join(no, s.note(v, opSetup, account{}, "the setup code is wrong or missing"))
 	}
