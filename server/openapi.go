@@ -75,6 +75,8 @@ func tagTexts() map[string]string {
 		healthTag: "How the daemon and what it keeps are.", daemonTag: "The daemon itself, and the repository that it follows.", instanceTag: "What runs, why, and what is done about it.",
 		certificateTag: "The certificates of instances.", connectorTag: "Where data comes from.", dataTag: "Asking the data.",
 		jobTag: "Long work that was asked for.", accountTag: "Signing in, and what belongs to who asks.", peopleTag: "Users, their sessions and tokens, and who did what.",
+		changeTag: "Changing the configuration; each change is a commit.", syncTag: "Having data fetched, as the seed's clients ask for it.",
+		noticeTag: "Where notices go.", hookTag: "Hearing of changes elsewhere. What comes in is a trigger and nothing more.",
 		secretTag: "Secrets that lie encrypted in the repository. Their values are never shown.",
 	}
 }

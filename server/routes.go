@@ -226,6 +226,7 @@ func (r *router) responses(op operation) map[string]*huma.Response {
 	}
 	ok := &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{}}
 	for kind, sample := range op.produces {
+		kind, _, _ = strings.Cut(kind, ";")
 		ok.Content[kind] = &huma.MediaType{}
 		if sample != nil {
 			ok.Content[kind].Schema = r.schemas().Schema(reflect.TypeOf(sample), true, op.id+"Line")
