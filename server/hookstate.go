@@ -155,10 +155,14 @@ func (d *deliveries) before(of hooks.Delivery, h http.Header, body []byte, now t
 	again := false
 	for _, key := range keys {
 		at, known := d.at[key]
-		if again = again || known && now.Sub(at) < deliveriesLast; !known {
-			d.order = append(d.order, key)
-			d.at[key] = now
+		if known && now.Sub(at) < deliveriesLast {
+			again = true
+			continue
 		}
+		if !known {
+			d.order = append(d.order, key)
+		}
+		d.at[key] = now
 	}
 	for len(d.order) > maxDeliveries {
 		delete(d.at, d.order[0])
