@@ -42,6 +42,7 @@ type backend interface {
 	RollbackCertificate(ctx context.Context, instance, name string, generation int) (reconciler.CertificateStatus, error)
 	TestCertificate(ctx context.Context, instance string, t server.CertificateTest) (server.CertificateReport, error)
 	dataBackend
+	secretBackend
 }
 
 // dataBackend is the part that is about connectors and their data.
@@ -178,7 +179,13 @@ func (c *cli) alone(ctx context.Context, s settings, need access) (sys *system, 
 	if err != nil {
 		return nil, err
 	}
-	if sys, err = c.assemble(s, d, nil, quietLog(), true); err != nil {
+	if need == toAct {
+		err = s.keyring().make()
+	}
+	if err == nil {
+		sys, err = c.assemble(s, d, nil, quietLog(), true)
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	_, err = sys.api.Sync(ctx)

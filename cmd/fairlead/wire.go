@@ -88,12 +88,13 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	cfg := reconciler.ManagerConfig{
 		Data: d.path, Driver: eng, Store: store, Events: sys.events,
 		Source: source{sys.repo, s}, Changed: sys.repo.Changed(),
-		Discover: discover(s), Load: load(s), Hints: eng.Events,
+		Discover: discover(s), Load: load(s), LoadedBy: s.keyring().state, Hints: eng.Events,
 		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For,
 		Releases: sys.releases, Prober: verify.New(verify.Options{}), Log: log,
 	}
 	api := server.Config{Source: source{sys.repo, s}, Events: sys.events, Log: log.WithField("part", "server"), AccessLog: s.Server.AccessLog, Logs: eng, Progress: progress, Alone: alone,
 		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
+	api.Secrets = s.keyring()
 	var known fleet
 	cfg.Discover = known.watch(cfg.Discover)
 	if d.lock != nil {
@@ -186,8 +187,9 @@ func rootName(s settings) string {
 }
 
 func load(s settings) reconciler.LoadFunc {
+	keys := s.keyring().reader()
 	return func(tree fs.FS, dir string, local fs.FS) (desired.Spec, error) {
-		return desired.Load(desired.Input{Tree: tree, Dir: dir, Local: local, RootName: rootName(s), Compose: compose.Load})
+		return desired.Load(desired.Input{Tree: tree, Dir: dir, Local: local, RootName: rootName(s), Compose: compose.Load, Secrets: keys})
 	}
 }
 
