@@ -209,3 +209,12 @@ func (f *filler) notifyURL(at, text string) string {
 	}
 	return value
 }
+
+// CheckNotifyURL says what is wrong with the URL of a channel, without repeating
+// it: for channels that are not in git.
+func CheckNotifyURL(s string) error {
+	if text := syntaxes["notify"].text(s); text != "" {
+		return errors.New(text)
+	}
+	return nil
+}

@@ -18,6 +18,9 @@ const childCommand = "child"
 // the whole group must not end it before the parent says so.
 func child(mode string) int {
 	signal.Ignore(os.Interrupt, syscall.SIGHUP)
+	if mode == noticeChild {
+		return shoutChild()
+	}
 	if err := duck.Main(context.Background(), mode, os.Stdin, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitError1

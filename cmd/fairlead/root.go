@@ -42,12 +42,13 @@ in git may reach (--fetch-allowed-host and more) is in docs/cli.md.
 		if o.kind == "BOOL" {
 			flags.Lookup(o.flag).NoOptDefVal = "true"
 		}
-		flags.Lookup(o.flag).Hidden = strings.HasPrefix(o.key, "fetch.") || strings.HasPrefix(o.key, "connectors.") || strings.HasPrefix(o.key, "query.") // a page of them, of which most hosts need two
+		flags.Lookup(o.flag).Hidden = strings.HasPrefix(o.key, "fetch.") || strings.HasPrefix(o.key, "connectors.") || strings.HasPrefix(o.key, "query.") || strings.HasPrefix(o.key, "notify.") ||
+			strings.HasPrefix(o.key, "hooks.") || strings.HasPrefix(o.key, "commitStatus.") // a page of them, of which most hosts need two
 	}
 	flags.StringVar(&c.config, "config", "", "configuration of this host (default "+defaultConfig+")")
 	cmd.AddCommand(c.runCommand(), c.validateCommand(), c.planCommand(), c.applyCommand(), c.statusCommand(), c.historyCommand(),
-		c.rollbackCommand(), c.whyCommand(), c.suspendCommand(), c.resumeCommand(), c.eventsCommand(), c.logsCommand(), c.certCommand(), c.secretCommand(),
-		c.connectorCommand(), c.queryCommand(), c.tablesCommand(), c.profileCommand(), c.userCommand(),
+		c.rollbackCommand(), c.whyCommand(), c.suspendCommand(), c.resumeCommand(), c.eventsCommand(), c.logsCommand(), c.certCommand(),
+		c.connectorCommand(), c.queryCommand(), c.tablesCommand(), c.profileCommand(), c.userCommand(), c.notifyCommand(), c.hookCommand(),
 		c.initCommand(), c.smokeCommand(), c.schemaCommand(), c.versionCommand())
 	return cmd
 }

@@ -66,7 +66,7 @@ func (c *cli) start(s settings, l *lead, log *logrus.Entry, alone bool) (*system
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.ensureRepo(), s.keyring().make()); err != nil {
+	if err := s.ensureRepo(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	sys, err := c.assemble(s, d, l, log, alone)
@@ -118,6 +118,9 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	if s.entrance != nil {
 		public := server.Public{People: s.people, Hosts: given1(s.entrance.settings.Host)}
 		group.Go(func() error { return s.entrance.Run(ctx, s.api.PublicHandler(public)) })
+	}
+	if s.notices != nil {
+		group.Go(func() error { return unlessDone(ctx, s.notices.Run(ctx)) })
 	}
 	s.firstLook(ctx, group, log)
 	group.Go(func() error { return s.repo.Run(ctx) })

@@ -61,6 +61,7 @@ type system struct {
 	sources  *dataParts     // nil: as certs
 	entrance *reception     // nil: the API is on its socket only
 	people   *auth.Store    // nil: as certs
+	notices  *notices       // nil: nobody is told of anything
 	api      *server.API
 }
 
@@ -88,13 +89,12 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	cfg := reconciler.ManagerConfig{
 		Data: d.path, Driver: eng, Store: store, Events: sys.events,
 		Source: source{sys.repo, s}, Changed: sys.repo.Changed(),
-		Discover: discover(s), Load: load(s), LoadedBy: s.keyring().state, Hints: eng.Events,
+		Discover: discover(s), Load: load(s), Hints: eng.Events,
 		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For,
 		Releases: sys.releases, Prober: verify.New(verify.Options{}), Log: log,
 	}
 	api := server.Config{Source: source{sys.repo, s}, Events: sys.events, Log: log.WithField("part", "server"), AccessLog: s.Server.AccessLog, Logs: eng, Progress: progress, Alone: alone,
 		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
-	api.Secrets = s.keyring()
 	var known fleet
 	cfg.Discover = known.watch(cfg.Discover)
 	if d.lock != nil {
@@ -110,6 +110,11 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		api.Auth = sys.people
 	}
 	c.keepHealth(&api, d, store)
+	if d.lock != nil && !alone {
+		if err := c.keepTelling(s, sys, store, &cfg, &api, log); err != nil {
+			return nil, err
+		}
+	}
 	api.Metrics = append(api.Metrics, newHostFigures(d, sys.sources))
 	if l != nil {
 		l.certs.Manager = sys.certs
@@ -187,9 +192,8 @@ func rootName(s settings) string {
 }
 
 func load(s settings) reconciler.LoadFunc {
-	keys := s.keyring().reader()
 	return func(tree fs.FS, dir string, local fs.FS) (desired.Spec, error) {
-		return desired.Load(desired.Input{Tree: tree, Dir: dir, Local: local, RootName: rootName(s), Compose: compose.Load, Secrets: keys})
+		return desired.Load(desired.Input{Tree: tree, Dir: dir, Local: local, RootName: rootName(s), Compose: compose.Load})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -45,7 +46,11 @@ func TestMain(m *testing.M) {
 
 // only lets these hosts through.
 func only(hosts ...string) Reach {
-	return Reach{Allow: func(host string, _ netip.Addr) error {
+	nobody := func(*http.Request) (*url.URL, error) { return url.Parse("http://127.0.0.1:1") }
+	if len(hosts) > 0 && hosts[0] != "nothing" {
+		nobody = nil
+	}
+	return Reach{Proxy: nobody, Public: func(netip.Addr) error { return nil }, Allow: func(host string, _ netip.Addr) error {
 		for _, h := range hosts {
 			if h == host {
 				return nil

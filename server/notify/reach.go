@@ -21,6 +21,9 @@ type Reach struct {
 	// Allow says whether the host permits a name, and, with a valid address, a
 	// connection to it there. Nil: it permits none.
 	Allow func(host string, at netip.Addr) error
+	// Public says the same of an address of a service that no URL can point
+	// elsewhere. Nil: it permits none.
+	Public func(at netip.Addr) error
 	// Proxy is what requests go through; nil: nothing, whatever the environment has.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Roots are trusted for https; nil: the system's.
@@ -91,6 +94,22 @@ func (r Reach) dial(ctx context.Context, network, address string) (net.Conn, err
 
 // stay follows no redirect: it is not known who would be told then.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// public is what a service with an address of its own may be reached within:
+// whoever writes to git does not choose it, so its name is not asked about.
+func (r Reach) public() Reach {
+	asked := r.Public
+	r.Allow = func(_ string, at netip.Addr) error {
+		switch {
+		case asked == nil:
+			return errors.New("this host permits no connections")
+		case !at.IsValid():
+			return nil
+		}
+		return asked(at)
+	}
+	return r
+}
 
 // client makes requests within reach.
 func (r Reach) client() *http.Client {

@@ -3,6 +3,8 @@ package forge
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -186,6 +188,21 @@ func clip(s string) string {
 		return string(runes[:maxDescription-1]) + "…"
 	}
 	return s
+}
+
+// NewClient makes requests to an API: through proxy, which may be nil, and with
+// these authorities trusted, nil for the system's.
+func NewClient(roots *x509.CertPool, proxy func(*http.Request) (*url.URL, error)) *http.Client {
+	return &http.Client{Timeout: setTimeout, Transport: &http.Transport{
+		Proxy:                  proxy,
+		ForceAttemptHTTP2:      true,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ResponseHeaderTimeout:  20 * time.Second,
+		IdleConnTimeout:        30 * time.Second,
+		MaxIdleConnsPerHost:    1,
+		MaxResponseHeaderBytes: 64 << 10,
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+	}}
 }
 
 // later is an error of a git host that says when it wants to be asked again.
