@@ -333,6 +333,7 @@ func TestCookiesAreForOwnPages(t *testing.T) {
 	v.want(200, "ada", "GET", "/api/me", "", nil, cookie)
 	v.want(403, "another site", "POST", "/api/instances/acme/resume", "", nil, cookie, "Origin: https://evil.example.com")
 	v.want(403, "another site", "DELETE", "/api/sessions", "", nil, cookie, "Sec-Fetch-Site: cross-site")
+	v.want(403, "another site", "DELETE", "/api/sessions", "", nil, cookie, "Sec-Fetch-Site: cross-site", "Authorization: Basic dTpw")
 	v.want(200, "acme", "POST", "/api/instances/acme/resume", "", nil, cookie, "Origin: "+v.url)
 	v.want(200, "acme", "POST", "/api/instances/acme/resume", admin, nil, "Sec-Fetch-Site: cross-site")
 	out := v.want(200, "signed out", "POST", "/auth/logout", "", nil, cookie)
@@ -431,6 +432,7 @@ func TestTokensOverHTTP(t *testing.T) {
 			t.Errorf("made %v", made)
 		}
 		v.want(200, "acme", "GET", "/api/instances", secret, nil)
+		v.want(403, "pages are for people", "GET", "/instances", secret, nil)
 		v.want(403, "scope query", "GET", "/api/instances/acme/catalog", secret, nil)
 		v.want(403, "scope admin", "POST", path, secret, object{"name": "another"})
 		v.want(403, "", "POST", "/api/me/password", secret, object{"current_password": gracePassword, "new_password": adaPassword})

@@ -47,6 +47,11 @@ func (a *API) PublicHandler(p Public) http.Handler {
 			noSuchCall(w, r)
 			return
 		}
+		if who, known := auth.From(r.Context()); known && who.Via == auth.ViaToken {
+			answerError(w, &Error{Status: http.StatusForbidden, Detail: "pages are for people who signed in: they know no scopes of tokens",
+				Hint: "programs use the API: GET /api/openapi.json lists the calls"})
+			return
+		}
 		p.Pages.ServeHTTP(w, r)
 	}))
 	if p.People != nil {
@@ -146,7 +151,9 @@ func clipped(s string) string {
 func sameOrigin(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := protection.Check(r); err != nil && r.Header.Get("Authorization") == "" {
+		// A browser sends the password of a proxy unasked (Basic), and no token.
+		scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if err := protection.Check(r); err != nil && !strings.EqualFold(scheme, "Bearer") {
 			answerError(w, &Error{Status: http.StatusForbidden, Detail: "the request comes from a page of another site",
 				Hint: "programs send Authorization: Bearer TOKEN; a proxy has to pass the Host header on"})
 			return

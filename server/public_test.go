@@ -29,8 +29,8 @@ func (c *crowd) Authenticate(r *http.Request) (auth.Caller, bool, error) {
 		return auth.Caller{}, true, &auth.Refusal{Kind: auth.Nobody, Detail: "the session is not valid", Hint: "sign in again"}
 	}
 	who := auth.Caller{ID: role, Email: role + "@example.com", Role: auth.Role(role), Via: auth.ViaToken}
-	if scope != "" {
-		who.Scopes = []string{scope}
+	if who.Via = auth.ViaSession; scope != "" {
+		who.Via, who.Scopes = auth.ViaToken, []string{scope}
 	}
 	return who, true, nil
 }
@@ -116,6 +116,7 @@ func TestWhoMayWhat(t *testing.T) {
 		{"GET", "/some/page", "", 200, "page /some/page unknown"},
 		{"GET", "/some/page", "stale", 200, "page /some/page unknown"},
 		{"GET", "/some/page", "viewer", 200, "page /some/page known"},
+		{"GET", "/some/page", "admin+read", 403, "pages are for people"},
 		{"DELETE", "/api/version", "", 405, "it takes GET, HEAD, OPTIONS"},
 		{"OPTIONS", "/api/version", "", 204, ""},
 		{"HEAD", "/api/instances", "viewer", 200, ""},
