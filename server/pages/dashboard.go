@@ -121,20 +121,25 @@ func headline(s reconciler.Status) string {
 	case len(s.Quarantined) > 0 && (s.Phase == reconciler.PhaseQuarantined || s.Phase == reconciler.PhaseRolledBack):
 		q := s.Quarantined[len(s.Quarantined)-1]
 		return fmt.Sprintf("Generation %d (%s) failed: %s", q.Generation, q.Revision.Short(), firstLine(q.Reason))
-	case s.Phase == reconciler.PhaseDeferred && s.Release != nil && s.Release.Deferred != nil:
-		return s.Release.Deferred.Message
 	}
-	for _, release := range []bool{false, true} { // what is followed comes last: what runs runs well
-		for _, c := range s.Conditions {
-			if c.Status != "True" && c.Message != "" && (c.Type == reconciler.ReleaseReady) == release {
-				return firstLine(c.Message)
-			}
+	for _, c := range byUrgency(s.Conditions) {
+		if c.Status != "True" && c.Message != "" {
+			return firstLine(c.Message)
 		}
 	}
 	if len(s.Pending) > 0 {
 		return count(len(s.Pending), "action") + " to be done"
 	}
 	return ""
+}
+
+// byUrgency puts the conditions that matter most first.
+func byUrgency(list []reconciler.Condition) []reconciler.Condition {
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(x, y reconciler.Condition) int {
+		return cmp.Compare(urgency(conditionTone(x)), urgency(conditionTone(y)))
+	})
+	return list
 }
 
 // conditionTone is how much a condition matters. Waiting for its time is no fault.

@@ -132,7 +132,7 @@ func (s *Site) instance(v *visit) (reply, error) {
 	now := time.Now()
 	head.Uncommitted = all.Source.Dirty
 	o := overview{instanceHead: head, Source: all.Source, Expiries: expiriesOf(head.Certificates, now), Feeds: feedsOf(head.Attachments)}
-	for _, c := range head.Conditions {
+	for _, c := range byUrgency(head.Conditions) {
 		o.Checks = append(o.Checks, check{c, conditionTone(c), whatOf(c.Type), adviceOf(c, head.Name)})
 	}
 	restarts := s.restarts(v, head.Name)
@@ -172,28 +172,40 @@ func adviceOf(c reconciler.Condition, name string) string {
 	if c.Status == "True" {
 		return ""
 	}
-	switch c.Reason {
-	case "Invalid":
-		return "Mend the files and commit. fairlead validate checks them before. What was applied last stays as it is."
-	case "SourceStale", "SourceUnreadable":
+	switch c.Type {
+	case reconciler.CertificatesReady:
+		return "The page of the certificate says what was refused, by whom, and what is awaited."
+	case reconciler.AttachmentsReady:
+		return "What was read before stays attached. The page of the connector has its runs and their logs."
+	case reconciler.SourceReady:
+		if c.Reason == "Invalid" {
+			return "Mend the files and commit; fairlead validate checks them before. What was applied last stays."
+		}
 		return "Check that the repository can be reached and that the credentials are good. What runs is kept running."
+	case reconciler.ReleaseReady:
+		return releaseAdvice(c.Reason)
+	}
+	switch c.Reason {
 	case "EngineUnreachable":
 		return "Check that the container engine runs (systemctl status docker), and --docker-host."
+	case string(reconciler.Degraded), string(reconciler.Missing):
+		return "Read the logs of the container. What can be healed is healed by itself."
+	case string(reconciler.Progressing):
+		return ""
+	}
+	return "What is in the way is in the message; fairlead why " + name + " NAME explains one object."
+}
+
+func releaseAdvice(reason string) string {
+	switch reason {
 	case "RegistryUnreachable":
 		return "Check the name of the image, the network and the credentials of the registry. What runs stays."
 	case reconciler.DeferredWindow, reconciler.DeferredMinAge, reconciler.DeferredBusy:
-		return "It is taken by itself when the time has come, or now with Upgrade now."
+		return "It is taken by itself when the time has come; Upgrade now takes it at once."
 	case reconciler.DeferredDeprecated:
-		return "Nothing: the next release is taken when there is one. A pin in instance.yaml takes this one all the same."
+		return "The next release is taken when there is one. A pin in instance.yaml (release.version) chooses another."
 	case reconciler.DeferredQuarantined:
-		return "Commit a change or wait for another release; Retry tries the same once more."
-	case string(reconciler.Degraded), string(reconciler.Missing):
-		return "Read the logs of the container; what can be healed is healed by itself."
-	case "Retrying":
-		return "It is tried again by itself. The message says what is in the way."
-	}
-	if c.Type == reconciler.CertificatesReady && c.Status == "False" {
-		return "Its page says what was refused and what to do: " + instancePath(name) + "/certificates"
+		return "The next release is taken when there is one; Retry tries this one once more."
 	}
 	return ""
 }

@@ -52,9 +52,10 @@ func (s *streams) enter(who string) func() {
 // stream sends server-sent events
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 type stream struct {
-	mu sync.Mutex
-	w  http.ResponseWriter
-	rc *http.ResponseController
+	mu       sync.Mutex
+	w        http.ResponseWriter
+	rc       *http.ResponseController
+	patience time.Duration // with a reader that does not read
 }
 
 // event sends one. An error says that the reader is gone, or too slow.
@@ -73,7 +74,7 @@ func (s *stream) event(name, data string) error {
 func (s *stream) write(text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.rc.SetWriteDeadline(time.Now().Add(streamPatience)); err != nil {
+	if err := s.rc.SetWriteDeadline(time.Now().Add(s.patience)); err != nil {
 		return err
 	}
 	if _, err := s.w.Write([]byte(text)); err != nil {
@@ -109,7 +110,7 @@ func (s *Site) follow(w http.ResponseWriter, r *http.Request, need auth.Role, ru
 	defer stopped()
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx holds events back otherwise
-	out := &stream{w: w, rc: http.NewResponseController(w)}
+	out := &stream{w: w, rc: http.NewResponseController(w), patience: streamPatience}
 	if out.write("retry: 3000\n\n") != nil {
 		return
 	}

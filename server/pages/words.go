@@ -22,7 +22,7 @@ func words(f *files) template.FuncMap {
 		"dict":   dict,
 		"badge":  func(tone, text string) badge { return badge{Tone: tone, Text: text} },
 		"sync":   syncBadge, "health": healthBadge, "phase": phaseBadge, "outcome": outcomeBadge,
-		"ago": ago, "in": ago, "day": day, "took": took, "lasted": lasted, "age": age,
+		"ago": ago, "due": due, "day": day, "took": took, "lasted": lasted, "age": age,
 		"count": count, "grouped": grouped, "bytes": bytesOf, "short": short, "digest": shortDigest,
 		"first": firstLine, "join": strings.Join, "clean": clean, "icon": func(name string) iconOf { return iconOf{Name: name} },
 		"initials": initials, "revision": func(r desired.Revision) desired.Revision { return r },
@@ -97,7 +97,7 @@ func phaseBadge(p reconciler.Phase) badge {
 		return badge{"bad", string(p)}
 	case reconciler.PhaseRolledBack:
 		return badge{"bad", "Rolled back"}
-	case reconciler.PhaseSuspended, reconciler.PhaseHeld:
+	case reconciler.PhaseSuspended, reconciler.PhaseHeld, reconciler.PhaseDeferred:
 		return badge{"pause", string(p)}
 	}
 	return badge{"warn", string(p)}
@@ -133,6 +133,15 @@ func ago(t time.Time) moment {
 		text = age(d) + " ago"
 	}
 	return moment{ISO: t.UTC().Format(time.RFC3339), Text: text, Full: t.UTC().Format("Mon 2 Jan 2006 15:04:05 MST")}
+}
+
+// due is a time to come; one that is over is now.
+func due(t time.Time) moment {
+	m := ago(t)
+	if m.ISO != "" && !t.After(time.Now()) {
+		m.ISO, m.Text = "", "now"
+	}
+	return m
 }
 
 // age is a duration in the unit that people would use: 5s, 3m, 2h, 4d.
