@@ -10,7 +10,7 @@ type Certificate struct {
 	Fallback     string    `json:"fallback,omitempty" is:"fallback" default:"nothing" doc:"What is served until the real certificate is there for the first time."`
 	CA           string    `json:"ca,omitempty" is:"file" default:"the system's and the host's" doc:"A file with certificates in PEM that are trusted besides: as roots of the chain, for https and for ACME directories."`
 	Pins         []string  `json:"pins,omitempty" is:"pin" unique:"true" doc:"Public keys, one of which a server that is asked by https must have in its chain."`
-	Bearer       string    `json:"bearer,omitempty" is:"secretName" doc:"The secret that is sent by https as bearer token: a name of the host's own .env."`
+	Bearer       string    `json:"bearer,omitempty" is:"secretName" doc:"The secret that is sent by https as bearer token: its name, without ${secret:}."`
 	KeyOverHTTPS bool      `json:"keyOverHTTPS,omitempty" default:"false" doc:"Lets privkey be an https URL. It needs bearer too."`
 	ACME         *ACME     `json:"acme,omitempty" doc:"Get the certificate by ACME instead of fetching it."`
 	Deliver      []Deliver `json:"deliver,omitempty" doc:"Directories of the host that the pair is written to, for other servers."`

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "have sops write testdata/golden anew")
+// Each writing is another: it is encrypted. So the flag is not -update, which make verify gives to all.
+var renew = flag.Bool("renew", false, "have sops write testdata/golden anew")
 
 // goldens are files of the real sops: what it was given, and what .sops.yaml said.
 func goldens() map[string]struct {
@@ -51,7 +52,7 @@ func TestGolden(t *testing.T) {
 		g := goldens()[name]
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join("testdata/golden", name+".yaml")
-			if *update {
+			if *renew {
 				dir := t.TempDir()
 				write(t, dir, "age.key", string(read(t, "testdata/age.key")))
 				write(t, dir, "in.yaml", string(read(t, filepath.Join("testdata/plain", g.plain+".yaml"))))
@@ -64,7 +65,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := filepath.Join("testdata/golden", name+".json")
-			if *update {
+			if *renew {
 				write(t, "testdata/golden", name+".json", string(got)+"\n")
 			}
 			if string(got)+"\n" != string(read(t, want)) {

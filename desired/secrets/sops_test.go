@@ -121,7 +121,7 @@ func TestSopsReadsWhatWeRotated(t *testing.T) {
 	}
 	dir := t.TempDir()
 	write(t, dir, "age.key", string(read(t, "testdata/age.key")))
-	for name := range goldens() {
+	for _, name := range []string{"types", "nested", "comments", "regexmac"} { // each a process twice
 		old := read(t, "testdata/golden/"+name+".yaml")
 		files, err := Rekey(treeOf(map[string]string{File: string(old)}), ".", testKeys(t), Admission{Rotate: true}, noon())
 		if err != nil {
