@@ -45,12 +45,13 @@ type hub struct {
 	versions map[string]string
 	moves    map[string]int
 	pulls    map[string][]server.Pull // newest state of each image, in order of appearance
+	heard    map[string]time.Time     // of the newest pull
 }
 
 func newHub(api *server.API) *hub {
 	life, end := context.WithCancel(context.Background())
 	return &hub{api: api, seed: maphash.MakeSeed(), every: hubEvery, life: life, end: end, readers: map[chan struct{}]bool{},
-		versions: map[string]string{}, moves: map[string]int{}, pulls: map[string][]server.Pull{}}
+		versions: map[string]string{}, moves: map[string]int{}, pulls: map[string][]server.Pull{}, heard: map[string]time.Time{}}
 }
 
 // listen returns a channel that is told when any version changed, and a
@@ -151,6 +152,7 @@ func (h *hub) idle() bool {
 	h.ending()
 	h.ending = nil
 	clear(h.pulls)
+	clear(h.heard)
 	return true
 }
 
@@ -161,6 +163,7 @@ func (h *hub) moved(m server.Move) {
 	if m.Pull == nil {
 		return
 	}
+	h.heard[m.Instance] = time.Now()
 	list := h.pulls[m.Instance]
 	if i := slices.IndexFunc(list, func(p server.Pull) bool { return p.Image == m.Pull.Image }); i >= 0 {
 		list[i] = *m.Pull
@@ -169,8 +172,12 @@ func (h *hub) moved(m server.Move) {
 	}
 }
 
-// maxPulls bounds the images of one instance whose pulls are shown.
-const maxPulls = 50
+// maxPulls bounds the images of one instance whose pulls are shown, and
+// pullStays is how long they are after the last was heard of.
+const (
+	maxPulls  = 50
+	pullStays = 2 * time.Second
+)
 
 // look finds the versions anew, and reports whether any is another one.
 func (h *hub) look() (changed bool) {
@@ -182,8 +189,9 @@ func (h *hub) look() (changed bool) {
 	for _, s := range statuses {
 		now[s.Name] = fmt.Sprintf("%x-%d", h.fingerprint(s), h.moves[s.Name])
 		all.WriteString(s.Name + now[s.Name])
-		if s.Phase != reconciler.PhaseApplying {
+		if s.Phase != reconciler.PhaseApplying && time.Since(h.heard[s.Name]) > pullStays {
 			delete(h.pulls, s.Name)
+			delete(h.heard, s.Name)
 		}
 	}
 	now[everything] = fmt.Sprintf("%x", maphash.String(h.seed, all.String()))

@@ -333,7 +333,7 @@ func TestLiveShowsWhatIsBeingDone(t *testing.T) {
 		t.Error("at rest it does not say so")
 	}
 	h.commit(map[string]*wish{"acme": {Tag: "slow"}}, "Slowly now", "Ada")
-	h.await("acme", func(s reconciler.Status) bool { return s.Phase == reconciler.PhaseApplying })
+	h.await("acme", func(s reconciler.Status) bool { return s.Phase == reconciler.PhaseApplying && len(s.Pending) > 0 })
 	h.until(func() bool {
 		h.progress.For("acme")(appImage+"slow", 25<<20, 100<<20)
 		return len(h.site.hub.pullsOf("acme")) > 0
@@ -349,9 +349,7 @@ func TestLiveShowsWhatIsBeingDone(t *testing.T) {
 	}
 	h.commit(map[string]*wish{"acme": {Tag: "2026.11.2"}}, "Quickly", "Ada")
 	h.settle("acme")
-	if n := len(h.site.hub.pullsOf("acme")); n != 0 {
-		h.until(func() bool { return len(h.site.hub.pullsOf("acme")) == 0 })
-	}
+	h.until(func() bool { return len(h.site.hub.pullsOf("acme")) == 0 })
 }
 
 // Many who look cost the work tree no more than one: it is looked at once in a
