@@ -104,14 +104,13 @@ func TestAWebhookIsSigned(t *testing.T) {
 
 // The example of docs/notices.md, which receivers are written after.
 func TestTheSignatureOfTheDocument(t *testing.T) {
-	const want = "sha256=e5aebb5eb0a6bbf3ad3ab8d5b4f4a3b6c2a7d2f17d9ca6a0b1a83b3cdd4f0b6a"
 	got := Sign("it's a secret to everybody", "1764000000", []byte(`{"kind":"test"}`))
 	doc, err := os.ReadFile("../../docs/notices.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(doc), got) {
-		t.Errorf("docs/notices.md does not show %s (not %s)", got, want)
+		t.Errorf("docs/notices.md does not show %s", got)
 	}
 }
 
