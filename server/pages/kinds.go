@@ -86,7 +86,7 @@ func sourceKinds() []sourceKind {
 // control is the question as a form shows it. A secret is never shown again: an
 // empty answer keeps it.
 func (q question) control(value, problem string) field {
-	f := field{Name: q.Name, Label: q.Label, Type: q.Type, Value: value, Hint: q.Help, Error: problem, Placeholder: q.Example, Options: q.Options, Required: q.Required, Autocomplete: "off"}
+	f := field{Name: q.Name, Label: q.Label, Type: q.Type, Value: value, Hint: q.Help, Error: sentence(problem), Placeholder: q.Example, Options: q.Options, Required: q.Required, Autocomplete: "off"}
 	switch q.Type {
 	case "area":
 		f.Type, f.Rows = "textarea", 5
@@ -235,8 +235,8 @@ func postgresURL(v map[string]string, password string) string {
 	if password != "" {
 		user += ":" + password
 	}
-	u := url.URL{Host: net.JoinHostPort(strings.Trim(v["host"], "[]"), cmp.Or(v["port"], "5432")), Path: "/" + v["database"]}
-	address := "postgres://" + user + "@" + u.Host + u.EscapedPath()
+	host := net.JoinHostPort(strings.Trim(v["host"], "[]"), cmp.Or(v["port"], "5432"))
+	address := "postgres://" + user + "@" + host + "/" + url.PathEscape(v["database"])
 	if v["sslmode"] != "" {
 		address += "?sslmode=" + url.QueryEscape(v["sslmode"])
 	}
