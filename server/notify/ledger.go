@@ -32,6 +32,7 @@ type open struct {
 	Gone   time.Time `json:"gone,omitzero"` // since when it is not there; zero: it is
 	// Settle is how long it has to last.
 	Settle time.Duration `json:"settle,omitempty"`
+	Quiet  bool          `json:"quiet,omitempty"` // there are no reminders of it
 	// Told is who was told of it, by channel.
 	Told map[string]*told `json:"told,omitempty"`
 }
@@ -142,7 +143,7 @@ func (l *ledger) see(now time.Time, v view, to []listener) (list []out) {
 	for _, t := range v.wrong {
 		there[t.Key] = true
 		o := l.opened(now, t.Key)
-		o.Gone, o.Stamp, o.Notice, o.Settle = time.Time{}, t.Stamp, t.Notice, t.Settle
+		o.Gone, o.Stamp, o.Notice, o.Settle, o.Quiet = time.Time{}, t.Stamp, t.Notice, t.Settle, t.Quiet
 	}
 	there[deployKey] = !v.fine
 	for _, key := range slices.Sorted(maps.Keys(l.Open)) {
@@ -190,7 +191,7 @@ func (l *ledger) announce(now time.Time, key string, to []listener) (list []out)
 	for _, c := range to {
 		t := o.Told[c.id]
 		known := t != nil && (slices.Contains(t.Stamps, o.Stamp) || follows(t.Stamps, o.Stamp))
-		due := known && c.remind > 0 && now.Sub(t.At) >= c.remind
+		due := known && !o.Quiet && c.remind > 0 && now.Sub(t.At) >= c.remind
 		if !c.wants(o.Notice.Kind) || known && !due {
 			continue
 		}

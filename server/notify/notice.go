@@ -2,6 +2,7 @@ package notify
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,8 +67,9 @@ const (
 func (n Notice) bounded() Notice {
 	n.Title, n.Subject, n.Author = oneLine(n.Title, maxTitle), oneLine(n.Subject, maxTitle), oneLine(n.Author, maxTitle)
 	n.Message, n.Todo = plain(n.Message, maxMessage), plain(n.Todo, maxMessage)
+	n.Changes = slices.Clone(n.Changes) // others have the same list
 	if len(n.Changes) > maxChanges {
-		n.Changes = append(n.Changes[:maxChanges:maxChanges], "…")
+		n.Changes = append(n.Changes[:maxChanges], "…")
 	}
 	for i := range n.Changes {
 		n.Changes[i] = oneLine(n.Changes[i], maxTitle)

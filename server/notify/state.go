@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -71,18 +72,24 @@ func (s *state) channelsOf(instance string, host []desired.NotifySpec) (list []l
 // reconcile has a channel for each that is wanted, and no other. What waits for
 // one that is gone goes with it.
 func (s *state) reconcile(host []desired.NotifySpec) (changed bool) {
+	all := slices.Clone(host)
+	for _, name := range slices.Sorted(maps.Keys(s.Wanted)) {
+		all = append(all, s.Wanted[name]...)
+	}
 	want := map[string]desired.NotifySpec{}
-	for _, specs := range s.Wanted {
-		for _, spec := range specs {
-			want[channelID(spec)] = spec
+	for _, spec := range all {
+		if id := channelID(spec); want[id].URL == "" { // the first of those that share it names it
+			want[id] = spec
 		}
 	}
-	for _, spec := range host {
-		want[channelID(spec)] = spec
-	}
 	for id, spec := range want {
-		if s.Channels[id] == nil {
-			s.Channels[id], changed = &channel{Spec: spec}, true
+		c := s.Channels[id]
+		if c == nil {
+			c, changed = &channel{}, true
+			s.Channels[id] = c
+		}
+		if !reflect.DeepEqual(c.Spec, spec) {
+			c.Spec, changed = spec, true
 		}
 	}
 	for id := range s.Channels {

@@ -18,6 +18,8 @@ type trouble struct {
 	Notice Notice
 	// Settle is how long it has to last before it is told.
 	Settle time.Duration
+	// Quiet is told once, and never again.
+	Quiet bool
 }
 
 // How long something has to last before it is worth a notice.
@@ -71,7 +73,7 @@ func deployed(s reconciler.Status) bool {
 // Deployments that fail are told by events.
 func troubles(s reconciler.Status, now time.Time) (list []trouble) {
 	if gone := s.Condition(reconciler.SourceReady); gone.Reason == "InstanceGone" {
-		return []trouble{{Key: "gone", Notice: Notice{Kind: Source, Title: "is gone from the repository", Message: gone.Message, Since: gone.Since}}}
+		return []trouble{{Key: "gone", Quiet: true, Notice: Notice{Kind: Source, Title: "is gone from the repository", Message: gone.Message, Since: gone.Since}}}
 	}
 	if t, wrong := containerTrouble(s); wrong {
 		list = append(list, t)
