@@ -10,18 +10,17 @@
     t.form.requestSubmit(t.form.querySelector('button[value="run"]'));
   }));
 
-  // A form that takes a while says so, and is sent once.
+  // A form that takes a while says so. That it is sent once is seen to for all
+  // forms.
   document.addEventListener("submit", e => {
     const form = e.target, says = form.dataset.busy || (form.hasAttribute("data-editor") && "Running…");
     if (!says || e.defaultPrevented) return;
-    if (form.dataset.sent) { e.preventDefault(); return; }
     if (e.submitter && e.submitter.value && !["run", "", "on"].includes(e.submitter.value)) return;
-    form.dataset.sent = "1";
     const b = e.submitter || form.querySelector("button");
     if (!b) return;
     const was = b.textContent;
     b.textContent = says; b.setAttribute("aria-busy", "true");
-    addEventListener("pageshow", p => { if (p.persisted) { delete form.dataset.sent; b.textContent = was; b.removeAttribute("aria-busy"); } }, { once: true });
+    addEventListener("pageshow", p => { if (p.persisted) { b.textContent = was; b.removeAttribute("aria-busy"); } }, { once: true });
   });
 
   // How many tables are chosen, of those on the page and the others.
