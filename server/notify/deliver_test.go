@@ -262,6 +262,16 @@ func TestAChildThatHangsIsEnded(t *testing.T) {
 	}
 }
 
+// A commit's subject calls nobody.
+func TestNobodyIsCalled(t *testing.T) {
+	if got := tame("slack", "Fix <!channel> & <https://evil.example|bank> @here"); got != "Fix &lt;!channel&gt; &amp; &lt;https://evil.example|bank&gt; @\u200bhere" {
+		t.Errorf("got %q", got)
+	}
+	if got := tame("discord", "@everyone ann@acme.com @Hereford"); got != "@\u200beveryone ann@acme.com @Hereford" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // The list that desired checks against is that of the library.
 func TestServicesAreThoseOfTheLibrary(t *testing.T) {
 	known := map[string]bool{"generic": true, "logger": true}

@@ -61,14 +61,14 @@ func shoutNow(ctx context.Context, ask shoutRequest, reach func(json.RawMessage)
 	if err != nil {
 		return fmt.Errorf("read the URL: %w", err)
 	}
-	params := types.Params{}
-	message := ask.Text
-	if scheme := schemeOf(ask.URL); titled(scheme) {
-		params.SetTitle(ask.Title)
+	scheme := schemeOf(ask.URL)
+	params, title, message := types.Params{}, tame(scheme, ask.Title), tame(scheme, ask.Text)
+	if titled(scheme) {
+		params.SetTitle(title)
 	} else {
-		message = strings.TrimSpace(ask.Title + "\n" + message)
+		message = strings.TrimSpace(title + "\n" + message)
 	}
-	err = service.Send(cmp.Or(message, ask.Title), &params)
+	err = service.Send(cmp.Or(message, title), &params)
 	if err == nil {
 		err = seen.err() // Telegram's is silent of a request that did not get through
 	}
@@ -110,6 +110,18 @@ func (w *witness) later(err error) error {
 		return later{err, w.after}
 	}
 	return err
+}
+
+var mentions = regexp.MustCompile(`(?i)@(everyone|here|channel|all|room)\b`)
+
+// tame keeps what others wrote, as the subject of a commit, from calling everybody
+// in a chat, and from being a link under another name.
+func tame(scheme, s string) string {
+	s = mentions.ReplaceAllString(s, "@\u200b$1")
+	if scheme == "slack" { // https://docs.slack.dev/messaging/formatting-message-text#escaping
+		s = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+	}
+	return s
 }
 
 // titled says whether a service shows a title apart from the text.
