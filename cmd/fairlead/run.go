@@ -66,7 +66,7 @@ func (c *cli) start(s settings, l *lead, log *logrus.Entry, alone bool) (*system
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ensureRepo(); err != nil {
+	if err := errors.Join(s.ensureRepo(), s.keyring().make()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	sys, err := c.assemble(s, d, l, log, alone)
@@ -116,8 +116,9 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 		group.Go(func() error { return s.lead.Run(ctx) })
 	}
 	if s.entrance != nil {
-		public := server.Public{People: s.people, Hosts: given1(s.entrance.settings.Host)}
-		group.Go(func() error { return s.entrance.Run(ctx, s.api.PublicHandler(public)) })
+		visitors, leave := s.visitors(log)
+		defer leave()
+		group.Go(func() error { return s.entrance.Run(ctx, visitors) })
 	}
 	if s.notices != nil {
 		group.Go(func() error { return unlessDone(ctx, s.notices.Run(ctx)) })

@@ -89,12 +89,13 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	cfg := reconciler.ManagerConfig{
 		Data: d.path, Driver: eng, Store: store, Events: sys.events,
 		Source: source{sys.repo, s}, Changed: sys.repo.Changed(),
-		Discover: discover(s), Load: load(s), Hints: eng.Events,
+		Discover: discover(s), Load: load(s), LoadedBy: s.keyring().state, Hints: eng.Events,
 		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For,
 		Releases: sys.releases, Prober: verify.New(verify.Options{}), Log: log,
 	}
 	api := server.Config{Source: source{sys.repo, s}, Events: sys.events, Log: log.WithField("part", "server"), AccessLog: s.Server.AccessLog, Logs: eng, Progress: progress, Alone: alone,
 		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
+	api.Secrets = s.keyring()
 	var known fleet
 	cfg.Discover = known.watch(cfg.Discover)
 	if d.lock != nil {
@@ -104,6 +105,7 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 		jobs, _ := eng.(program.Engine)
 		sys.sources = keepConnectors(s, d, store, sys.events, jobs, log)
 		cfg.Attachments, api.Connectors, api.Data = sys.sources, sys.sources, sys.sources
+		api.Drafts = keepDrafts(source{sys.repo, s}, sys.sources)
 		if sys.people, err = keepPeople(s, d); err != nil {
 			return nil, err
 		}
@@ -192,8 +194,9 @@ func rootName(s settings) string {
 }
 
 func load(s settings) reconciler.LoadFunc {
+	keys := s.keyring().reader()
 	return func(tree fs.FS, dir string, local fs.FS) (desired.Spec, error) {
-		return desired.Load(desired.Input{Tree: tree, Dir: dir, Local: local, RootName: rootName(s), Compose: compose.Load})
+		return desired.Load(desired.Input{Tree: tree, Dir: dir, Local: local, RootName: rootName(s), Compose: compose.Load, Secrets: keys})
 	}
 }
 
@@ -205,6 +208,9 @@ func discover(s settings) func(fs.FS) ([]reconciler.Found, error) {
 		var all desired.Problems
 		if err != nil && !errors.As(err, &all) {
 			return nil, err
+		}
+		if s.begins() && len(dirs) == 0 && len(all) == 1 && all[0].File == "." {
+			return nil, nil // nobody has set anything up yet
 		}
 		found, taken := []reconciler.Found{}, map[string]bool{}
 		for _, dir := range dirs {

@@ -34,6 +34,7 @@ type demo struct {
 	key       string            // of this host, as the first handshake shows it
 	asked     time.Time         // when the step's change began
 	asker     *asker            // nil: nobody queries yet
+	login     login             // to the pages
 }
 
 func newDemo(opt options, out io.Writer) (*demo, error) {
@@ -103,7 +104,7 @@ func (d *demo) finish(ctx context.Context) error {
 		}
 	}
 	d.out.line("%s", d.lookAround("Everything is left running. To look around:"))
-	return nil
+	return d.showPages(ctx)
 }
 
 func (d *demo) lookAround(intro string) string {
@@ -216,6 +217,7 @@ func (d *demo) setUp(ctx context.Context) error {
 		{"a PostgreSQL with the customers of a shop", d.postgresUp},
 		{"an image with Python", d.pythonThere},
 		{"the daemon follows it", d.daemonUp},
+		{"the first administrator", d.signInUp},
 	} {
 		began := time.Now()
 		if err := part.do(ctx); err != nil {
@@ -223,6 +225,7 @@ func (d *demo) setUp(ctx context.Context) error {
 		}
 		d.out.block("", []string{fmt.Sprintf("%s (%s)", part.says, seconds(time.Since(began)))})
 	}
+	d.out.line("\nEach step can be watched at %s", d.login)
 	return nil
 }
 
@@ -283,8 +286,13 @@ func (d *demo) registryUp(ctx context.Context) error {
 const daemonLimit = 30 * time.Second
 
 func (d *demo) daemonUp(ctx context.Context) error {
-	config := fmt.Sprintf("repo: %q\npaths: [instances/*]\ndata: %q\ndockerHost: %q\npoll: 5s\nfront: {http: \"off\", https: %q}\n%s",
-		d.repo(), d.data(), engineHost(), d.front(), d.fetchSettings())
+	port, err := freePort(ctx)
+	if err != nil {
+		return err
+	}
+	d.login.address = "127.0.0.1:" + port
+	config := fmt.Sprintf("repo: %q\npaths: [instances/*]\ndata: %q\ndockerHost: %q\npoll: 5s\nfront: {http: \"off\", https: %q}\nserver: {listen: %q}\n%s",
+		d.repo(), d.data(), engineHost(), d.front(), d.login.address, d.fetchSettings())
 	if err := writeFile(d.config(), config); err != nil {
 		return fmt.Errorf("configure daemon: %w", err)
 	}
@@ -292,7 +300,7 @@ func (d *demo) daemonUp(ctx context.Context) error {
 		return err
 	}
 	ended := false
-	err := waitUntil(ctx, daemonLimit, func() bool {
+	err = waitUntil(ctx, daemonLimit, func() bool {
 		_, runs := d.running("daemon")
 		ended = !runs
 		return ended || d.client.Alive(ctx) == nil
