@@ -31,6 +31,7 @@ type draft struct {
 	Instance    string
 	Name        string            // of the connector
 	Values      map[string]string // answers by field, secrets among them
+	Given       map[string]bool   // secrets that there were, once it is done
 
 	Tried    bool // the credentials were taken
 	TriedAt  time.Time
@@ -123,9 +124,10 @@ func (d *drafts) put(x draft) {
 // finish keeps what came of a draft, and none of its secrets.
 func (d *drafts) finish(x draft, done committed) draft {
 	x.Done, x.Problem, x.Found, x.Chosen = &done, nil, nil, nil
-	x.Values = maps.Clone(x.Values)
+	x.Values, x.Given = maps.Clone(x.Values), map[string]bool{}
 	for _, f := range fieldsOf(x.Kind) {
 		if f.Secret {
+			x.Given[f.Name] = x.Values[f.Name] != ""
 			delete(x.Values, f.Name)
 		}
 	}

@@ -2,6 +2,8 @@ package pages
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"sort"
@@ -186,24 +188,47 @@ func (s *Site) troubleOf(v *visit, d draft) string {
 
 // curlOf is the same by calls of the API, without anything secret.
 func curlOf(v *visit, d draft) string {
-	return strings.NewReplacer("{BASE}", v.origin(), "{CONFIGURE}", configureBody(d)).Replace(strings.TrimSpace(`
+	return strings.NewReplacer("{BASE}", v.origin(), "{CONFIGURE}", configureBody(d), "{INSTANCE}", d.Instance, "{SOURCE}", d.Name, "{TABLES}", tablesBody(d)).Replace(strings.TrimSpace(`
 TOKEN=$(curl -s {BASE}/auth/token -H 'Content-Type: application/json' \
   -d '{"email":"you@example.com","password":"…"}' | jq -r .access_token)
 curl -s {BASE}/api/admin/configure -H "Authorization: Bearer $TOKEN" \
   -H 'Content-Type: application/json' -d '{CONFIGURE}'
-curl -s -X POST {BASE}/api/admin/discover-and-register -H "Authorization: Bearer $TOKEN"
-curl -s -X POST {BASE}/api/sync/trigger -H "Authorization: Bearer $TOKEN"`))
+curl -s -X POST "{BASE}/api/admin/discover-and-register?instance={INSTANCE}&source={SOURCE}" \
+  -H "Authorization: Bearer $TOKEN"{TABLES}
+curl -s -X POST "{BASE}/api/sync/trigger?instance={INSTANCE}&source={SOURCE}" -H "Authorization: Bearer $TOKEN"`))
 }
 
-// configureBody is what POST /api/admin/configure takes for a draft. Secrets
-// stand as the variables that they would be in.
+// configureBody is what POST /api/admin/configure takes for a draft, as a word of
+// the shell. In the place of secrets there is a word for what belongs there.
 func configureBody(d draft) string {
+	for _, f := range fieldsOf(d.Kind) {
+		if f.Secret && d.Given[f.Name] {
+			d.Values[f.Name] = "the " + strings.ToLower(f.Label)
+		}
+	}
 	c, err := connectorDraft(d, false)
 	if err != nil {
 		return "{}"
 	}
-	_ = c
-	return "{}"
+	body := fmt.Sprintf(`{"instance":%q,"connector":{"name":%q,%s`, d.Instance, d.Name, strings.TrimPrefix(string(c.Fields), "{")) + "}"
+	if secrets, err := json.Marshal(c.Secrets); err == nil && len(c.Secrets) > 0 {
+		body = strings.TrimSuffix(body, "}") + `,"secrets":` + string(secrets) + "}"
+	}
+	return strings.ReplaceAll(body, "'", `'\''`)
+}
+
+// curlTables is how many tables a call names; more are simply all.
+const curlTables = 20
+
+func tablesBody(d draft) string {
+	if d.Done == nil || len(d.Done.Tables) > curlTables {
+		return ""
+	}
+	body, err := json.Marshal(map[string][]string{"tables": d.Done.Tables})
+	if err != nil {
+		return ""
+	}
+	return " \\\n  -H 'Content-Type: application/json' -d '" + string(body) + "'"
 }
 
 // origin is how the reader calls this site.

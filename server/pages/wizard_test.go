@@ -2,11 +2,11 @@ package pages
 
 import (
 	"context"
+	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +15,6 @@ import (
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
 
-	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/server"
 )
 
@@ -105,6 +104,7 @@ func TestWizardOfFiles(t *testing.T) {
 	if c := town.repo.last; c.Author != (server.Author{Name: "Ada Lovelace", Email: adminEmail}) || !strings.HasPrefix(c.Message, "Add the connector files to shop") {
 		t.Errorf("the commit is %q of %+v", c.Message, c.Author)
 	}
+	town.sameByCurl(t, b)
 	done := b.at.RequestURI()
 	b.get(strings.Replace(done, "/done", "/review", 1)) // back, and once more
 	b.want(200, done)
@@ -120,6 +120,55 @@ func TestWizardOfFiles(t *testing.T) {
 		t.Errorf("the setup leads to %s", b.at)
 	}
 	town.browserThatFindsItClosed(t)
+}
+
+var shellJSON = regexp.MustCompile(`-d '(\{.*\})'`)
+
+// sameByCurl makes the calls that the last page shows, against another daemon, and
+// finds the same file there.
+func (town *town) sameByCurl(t *testing.T, b *browser) {
+	t.Helper()
+	shown := find(b.page, func(n *html.Node) bool { return n.DataAtom == atom.Pre && strings.Contains(inner(n), "curl") })
+	bodies := shellJSON.FindAllStringSubmatch(inner(shown), -1)
+	if len(bodies) != 3 {
+		t.Fatalf("%d bodies in\n%s", len(bodies), inner(shown))
+	}
+	other := newTown(t, nil)
+	other.data = town.data
+	other.admin(t)
+	login, err := other.api.SignIn(context.Background(), server.SignInRequest{Email: adminEmail, Password: adminPassword})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func(path, body string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, other.url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+login.AccessToken)
+		r.Header.Set("Content-Type", "application/json")
+		resp, err := b.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("POST %s %s: %d %s %v", path, body, resp.StatusCode, answer, err)
+		}
+	}
+	call("/api/admin/configure", bodies[1][1])
+	call("/api/admin/discover-and-register?instance=shop&source=files", bodies[2][1])
+	const file = "instances/shop/connectors/files.yaml"
+	town.repo.mu.Lock()
+	want := string(town.repo.tree[file].Data)
+	town.repo.mu.Unlock()
+	other.repo.mu.Lock()
+	defer other.repo.mu.Unlock()
+	if got := string(other.repo.tree[file].Data); got != want {
+		t.Errorf("the calls make\n%s\nthe pages made\n%s", got, want)
+	}
 }
 
 func (town *town) browserThatFindsItClosed(t *testing.T) {
@@ -342,142 +391,5 @@ func TestSetupRace(t *testing.T) {
 	}
 	if at["/setup/source"] != 1 || at["/login"] != cap(ends)-1 {
 		t.Errorf("they are at %v", at)
-	}
-}
-
-// A draft is its session's: nobody else sees it, not even another administrator.
-func TestDraftsOfOthers(t *testing.T) {
-	t.Parallel()
-	town := newTown(t, nil)
-	b := town.admin(t)
-	b.get("/data/add?kind=keboola&instance=main")
-	b.submit("/data/add/source", "Continue")
-	path := b.at.Path
-	again := town.browser(t)
-	again.signIn(adminEmail, adminPassword)
-	again.get(path)
-	again.want(200, "/data/add", "What you had entered is gone")
-	viewer := town.as(t, "viewer")
-	viewer.get(path)
-	viewer.want(403, path, "this needs the role admin")
-}
-
-// What is kept of drafts is bounded, and does not outlive its time.
-func TestDraftsAreBounded(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	d := newDrafts(func() time.Time { return now })
-	first := d.begin("ada", false)
-	for range draftsEach {
-		now = now.Add(time.Second)
-		d.begin("ada", false)
-	}
-	if _, there := d.get("ada", first.ID); there || len(d.byID) != draftsEach {
-		t.Errorf("%d drafts of one session; the first is there: %t", len(d.byID), there)
-	}
-	for i := range 2 * draftsMost {
-		now = now.Add(time.Second)
-		d.begin(string(rune('A'+i)), true)
-	}
-	if len(d.byID) > draftsMost {
-		t.Errorf("%d drafts", len(d.byID))
-	}
-	last := d.begin("eve", true)
-	now = now.Add(draftLife + time.Second)
-	if _, there := d.get("eve", last.ID); there || len(d.byID) != 0 {
-		t.Errorf("%d drafts are there after their time", len(d.byID))
-	}
-	last.Done = &committed{}
-	if d.put(last); len(d.byID) != 0 {
-		t.Error("a draft that was forgotten is there again")
-	}
-}
-
-func TestAnswers(t *testing.T) {
-	t.Parallel()
-	form := url.Values{"url": {" https://a.example "}, "token": {""}}
-	got, problems := answersOf("keboola", form, map[string]string{"token": "kept"})
-	if got["token"] != "kept" || got["url"] != "https://a.example" || len(problems) != 0 {
-		t.Errorf("%v %v", got, problems)
-	}
-	for name, value := range map[string]string{"two lines": "a\nb", "a bell": "a\ab", "long": strings.Repeat("x", draftValues+1)} {
-		if got, problems := answersOf("keboola", url.Values{"url": {value}, "token": {"t"}}, nil); problems["url"] == "" || got["url"] != "" {
-			t.Errorf("%s: %v %v", name, got, problems)
-		}
-	}
-	address := postgresURL(map[string]string{"host": "::1", "database": "a b/c", "user": "o:p@q", "sslmode": "require"}, "${secret:P}")
-	if want := "postgres://o%3Ap%40q:${secret:P}@[::1]:5432/a%20b%2Fc?sslmode=require"; address != want {
-		t.Errorf("got %s, want %s", address, want)
-	}
-}
-
-// Every kind can be set up: what its fields give is a connector that loads.
-func TestKindsLoad(t *testing.T) {
-	t.Parallel()
-	town := newTown(t, nil)
-	answers := map[string]map[string]string{
-		"files":    {"dir": "/srv/data", "paths": "https://a.example/x.csv\ns3://b/y.parquet", "authorization": "Bearer abcdefgh", "region": "eu-central-1", "access_key": "AK", "secret_key": "very-secret-key"},
-		"keboola":  {"url": "https://connection.keboola.com", "token": goodToken},
-		"bigquery": {"project": "acme-data", "location": "EU", "key": `{"type":"service_account","client_email":"a@b.example","private_key":"x"}`},
-		"postgres": {"host": "db.example.com", "database": "shop", "user": "reader", "password": "p@ss/w:rd"},
-		"jira":     {"url": "https://acme.atlassian.net", "email": "ana@example.com", "token": "jira-token-1234"},
-	}
-	for _, kind := range sourceKinds() {
-		d := draft{Kind: kind.Kind, Instance: "main", Name: kind.Kind, Values: answers[kind.Kind], Schedule: "every 1h"}
-		c, err := connectorDraft(d, false)
-		if err != nil || c.Name != kind.Kind {
-			t.Fatalf("%s: %v", kind.Kind, err)
-		}
-		for _, q := range kind.Fields {
-			if v := d.Values[q.Name]; q.Secret && v != "" && (strings.Contains(string(c.Fields), v) || !slices.Contains(mapValues(c.Secrets), v)) {
-				t.Errorf("%s: the secret %s is not one: %s", kind.Kind, q.Name, c.Fields)
-			}
-		}
-		tables := manyTables()[:2]
-		if kind.Kind == "jira" {
-			tables = []connectors.Discovered{{ID: "issues", Name: "issues"}}
-		}
-		p, err := town.api.PreviewConnector(context.Background(), "main", c, tables)
-		if err != nil {
-			t.Errorf("%s: %v", kind.Kind, err)
-		}
-		for _, f := range p.Files {
-			for _, secret := range c.Secrets {
-				if strings.Contains(f.Text, secret) {
-					t.Errorf("%s: %s holds a secret", kind.Kind, f.Path)
-				}
-			}
-		}
-	}
-}
-
-func mapValues(m map[string]string) (list []string) {
-	for _, v := range m {
-		list = append(list, v)
-	}
-	return list
-}
-
-// The credentials are asked for by fields that no browser fills in from elsewhere,
-// and that programs which read aloud can name.
-func TestCredentialFields(t *testing.T) {
-	t.Parallel()
-	town := newTown(t, nil)
-	b := town.admin(t)
-	for _, kind := range sourceKinds() {
-		b.get("/data/add?kind=" + kind.Kind + "&instance=main")
-		b.submit("/data/add/source", "Continue")
-		b.want(200, "/data/add/", kind.Title)
-		for _, q := range kind.Fields {
-			n := find(b.page, func(n *html.Node) bool {
-				return (n.DataAtom == atom.Input || n.DataAtom == atom.Textarea || n.DataAtom == atom.Select) && attr(n, "name") == q.Name
-			})
-			if n == nil {
-				t.Fatalf("%s has no field %s", kind.Kind, q.Name)
-			}
-			if q.Type == "password" && attr(n, "type") != "password" {
-				t.Errorf("%s: %s is shown while it is typed", kind.Kind, q.Name)
-			}
-		}
 	}
 }
