@@ -303,7 +303,7 @@ func (req ConfigureRequest) section() (any, error) {
 		return desired.JiraConnector{URL: req.JiraURL, Email: req.JiraEmail, Token: req.JiraToken, PAT: req.JiraPAT}, nil
 	case "files":
 		if req.FilesDir == "" {
-			return nil, badRequest("Missing files_dir.", again+"files_dir, a directory that connectors.fileRoots of agent.yaml permits; for files elsewhere use connector.")
+			return nil, badRequest("Missing files_dir.", again+"files_dir, a directory that connectors.dirs of agent.yaml permits; for files elsewhere use connector.")
 		}
 		return desired.FilesConnector{Dir: req.FilesDir}, nil
 	case "":

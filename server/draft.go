@@ -66,6 +66,9 @@ func (a *API) placeOf(ctx context.Context, instance, connector string) (place, e
 		return place{}, &Error{Status: http.StatusConflict, Detail: "configure: no daemon runs that could", Hint: "start the daemon: fairlead run"}
 	}
 	snapshot, err := a.cfg.Source.Latest(ctx)
+	if err != nil && a.cfg.Source.Sync(ctx) == nil { // nobody has looked yet
+		snapshot, err = a.cfg.Source.Latest(ctx)
+	}
 	if err != nil {
 		return place{}, withHint(&Error{Status: http.StatusServiceUnavailable, Detail: "read desired state: " + err.Error(), cause: err},
 			"fairlead status says what is wrong with the repository")

@@ -16,14 +16,10 @@ func (a *API) syncRoutes(r *router) {
 		errors:      map[int]string{http.StatusConflict: "sync_already_in_progress, with job_id.", http.StatusUnprocessableEntity: "A table is not known."}}
 	route(r, trigger, func(ctx context.Context, in *struct {
 		OnInstance
-		Source  string `query:"source" maxLength:"64" doc:"one connector, or all of a kind" example:"keboola"`
-		RawBody []byte `contentType:"application/json" required:"false"`
+		Source string `query:"source" maxLength:"64" doc:"one connector, or all of a kind" example:"keboola"`
+		Body   *TableChoice
 	}) (SyncTriggered, error) {
-		tables, err := wantedTables(in.RawBody)
-		if err != nil {
-			return SyncTriggered{}, err
-		}
-		return a.TriggerSync(ctx, in.Instance, in.Source, tables)
+		return a.TriggerSync(ctx, in.Instance, in.Source, orZero(in.Body).Tables)
 	})
 	status := operation{method: http.MethodGet, path: "/api/sync/status", id: "syncStatus", tag: syncTag, role: public, summary: "Whether data comes in now",
 		description: "locked is for everybody, so that an upgrade can wait for it; what runs is for whoever signed in."}
