@@ -400,7 +400,7 @@ func (a *API) Logs(ctx context.Context, q LogQuery, emit func(LogLine) error) er
 		return err
 	}
 	if a.cfg.Logs == nil {
-		return errors.New("read logs: the container engine offers none")
+		return absent("read logs: the container engine offers none")
 	}
 	lines := &lineWriter{emit: emit}
 	err := a.cfg.Logs.Logs(ctx, q.Instance, q.Service, q.Follow, q.Tail, lines)

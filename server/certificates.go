@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -127,7 +126,7 @@ func (a *API) certified(ctx context.Context, instance string) (reconciler.Status
 // one finds a certificate before something is done with it.
 func (a *API) one(ctx context.Context, instance, name string) (Certificates, error) {
 	if a.cfg.Certificates == nil {
-		return nil, errors.New("find certificate: nobody keeps any here")
+		return nil, absent("find certificate: nobody keeps any here")
 	}
 	_, err := a.Certificate(ctx, instance, name)
 	return a.cfg.Certificates, err
@@ -185,7 +184,7 @@ func (a *API) RollbackCertificate(ctx context.Context, instance, name string, ge
 // TestCertificate says what would become of a reference.
 func (a *API) TestCertificate(ctx context.Context, instance string, t CertificateTest) (CertificateReport, error) {
 	if a.cfg.Certificates == nil {
-		return CertificateReport{}, errors.New("test certificate: nobody keeps any here")
+		return CertificateReport{}, absent("test certificate: nobody keeps any here")
 	}
 	if _, err := a.certified(ctx, instance); err != nil {
 		return CertificateReport{}, err

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/fairlead/fairlead/connectors"
@@ -112,7 +111,7 @@ type webhookInput struct {
 // postWebhook hears of changes at a service.
 func (a *API) postWebhook(_ context.Context, in *webhookInput) (none, error) {
 	if a.cfg.Connectors == nil {
-		return none{}, errors.New("take webhook: nobody runs connectors here")
+		return none{}, absent("take webhook: nobody runs connectors here")
 	}
 	if err := a.cfg.Connectors.Webhook(in.Name, in.Connector, in.Signature, in.RawBody); err != nil {
 		return none{}, conflict(err)

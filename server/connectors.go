@@ -116,7 +116,7 @@ func (a *API) Connector(ctx context.Context, instance, name string) (reconciler.
 // connector finds one before something is done with it.
 func (a *API) connector(ctx context.Context, instance, name string) (Connectors, error) {
 	if a.cfg.Connectors == nil {
-		return nil, errors.New("find connector: nobody runs any here")
+		return nil, absent("find connector: nobody runs any here")
 	}
 	_, err := a.Connector(ctx, instance, name)
 	return a.cfg.Connectors, err
@@ -260,7 +260,7 @@ func (a *API) PurgeConnector(ctx context.Context, instance, name string) error {
 		return err
 	}
 	if a.cfg.Connectors == nil {
-		return errors.New("purge connector: nobody runs any here")
+		return absent("purge connector: nobody runs any here")
 	}
 	if err := a.cfg.Connectors.Purge(ctx, instance, name); err != nil {
 		return conflict(err)

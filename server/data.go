@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -75,7 +74,7 @@ func (a *API) data(ctx context.Context, instance string) error {
 	}
 	r, err := a.find(instance)
 	if err == nil && a.cfg.Data == nil {
-		err = errors.New("ask data: nobody keeps any here")
+		err = absent("ask data: nobody keeps any here")
 	}
 	if err == nil && a.cfg.Alone {
 		_, err = a.status(ctx, r)

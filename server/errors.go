@@ -55,6 +55,25 @@ func withHint(err error, hint string) error {
 	return e
 }
 
+// orConflict is 409 for an error of which nothing else is known: what was asked
+// for does not fit what there is.
+func orConflict(err error, hint string) error {
+	e := AsError(err)
+	if e.Status == http.StatusInternalServerError {
+		e.Status = http.StatusConflict
+	}
+	if e.Hint == "" {
+		e.Hint = hint
+	}
+	return e
+}
+
+// absent is the answer where a part of the daemon is not there: in a command
+// that only reads the data directory, most are not.
+func absent(detail string) error {
+	return &Error{Status: http.StatusServiceUnavailable, Detail: detail, Hint: "start the daemon: fairlead run"}
+}
+
 // invalid marks an error as the caller's.
 func invalid(err error) error {
 	e := AsError(err)

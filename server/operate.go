@@ -238,13 +238,13 @@ func (a *API) Rollback(ctx context.Context, name string, req RollbackRequest) (R
 	if err != nil {
 		return RolledBack{}, err
 	}
+	g, err := r.RollbackTarget(req.Generation)
+	if err != nil {
+		return RolledBack{}, orConflict(err, "GET /api/instances/"+name+"/generations (fairlead history "+name+") lists those that are kept and good")
+	}
 	if !req.Commit {
 		g, err := r.Rollback(ctx, req.Generation, req.By)
 		return RolledBack{Generation: g}, err
-	}
-	g, err := r.RollbackTarget(req.Generation)
-	if err != nil {
-		return RolledBack{}, err
 	}
 	message := fmt.Sprintf("Roll back %s to generation %d\n\nThe directory is as it was at %s, %q.\n",
 		name, g.Number, g.Revision.Commit, g.Revision.Subject)
@@ -270,7 +270,7 @@ func (a *API) Suspend(ctx context.Context, name string, req SuspendRequest) (rec
 			"give a later time, or none"))
 	}
 	if err := r.Suspend(ctx, req.Reason, req.By, req.Until); err != nil {
-		return reconciler.Status{}, invalid(err)
+		return reconciler.Status{}, invalid(withHint(err, `send {"reason": "…"}`))
 	}
 	return a.after(ctx, r)
 }
