@@ -119,18 +119,12 @@ func (s *Site) apply(v *visit) (reply, error) {
 // imageChange is an image that a rollback would bring back.
 type imageChange struct{ Ref, Now, Then string }
 
-// imageChanges compares what the references of two generations meant.
+// imageChanges compares what the references of two generations meant. A
+// reference that only one of them has is in the plan.
 func imageChanges(now, then reconciler.Generation) (out []imageChange) {
-	refs := map[string]bool{}
-	for ref := range now.Images {
-		refs[ref] = true
-	}
-	for ref := range then.Images {
-		refs[ref] = true
-	}
-	for _, ref := range slices.Sorted(maps.Keys(refs)) {
-		a, b := imageName(now.Images[ref]), imageName(then.Images[ref])
-		if a != b {
+	for _, ref := range slices.Sorted(maps.Keys(then.Images)) {
+		img, both := now.Images[ref]
+		if a, b := imageName(img), imageName(then.Images[ref]); both && a != b {
 			out = append(out, imageChange{ref, a, b})
 		}
 	}
@@ -138,11 +132,8 @@ func imageChanges(now, then reconciler.Generation) (out []imageChange) {
 }
 
 func imageName(img reconciler.Image) string {
-	switch {
-	case img.Digest != "":
+	if img.Digest != "" {
 		return shortDigest(img.Digest)
-	case img.ID != "":
-		return shortDigest(img.ID)
 	}
-	return "not used"
+	return shortDigest(img.ID)
 }

@@ -387,11 +387,11 @@ func (h *house) Release(_ context.Context, ref string, _ reconciler.Ask) (reconc
 
 // The containers write these lines.
 
-func (h *house) Logs(ctx context.Context, instance, service string, follow bool, _ int, w io.Writer) error {
+func (h *house) Logs(ctx context.Context, instance, service string, follow bool, tail int, w io.Writer) error {
 	h.mu.Lock()
 	lines := slices.Clone(h.lines)
 	h.mu.Unlock()
-	for _, line := range lines {
+	for _, line := range lines[max(0, len(lines)-tail):] {
 		if _, err := fmt.Fprintf(w, "%s-%s-1 | %s\n", instance, service, line); err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ const everything = "*"
 // How the hub looks.
 const (
 	hubEvery  = time.Second
+	pullStays = 2 * time.Second
 	hubLinger = time.Minute // for readers without a stream, who come back
 )
 
@@ -33,6 +34,7 @@ type hub struct {
 	api   *server.API
 	seed  maphash.Seed
 	every time.Duration
+	stays time.Duration   // of a pull, after the last was heard of
 	life  context.Context // ends with close
 	end   context.CancelFunc
 
@@ -50,7 +52,7 @@ type hub struct {
 
 func newHub(api *server.API) *hub {
 	life, end := context.WithCancel(context.Background())
-	return &hub{api: api, seed: maphash.MakeSeed(), every: hubEvery, life: life, end: end, readers: map[chan struct{}]bool{},
+	return &hub{api: api, seed: maphash.MakeSeed(), every: hubEvery, stays: pullStays, life: life, end: end, readers: map[chan struct{}]bool{},
 		versions: map[string]string{}, moves: map[string]int{}, pulls: map[string][]server.Pull{}, heard: map[string]time.Time{}}
 }
 
@@ -172,12 +174,8 @@ func (h *hub) moved(m server.Move) {
 	}
 }
 
-// maxPulls bounds the images of one instance whose pulls are shown, and
-// pullStays is how long they are after the last was heard of.
-const (
-	maxPulls  = 50
-	pullStays = 2 * time.Second
-)
+// maxPulls bounds the images of one instance whose pulls are shown.
+const maxPulls = 50
 
 // look finds the versions anew, and reports whether any is another one.
 func (h *hub) look() (changed bool) {
@@ -189,7 +187,7 @@ func (h *hub) look() (changed bool) {
 	for _, s := range statuses {
 		now[s.Name] = fmt.Sprintf("%x-%d", h.fingerprint(s), h.moves[s.Name])
 		all.WriteString(s.Name + now[s.Name])
-		if s.Phase != reconciler.PhaseApplying && time.Since(h.heard[s.Name]) > pullStays {
+		if s.Phase != reconciler.PhaseApplying && time.Since(h.heard[s.Name]) > h.stays {
 			delete(h.pulls, s.Name)
 			delete(h.heard, s.Name)
 		}

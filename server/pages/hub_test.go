@@ -94,7 +94,9 @@ func (l *listener) next(name string) string {
 }
 
 // quick makes the hub look often, before it looks for the first time.
-func (h *house) quick() { h.site.hub.every = 20 * time.Millisecond }
+func (h *house) quick() {
+	h.site.hub.every, h.site.hub.stays = 20*time.Millisecond, 200*time.Millisecond
+}
 
 func TestTheStreamSaysWhenSomethingIsNew(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,10 @@ type windowStrip struct {
 }
 
 // stripDay is a line at midnight, in the zone of the window.
-type stripDay struct{ X, Name string }
+type stripDay struct {
+	X, Name string
+	Last    bool // there is little room for its name
+}
 
 // stripSpan is a window on the strip, in percent of its width.
 type stripSpan struct{ X, W, Title string }
@@ -50,7 +53,7 @@ func drawWindow(text string, now time.Time) *windowStrip {
 	for day := 1; day <= stripDays; day++ {
 		midnight := time.Date(local.Year(), local.Month(), local.Day()+day, 0, 0, 0, 0, zone)
 		if x := at(midnight); x < stripWidth-4 {
-			strip.Days = append(strip.Days, stripDay{unit(x), midnight.Format("Mon 2")})
+			strip.Days = append(strip.Days, stripDay{unit(x), midnight.Format("Mon 2"), x > stripWidth-13})
 		}
 	}
 	from := now
