@@ -11,6 +11,8 @@ import (
 const (
 	secretTag  = "secrets"
 	secretPath = "/api/instances/{name}/secrets"
+	// maxSecretBody is a value of the largest size with every byte escaped.
+	maxSecretBody = 512 << 10
 )
 
 // OfSecret is the input of a call about one secret.
@@ -27,7 +29,9 @@ func (a *API) secretRoutes(r *router) {
 	const commits = "The change is a commit by whoever calls. "
 	route(r, op(http.MethodGet, secretPath, "listSecrets", "The names of the secrets of an instance", "Those in the repository, and for whom they are encrypted; never a value."),
 		func(ctx context.Context, in *OfInstance) (SecretList, error) { return a.Secrets(ctx, in.Name) })
-	route(r, op(http.MethodPut, secretPath+"/{secret}", "setSecret", "Set a secret of an instance", commits+"It is encrypted before it leaves this process. What refers to it is done again."),
+	set := op(http.MethodPut, secretPath+"/{secret}", "setSecret", "Set a secret of an instance", commits+"It is encrypted before it leaves this process. What refers to it is done again.")
+	set.maxBody = maxSecretBody
+	route(r, set,
 		func(ctx context.Context, in *struct {
 			OfSecret
 			Body SecretValue
