@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/desired/compose"
 	"github.com/fairlead/fairlead/desired/git"
+	"github.com/fairlead/fairlead/desired/secrets"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server"
 )
@@ -121,7 +122,7 @@ func (s source) checkResult(tree fs.FS, paths []string) error {
 		case err != nil && touched[f.Dir]:
 			return fmt.Errorf("check the result: %w", err)
 		case touched[f.Dir]:
-			all = append(all, problems...)
+			all = append(all, s.causedBy(f, paths, problems)...)
 		}
 		if err == nil && len(problems) == 0 {
 			claimers = append(claimers, claimer{name: f.Name, found: &validated{Dir: f.Dir}, claims: claimsOf(spec, tree, f.Dir)})
@@ -134,6 +135,28 @@ func (s source) checkResult(tree fs.FS, paths []string) error {
 		}
 	}
 	return all.Err()
+}
+
+// causedBy are the problems that a change brings. Of one of secrets alone those
+// do not count that were there before: an instance lacks several as often as
+// not, and nobody could set the first of them otherwise.
+func (s source) causedBy(f reconciler.Found, paths []string, problems desired.Problems) desired.Problems {
+	if len(problems) == 0 || slices.ContainsFunc(paths, func(name string) bool { return !ofSecrets(name) }) {
+		return problems
+	}
+	before, err := s.Repo.Latest(context.Background())
+	if err != nil {
+		return problems
+	}
+	_, old, err := s.loadHere(before.Tree, f)
+	if err != nil {
+		return problems
+	}
+	return slices.DeleteFunc(slices.Clone(problems), func(p desired.Problem) bool { return slices.Contains(old, p) })
+}
+
+func ofSecrets(name string) bool {
+	return path.Base(name) == secrets.File || path.Base(name) == secrets.ConfigFile
 }
 
 // touchedBy are the directories of the instances that bear on what is changed: a

@@ -44,7 +44,7 @@ func TestSecretsOfTheDaemon(t *testing.T) {
 	w.until("refused", func(s reconciler.Status) bool {
 		return strings.Contains(w.run("status").stdout, "no value for the secret")
 	})
-	if r := w.must(1, "apply", "acme"); !strings.Contains(r.stderr+r.stdout, "fairlead secret set acme GREETING") {
+	if r := w.must(6, "apply", "acme"); !strings.Contains(r.stderr+r.stdout, "fairlead secret set acme GREETING") {
 		t.Errorf("nobody is told what to do: %s%s", r.stdout, r.stderr)
 	}
 	all := w.say(0, "hush-hush-1\n", "secret", "set", "acme", "GREETING").stdout
