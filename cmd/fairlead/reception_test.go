@@ -100,7 +100,7 @@ func TestServerBehindTheFront(t *testing.T) {
 	}
 
 	const admin = `{"email": "ada@example.com", "password": "correct horse battery"}`
-	if status, said, _ := front.do(http.MethodPost, "https://"+ownHost+"/auth/bootstrap", admin); status != http.StatusForbidden || !strings.Contains(said, "setup code") {
+	if status, said, _ := front.do(http.MethodPost, "https://"+ownHost+"/auth/bootstrap", admin); status != http.StatusForbidden || !strings.Contains(said, "setup-code") {
 		t.Errorf("setup from outside without the code: %d %s", status, said)
 	}
 	code, err := os.ReadFile(filepath.Join(c.data, "state", "setup.code"))
