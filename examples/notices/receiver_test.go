@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/desired/compose"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server/notify"
 )
@@ -92,5 +93,16 @@ func TestTheDocument(t *testing.T) {
 	template, _, _ = strings.Cut(template, "\"\n")
 	if _, err := desired.ParseNoticeTemplate(template); err != nil {
 		t.Errorf("%q: %v", template, err)
+	}
+}
+
+func TestTheInstanceLoads(t *testing.T) {
+	s, err := desired.Load(desired.Input{Tree: os.DirFS("."), Dir: ".", Compose: compose.Load, AnyHost: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(s.Notes, "\n")
+	if len(s.Notify) != 3 || s.Notify[1].Name != "deploys" || s.Notify[2].Remind != 0 || !strings.Contains(notes, "HOOK_SECRET, SLACK_TOKEN") {
+		t.Errorf("got %+v\n%s", s.Notify, notes)
 	}
 }

@@ -47,7 +47,7 @@ func TestADeploymentIsToldOnce(t *testing.T) {
 		w.stop()
 		w.start() // which has it in the past
 		w.manager.Set("acme", []desired.NotifySpec{hook("a")})
-		time.Sleep(48 * time.Hour)
+		time.Sleep(25 * time.Hour)
 		w.want("after a restart")
 		w.stop()
 	})
@@ -82,7 +82,7 @@ func TestTroubleIsToldRemindedAndOver(t *testing.T) {
 		w.set(well("acme"))
 		time.Sleep(5 * time.Minute)
 		w.want("it is over", "recovered", "recovered")
-		time.Sleep(48 * time.Hour)
+		time.Sleep(25 * time.Hour)
 		w.want("later")
 		w.stop()
 	})
