@@ -60,41 +60,104 @@ type startedRun struct {
 	instance, connector string
 	run                 int64
 	tables              []string // none: all
+	joined              bool     // it had begun by itself, since what is wanted changed
 }
 
 // TriggerSync has connectors run now: all of an instance, one, or those that
-// bring the tables that are named. It answers at once; the job waits for them.
+// bring the tables that are named. It answers at once; the job waits for them. A
+// run that began by itself because of a commit is joined: it brings the same.
 func (a *API) TriggerSync(ctx context.Context, instance, name string, tables []string) (SyncTriggered, error) {
-	in, err := a.chosen(instance)
-	if err != nil {
-		return SyncTriggered{}, err
-	}
 	if a.cfg.Connectors == nil {
-		return SyncTriggered{}, absent("trigger sync: nobody runs connectors here")
+		return SyncTriggered{}, errors.New("trigger sync: nobody runs connectors here")
 	}
 	if err := a.attended("trigger sync"); err != nil {
 		return SyncTriggered{}, err
 	}
-	list, err := a.Connectors(ctx, in)
+	everything := name == "" && len(tables) == 0
+	if everything && instance == "" && len(a.cfg.Fleet.Instances()) == 0 {
+		return a.waited(ctx, "", "", nil, nil)
+	}
+	in, err := a.chosen(instance)
 	if err != nil {
 		return SyncTriggered{}, err
 	}
-	wanted, err := a.runsFor(ctx, in, name, list.Connectors, tables)
+	list, err := a.settledConnectors(ctx, in)
+	if err != nil {
+		return SyncTriggered{}, err
+	}
+	if everything && len(list) == 0 {
+		return a.waited(ctx, in, "", nil, nil)
+	}
+	wanted, err := a.runsFor(ctx, in, name, list, tables)
 	if err != nil {
 		return SyncTriggered{}, err
 	}
 	for _, r := range wanted {
-		if err := a.idle(r, list.Connectors); err != nil {
+		if err := a.idle(r, list); err != nil {
 			return SyncTriggered{}, err
 		}
 	}
 	for i, r := range wanted {
-		if wanted[i].run, err = a.cfg.Connectors.Trigger(in, r.connector, r.tables); err != nil {
+		if wanted[i], err = a.begin(ctx, r); err != nil {
 			a.stopRuns(wanted[:i])
-			return SyncTriggered{}, a.inProgress(err, r)
+			return SyncTriggered{}, err
 		}
 	}
 	return a.waited(ctx, in, name, wanted, tables)
+}
+
+// settledConnectors are the connectors of an instance once the loop has seen the
+// newest revision: whoever commits one has it run right after.
+func (a *API) settledConnectors(ctx context.Context, instance string) ([]reconciler.AttachmentStatus, error) {
+	r, err := a.find(instance)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.after(ctx, r); err != nil {
+		return nil, err
+	}
+	list, err := a.Connectors(ctx, instance)
+	return list.Connectors, err
+}
+
+// A connector that was just committed is not ready at once.
+const (
+	readyWithin = 10 * time.Second
+	readyEvery  = 100 * time.Millisecond
+)
+
+// begin triggers a run, or joins one.
+func (a *API) begin(ctx context.Context, r startedRun) (startedRun, error) {
+	for end := time.Now().Add(readyWithin); ; {
+		id, err := a.cfg.Connectors.Trigger(r.instance, r.connector, r.tables)
+		if r.run = id; err == nil {
+			return r, nil
+		}
+		if errors.Is(err, connectors.ErrRunning) {
+			if r.run, r.joined = a.joinable(r); r.joined {
+				return r, nil
+			}
+		}
+		soon := errors.Is(err, connectors.ErrNotReady) || errors.Is(err, connectors.ErrUnknownSource) || errors.Is(err, connectors.ErrUnknownTable)
+		if !soon || time.Now().After(end) {
+			return r, a.inProgress(err, r)
+		}
+		select {
+		case <-ctx.Done():
+			return r, a.inProgress(err, r)
+		case <-time.After(readyEvery):
+		}
+	}
+}
+
+// joinable is the run that is under way since what is wanted changed, unless
+// another trigger follows it.
+func (a *API) joinable(r startedRun) (int64, bool) {
+	list, err := a.cfg.Connectors.Runs(r.instance, r.connector, 1)
+	if err != nil || len(list) == 0 || list[0].Outcome != "" || list[0].Cause != connectors.CauseChanged {
+		return 0, false
+	}
+	return list[0].ID, a.syncs.of(r.instance, r.connector) == ""
 }
 
 // waited starts the job that waits for runs.
@@ -112,7 +175,10 @@ func (a *API) waited(ctx context.Context, instance, name string, runs []startedR
 	a.syncs.set(runs, job.ID)
 	close(done)
 	out := SyncTriggered{Status: "triggered", Tables: "all", JobID: job.ID, Source: name, Message: fmt.Sprintf("%s of %s under way; GET /api/jobs/%s tells how far it is", counted(len(runs), "run"), instance, job.ID)}
-	if len(runs) == 1 {
+	switch len(runs) {
+	case 0:
+		out.Message = "there is nothing to bring in yet: POST /api/admin/configure says where data comes from"
+	case 1:
 		out.Source = runs[0].connector
 	}
 	if len(tables) > 0 {
@@ -123,13 +189,18 @@ func (a *API) waited(ctx context.Context, instance, name string, runs []startedR
 
 func (a *API) stopRuns(runs []startedRun) {
 	for _, r := range runs {
-		_ = a.cfg.Connectors.Cancel(r.instance, r.connector) // it may have ended
+		if !r.joined {
+			_ = a.cfg.Connectors.Cancel(r.instance, r.connector) // it may have ended
+		}
 	}
 }
 
 // idle refuses what runs already.
 func (a *API) idle(r startedRun, list []reconciler.AttachmentStatus) error {
-	if slices.ContainsFunc(list, func(c reconciler.AttachmentStatus) bool { return c.Name == r.connector && c.Running }) {
+	if !slices.ContainsFunc(list, func(c reconciler.AttachmentStatus) bool { return c.Name == r.connector && c.Running }) {
+		return nil
+	}
+	if _, may := a.joinable(r); !may {
 		return a.inProgress(connectors.ErrRunning, r)
 	}
 	return nil
@@ -158,7 +229,7 @@ func (a *API) runsFor(ctx context.Context, instance, name string, list []reconci
 	}
 	switch {
 	case len(list) == 0:
-		return nil, &Error{Status: http.StatusConflict, Detail: "trigger sync: " + instance + " has no connector yet", Hint: "POST /api/admin/configure makes one; after a commit the loop takes it within seconds"}
+		return nil, &Error{Status: http.StatusNotFound, Detail: "trigger sync: " + instance + " has no connector yet", Hint: "POST /api/admin/configure makes one"}
 	case len(names) == 0:
 		return nil, &Error{Status: http.StatusNotFound, Detail: "trigger sync: " + instance + " has no connector " + name, Hint: "there are: " + strings.Join(connectorNames(list), ", ")}
 	case len(tables) == 0:
@@ -255,7 +326,9 @@ func (a *API) followRuns(ctx context.Context, p *JobProgress, runs []startedRun)
 		p.Step(step, int64(len(ended)), int64(len(runs)))
 		select {
 		case <-ctx.Done():
-			a.stopRuns(runs)
+			if !errors.Is(context.Cause(ctx), errStopped) { // else they go on after the restart
+				a.stopRuns(runs)
+			}
 			return ended, context.Cause(ctx)
 		case <-ticker.C:
 		}

@@ -41,6 +41,8 @@ func fakeKeboola(t *testing.T) *httptest.Server {
 			_ = json.NewEncoder(w).Encode(map[string]any{"id": "44", "isExpired": false, "isDisabled": false, "token": keboolaToken})
 		case r.Method == http.MethodGet && r.URL.Path == "/v2/storage/tables":
 			_ = json.NewEncoder(w).Encode([]any{table("in.c-shop.orders"), table("in.c-shop.items"), table("out.c-shop.orders")})
+		case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/export-async"):
+			<-r.Context().Done() // a table that takes long
 		default:
 			w.WriteHeader(http.StatusNotFound)
 			fmt.Fprint(w, `{"error":"no route"}`)
@@ -229,6 +231,19 @@ func TestSetupByFourCalls(t *testing.T) {
 	if got := w.git("log", "-1", "--format=%an: %s"); !strings.HasPrefix(got, "root: Register 1 table of keboola") && os.Getuid() == 0 {
 		t.Errorf("log: %s", got)
 	}
+	// The run that the commits brought about is joined by the first who asks.
+	joined := api.call(200, "POST", "/api/sync/trigger", "")
+	refused := api.call(409, "POST", "/api/sync/trigger?source=keboola", `["keboola.orders"]`)
+	if refused["error"] != "sync_already_in_progress" || refused["job_id"] != joined["job_id"] || refused["detail"] == "" || !strings.Contains(fmt.Sprint(refused["hint"]), "/api/jobs/") {
+		t.Errorf("refused: %v", refused)
+	}
+	if s := api.call(200, "GET", "/api/sync/status", ""); s["locked"] != true || s["job_id"] != joined["job_id"] {
+		t.Errorf("status: %v", s["(all)"])
+	}
+	api.call(200, "POST", fmt.Sprintf("/api/jobs/%s/cancel", joined["job_id"]), "")
+	api.until(fmt.Sprintf("/api/jobs/%s?wait=10", joined["job_id"]), func(j map[string]any) bool { return j["state"] == "cancelled" })
+	api.call(200, "POST", "/api/instances/acme-ltd/connectors/keboola/cancel", "")
+	api.until("/api/sync/status", func(s map[string]any) bool { return s["locked"] == false })
 	d.signal(syscall.SIGTERM)
 	w.wantNowhere(keboolaToken, d.log.String())
 }
@@ -244,7 +259,7 @@ func TestSyncByTheAPI(t *testing.T) {
 	if s := api.call(200, "GET", "/api/sync/status", ""); s["locked"] != false {
 		t.Errorf("at the start: %v", s)
 	}
-	if e := api.call(409, "POST", "/api/sync/trigger", ""); !strings.Contains(fmt.Sprint(e["hint"]), "/api/admin/configure") {
+	if e := api.call(200, "POST", "/api/sync/trigger", ""); !strings.Contains(fmt.Sprint(e["message"]), "/api/admin/configure") || e["job_id"] == "" {
 		t.Errorf("nothing to bring in: %v", e)
 	}
 	if c := api.call(200, "POST", "/api/admin/configure", `{"data_source":"files","files_dir":"`+dir+`"}`); c["instance"] != "main" || c["connection"] != "verified" || c["tables_found"] != 2.0 {
@@ -253,8 +268,6 @@ func TestSyncByTheAPI(t *testing.T) {
 	if r := api.call(200, "POST", "/api/admin/discover-and-register", `{"tables":["orders.csv"]}`); r["registered"] != 1.0 {
 		t.Errorf("registered: %v", r)
 	}
-	api.until("/api/instances/main/connectors", func(c map[string]any) bool { return strings.Contains(fmt.Sprint(c), `"tables":["orders"]`) })
-	api.until("/api/sync/status", func(s map[string]any) bool { return s["locked"] == false })
 	api.call(422, "POST", "/api/sync/trigger", `["nothing"]`)
 	triggered := api.call(200, "POST", "/api/sync/trigger", `{"tables":["files.orders"]}`)
 	if triggered["status"] != "triggered" || triggered["job_id"] == "" || triggered["source"] != "files" {
