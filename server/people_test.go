@@ -3,6 +3,9 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,6 +38,21 @@ type village struct {
 	url    string
 	code   *slip
 	socket *Client
+	notes  *plainNotes
+}
+
+// plainNotes are notes before they are sealed.
+type plainNotes struct {
+	Notes
+	mu  sync.Mutex
+	all []byte
+}
+
+func (n *plainNotes) Put(key string, data []byte) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all = append(append(n.all, data...), '\n')
+	return n.Notes.Put(key, data)
 }
 
 // slip is a setup code in memory.
@@ -64,6 +82,7 @@ func (s *slip) Remove() error { return s.Write("") }
 func newVillage(t *testing.T) *village {
 	t.Helper()
 	v := &village{house: newHouse(t), code: &slip{}}
+	v.notes = &plainNotes{Notes: v.config.Notes}
 	db, err := bolt.Open(filepath.Join(t.TempDir(), "people.db"), 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +94,7 @@ func newVillage(t *testing.T) *village {
 		t.Fatal(err)
 	}
 	config := v.config
-	config.Auth = v.store
+	config.Auth, config.Notes = v.store, v.notes
 	v.api = NewAPI(config)
 	s := httptest.NewServer(v.api.PublicHandler(Public{People: v.store, Pages: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "page") })}))
 	t.Cleanup(s.Close)
@@ -453,6 +472,36 @@ func TestTokensOverHTTP(t *testing.T) {
 		v.want(401, "", "GET", "/api/instances", secret, nil)
 	}
 	v.want(401, "not whole", "GET", "/api/instances", "flp_short", nil)
+}
+
+// TestRepeatedRequestsKeepNoSecret: a POST that comes twice with one key makes
+// one token, which is written down nowhere, and neither is a hash of a password.
+func TestRepeatedRequestsKeepNoSecret(t *testing.T) {
+	t.Parallel()
+	v := newVillage(t)
+	admin := v.settle()
+	const key = "Idempotency-Key: once"
+	one := v.want(201, "flp_", "POST", "/api/tokens", admin, object{"name": "ci"}, key)
+	two := v.want(201, "flp_", "POST", "/api/tokens", admin, object{"name": "ci"}, key)
+	if one.body != two.body {
+		t.Errorf("%s is not %s", one.body, two.body)
+	}
+	user := object{"email": "grace@example.com", "role": "viewer", "password": gracePassword}
+	v.want(201, "grace", "POST", "/api/users", admin, user, key)
+	v.want(200, "ada", "POST", "/api/me/password", admin, object{"current_password": adaPassword, "new_password": gracePassword}, key)
+	v.want(200, "acme", "POST", "/api/instances/acme/resume", admin, nil, key)
+	body, _ := json.Marshal(user)
+	hash := sha256.Sum256(body)
+	v.notes.mu.Lock()
+	defer v.notes.mu.Unlock()
+	for what, secret := range map[string]string{"token": one.json(t)["token"].(string)[10:], "token's answer": base64.StdEncoding.EncodeToString([]byte(one.body))[:40], "hash": hex.EncodeToString(hash[:])} {
+		if bytes.Contains(v.notes.all, []byte(secret)) {
+			t.Errorf("the %s is written down", what)
+		}
+	}
+	if !bytes.Contains(v.notes.all, []byte(`"status":200`)) {
+		t.Error("it was not looked where answers are kept")
+	}
 }
 
 // admin2 is a viewer whom an administrator makes for the occasion.

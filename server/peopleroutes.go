@@ -69,7 +69,9 @@ func (a *API) accountRoutes(r *router) {
 			return out, nil
 		})
 	route(r, mine(http.MethodGet, "/api/me", "getMe", "Who asks", ""), func(ctx context.Context, _ *none) (Me, error) { return a.Me(ctx) })
-	route(r, mine(http.MethodPost, "/api/me/password", "changePassword", "Set a new password", "Ends all other sessions; tokens stay."),
+	change := mine(http.MethodPost, "/api/me/password", "changePassword", "Set a new password", "Ends all other sessions; tokens stay.")
+	change.secret = true // the hash of a body with a password is a hint at it
+	route(r, change,
 		func(ctx context.Context, in *struct{ Body PasswordChange }) (Me, error) {
 			if err := a.ChangePassword(ctx, in.Body); err != nil {
 				return Me{}, err
@@ -127,6 +129,7 @@ func (a *API) userRoutes(r *router) {
 	route(r, admin(http.MethodGet, "/api/users", "listUsers", "Everybody", "By address."),
 		func(ctx context.Context, _ *none) ([]auth.User, error) { return a.Users(ctx) })
 	create := admin(http.MethodPost, "/api/users", "createUser", "Make a user", "Without a password nobody signs in as them until one is set.")
+	create.secret = true // as with changePassword
 	create.status, create.errors = http.StatusCreated, map[int]string{http.StatusConflict: "There is a user with this address."}
 	route(r, create, func(ctx context.Context, in *struct{ Body NewUser }) (auth.User, error) {
 		return a.CreateUser(ctx, in.Body)
