@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 
 	"github.com/fairlead/fairlead/server/auth"
 )
@@ -109,6 +110,8 @@ func takeBody(w http.ResponseWriter, r *http.Request, size int64) error {
 	switch {
 	case errors.As(err, &tooLarge):
 		return &Error{Status: http.StatusRequestEntityTooLarge, Detail: fmt.Sprintf("the body is larger than %s", sizeOf(size)), Hint: "send less at once"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &Error{Status: http.StatusRequestTimeout, Detail: "read body: it does not come", Hint: "send the whole body within 30 seconds"}
 	case err != nil:
 		return &Error{Status: http.StatusBadRequest, Detail: "read body: " + err.Error(), Hint: "send the whole body within 30 seconds"}
 	}

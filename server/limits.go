@@ -14,20 +14,21 @@ import (
 // The bounds of what is under way at once.
 const (
 	costlyCalls = 4        // of one caller
-	bigBody     = 1 << 20  // bytes from which a body counts against bigBodies
-	bigBodies   = 64 << 20 // bytes of big bodies in memory
+	bigBody     = 1 << 20  // bytes from which a body counts among the big ones
+	bigBodies   = 52 << 20 // bytes of big bodies in memory: two webhooks
+	smallBodies = 32 << 20 // bytes of others
 )
 
 // limits counts what is under way.
 type limits struct {
-	bodies *semaphore.Weighted
+	big, small *semaphore.Weighted // bytes of bodies
 
 	mu     sync.Mutex
 	costly map[string]int // by caller
 }
 
 func newLimits() *limits {
-	return &limits{bodies: semaphore.NewWeighted(bigBodies), costly: map[string]int{}}
+	return &limits{big: semaphore.NewWeighted(bigBodies), small: semaphore.NewWeighted(smallBodies), costly: map[string]int{}}
 }
 
 // enter counts a costly call of somebody, and leave has it over.
@@ -54,11 +55,12 @@ func (l *limits) room(r *http.Request, size int64) (release func(), err error) {
 	if r.ContentLength >= 0 {
 		size = min(size, r.ContentLength)
 	}
-	if size < bigBody {
-		return func() {}, nil
+	bodies := l.small
+	if size >= bigBody { // those that anybody may send take no room from the rest
+		bodies = l.big
 	}
-	if !l.bodies.TryAcquire(size) {
+	if !bodies.TryAcquire(size) {
 		return nil, &Error{Status: http.StatusServiceUnavailable, Detail: "too much is being sent at once", Hint: "try again in a moment", RetryAfter: 2 * time.Second}
 	}
-	return func() { l.bodies.Release(size) }, nil
+	return func() { bodies.Release(size) }, nil
 }

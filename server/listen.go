@@ -49,6 +49,9 @@ func (a *API) Serve(ctx context.Context, l net.Listener) error {
 func ServeHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	calls, cancelCalls := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelCalls()
+	if l.Addr().Network() == "tcp" {
+		l = bounded(l, maxConns, maxClientConns)
+	}
 	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
