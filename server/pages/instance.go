@@ -130,7 +130,7 @@ func (s *Site) instance(v *visit) (reply, error) {
 		return nil, err
 	}
 	now := time.Now()
-	head.Uncommitted = all.Source.Dirty
+	head.Uncommitted = editsIn(all.Source.Dirty, head.Dir)
 	o := overview{instanceHead: head, Source: all.Source, Expiries: expiriesOf(head.Certificates, now), Feeds: feedsOf(head.Attachments)}
 	for _, c := range byUrgency(head.Conditions) {
 		o.Checks = append(o.Checks, check{c, conditionTone(c), whatOf(c.Type), adviceOf(c, head.Name)})
@@ -145,6 +145,16 @@ func (s *Site) instance(v *visit) (reply, error) {
 	view := head.view("instance", head.Name, o)
 	view.Reload = 30
 	return view, nil
+}
+
+// editsIn are the edits that concern an instance.
+func editsIn(dirty []string, dir string) (list []string) {
+	for _, path := range dirty {
+		if dir == "" || dir == "." || strings.HasPrefix(path, dir+"/") {
+			list = append(list, path)
+		}
+	}
+	return list
 }
 
 func whatOf(kind string) string { return strings.TrimSuffix(kind, "Ready") }
@@ -231,9 +241,9 @@ func (r containerRow) RestartsText() string {
 // restarts returns how often the engine started a container of an instance
 // anew, and -1 where it does not say.
 func (s *Site) restarts(v *visit, instance string) func(container string) int {
-	counts, err := s.api.Restarts(v.Context(), instance)
+	counts := s.counted.get(v.Context(), s.api, instance)
 	return func(container string) int {
-		if n, known := counts[container]; known && err == nil {
+		if n, known := counts[container]; known {
 			return n
 		}
 		return -1

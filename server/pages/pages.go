@@ -52,6 +52,7 @@ type Site struct {
 	hub     *hub
 	open    streams
 	fresh   overviews
+	counted restartCounts
 	// heartbeat is how often a stream shows that it is alive.
 	heartbeat time.Duration
 }
