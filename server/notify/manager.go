@@ -65,8 +65,9 @@ type sender func(ctx context.Context, spec desired.NotifySpec, q queued) error
 // Manager decides what is told and delivers it. It implements
 // reconciler.Notices.
 type Manager struct {
-	opts Options
-	kick chan struct{}
+	opts     Options
+	kick     chan struct{}
+	children chan struct{} // a place for each that runs
 
 	mu     sync.Mutex // no I/O is done under it
 	wanted map[string]wish
@@ -82,6 +83,9 @@ type wish struct {
 
 var _ reconciler.Notices = (*Manager)(nil)
 
+// maxChildren bounds the processes that send at a time.
+const maxChildren = 8
+
 // New does no I/O; Run does.
 func New(o Options) *Manager {
 	if o.Every <= 0 {
@@ -93,7 +97,7 @@ func New(o Options) *Manager {
 	if o.Link == nil {
 		o.Link = func(string) string { return "" }
 	}
-	m := &Manager{opts: o, kick: make(chan struct{}, 1), wanted: map[string]wish{}}
+	m := &Manager{opts: o, kick: make(chan struct{}, 1), children: make(chan struct{}, maxChildren), wanted: map[string]wish{}}
 	if m.opts.send == nil {
 		m.opts.send = m.send
 	}
@@ -265,6 +269,12 @@ func (m *Manager) send(ctx context.Context, spec desired.NotifySpec, q queued) e
 	}
 	if m.opts.Command == nil {
 		return refusal{errors.New("no sender is wired")}
+	}
+	select {
+	case m.children <- struct{}{}:
+		defer func() { <-m.children }()
+	case <-ctx.Done():
+		return errors.New("too many other services take their time")
 	}
 	return shout(ctx, m.opts.Command, m.opts.ChildHost, spec.URL, q.Notice, spec.Template)
 }
