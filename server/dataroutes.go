@@ -20,7 +20,7 @@ func (a *API) dataRoutes(r *router) {
 		func(ctx context.Context, in *OfInstance) ([]connectors.CatalogTable, error) {
 			return a.Catalog(ctx, in.Name)
 		})
-	route(r, operation{method: http.MethodGet, path: "/api/instances/{name}/profile", id: "profileColumn", tag: dataTag, role: auth.RoleAnalyst, costly: true,
+	route(r, operation{method: http.MethodGet, path: "/api/instances/{name}/profile", id: "profileColumn", tag: dataTag, role: auth.RoleAnalyst,
 		summary: "What is in a column"},
 		func(ctx context.Context, in *struct {
 			OfInstance
@@ -29,7 +29,7 @@ func (a *API) dataRoutes(r *router) {
 		}) (json.RawMessage, error) {
 			return a.Profile(ctx, in.Name, by(ctx), in.Table, in.Column)
 		})
-	query := operation{method: http.MethodPost, tag: dataTag, role: auth.RoleAnalyst, costly: true,
+	query := operation{method: http.MethodPost, tag: dataTag, role: auth.RoleAnalyst,
 		endless: true, // the host bounds its time
 		summary: "Run a statement that only reads", produces: queryTypes(),
 		description: "One SELECT in a sandbox. The rows come as the Accept header says: JSON, CSV, Arrow or Parquet. X-Row-Count and X-Truncated tell what came."}
