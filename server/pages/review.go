@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -135,37 +134,39 @@ func (s *Site) doneStep(v *visit, d draft) (reply, error) {
 	if data.Stage == "live" {
 		w.Title = "Your data is here"
 	}
-	if w.Live = d.Instance; slices.Contains([]string{"taking", "waiting", "syncing"}, data.Stage) {
-		w.Reload, w.Live = 2, everything
+	if w.Live = everything; data.Stage != "live" && data.Stage != "patch" {
+		w.Reload = 3
 	}
 	return w, nil
 }
 
+// unchanged is how long a source that stands as it is wanted may be without a run
+// until it counts as one that needs none: the commit changed nothing of it.
+const unchanged = 15 * time.Second
+
 // followSync says how far the loop and the connector are.
 func (s *Site) followSync(v *visit, d draft, data *doneData) {
 	data.Stage = "taking"
+	if data.Trouble = s.troubleOf(v, d); data.Trouble != "" {
+		data.Stage = "trouble"
+	}
 	a, err := s.api.Connector(v.Context(), d.Instance, d.Name)
-	if err != nil || a.Commit != "" && a.Commit != d.Done.Commit && a.Published.Before(d.Done.At) && !a.Running {
-		data.Trouble = s.troubleOf(v, d)
-		if data.Trouble != "" {
-			data.Stage = "trouble"
-		}
-		if err != nil {
-			return
-		}
+	if err != nil { // it is not wanted yet
+		return
 	}
 	card := cardOf(d.Instance, a)
 	data.Card = &card
-	if rows, err := s.runsOf(v, d.Instance, d.Name, 1); err == nil && len(rows) > 0 && rows[0].Started.After(d.Done.At.Add(-time.Minute)) {
+	if rows, err := s.runsOf(v, d.Instance, d.Name, 1); err == nil && len(rows) > 0 && (d.Done.Commit != "" && rows[0].Commit == d.Done.Commit || rows[0].Started.After(d.Done.At)) {
 		data.Run = &rows[0]
 	}
+	attached := a.Phase == reconciler.AttachmentLive || a.Phase == reconciler.AttachmentDegraded
 	switch {
 	case a.Running || data.Run != nil && data.Run.Outcome == "":
-		data.Stage = "syncing"
+		data.Stage, data.Trouble = "syncing", ""
 	case data.Run != nil && data.Run.Outcome == connectors.Failed, a.Phase == reconciler.AttachmentFailed:
-		data.Stage = "trouble"
-	case data.Run != nil && (a.Phase == reconciler.AttachmentLive || a.Phase == reconciler.AttachmentDegraded) && !a.Published.Before(d.Done.At.Add(-time.Minute)):
-		data.Stage = "live"
+		data.Stage, data.Trouble = "trouble", ""
+	case attached && (data.Run != nil || a.Identity == a.Attached && data.Waited > unchanged):
+		data.Stage, data.Trouble = "live", ""
 	case data.Stage != "trouble":
 		data.Stage = "waiting"
 	}
@@ -176,6 +177,11 @@ func (s *Site) followSync(v *visit, d draft, data *doneData) {
 
 // troubleOf is what keeps the loop from taking the newest commit.
 func (s *Site) troubleOf(v *visit, d draft) string {
+	for _, status := range s.api.Statuses() {
+		if status.Name == d.Instance && (status.Suspended != nil || len(status.Problems) > 0) {
+			return headline(status)
+		}
+	}
 	source, err := s.api.Source(v.Context())
 	switch {
 	case err != nil:
