@@ -2,8 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,6 +71,7 @@ func TestSecretsOfTheDaemon(t *testing.T) {
 	if got := w.must(0, "secret", "get", "./acme/instances/acme", "GREETING", "--show").stdout; got != "hush-hush-2" {
 		t.Errorf("get --show: %q", got)
 	}
+	w.refuseSecrets()
 	if r := w.must(1, "secret", "remove", "acme", "NONE"); !strings.Contains(r.stderr, "there are: GREETING, PASSWORD") {
 		t.Errorf("remove: %s", r.stderr)
 	}
@@ -81,6 +87,41 @@ func TestSecretsOfTheDaemon(t *testing.T) {
 			if bytes.Contains(data, []byte(value)) {
 				t.Errorf("%q stands in the clear in %s", value, name)
 			}
+		}
+	}
+}
+
+// refuseSecrets sends what is no secret to the API, whose answers repeat none of
+// it.
+func (w *world) refuseSecrets() {
+	w.t.Helper()
+	client := &http.Client{Timeout: limit, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(w.data, "fairlead.sock"))
+	}}}
+	defer client.CloseIdleConnections()
+	for body, name := range map[string]string{
+		`{"value": 4711471147}`:                                    "TOKEN",
+		`{"value": ["4711471147"]}`:                                "TOKEN",
+		`{"value": "4711471147", "more": "4711471147"}`:            "TOKEN",
+		`{"value": "4711471147`:                                    "TOKEN",
+		`{"value": "4711471147\u0000"}`:                            "TOKEN",
+		`{"value": ""}`:                                            "TOKEN",
+		`{"value": "4711471147 "}`:                                 "to-ken",
+		`{"value": "` + strings.Repeat("4711471147", 7000) + `"}`:  "TOKEN",
+		`{"value": "` + strings.Repeat("4711471147", 70000) + `"}`: "TOKEN",
+	} {
+		req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPut, "http://fairlead/api/instances/acme/secrets/"+name, strings.NewReader(body))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := client.Do(req)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		answer, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode < 400 || resp.StatusCode > 499 || bytes.Contains(answer, []byte("47114711")) {
+			w.t.Errorf("%.40s: %d %.200s, %v", body, resp.StatusCode, answer, err)
 		}
 	}
 }
