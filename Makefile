@@ -32,7 +32,7 @@ build: need-go need-gcc ## build bin/fairlead
 	CGO_ENABLED=1 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fairlead ./cmd/fairlead
 
 .PHONY: test
-test: need-go need-gcc need-named need-proxies need-postgres need-promtool engine oracle pebble caddy pythonimage check ## run every check and test; brings up an engine first
+test: need-go need-gcc need-named need-proxies need-postgres need-promtool need-chromium need-axe engine oracle pebble caddy pythonimage check ## run every check and test; brings up an engine first
 	$(TEST) -race -p 3 $(ALL)
 
 .PHONY: test-short
@@ -40,7 +40,7 @@ test-short: need-go ## run the tests that need no engine, no network and no C co
 	CGO_ENABLED=0 $(TEST) $(CORE)
 
 .PHONY: race
-race: need-go need-gcc need-named need-proxies need-postgres need-promtool engine oracle pebble caddy pythonimage ## run tests with the race detector; PKG=./reconciler/... for some
+race: need-go need-gcc need-named need-proxies need-postgres need-promtool need-chromium need-axe engine oracle pebble caddy pythonimage ## run tests with the race detector; PKG=./reconciler/... for some
 	$(TEST) -race -p 3 $(PKG)
 
 .PHONY: check
@@ -141,3 +141,15 @@ need-postgres: # the tests run a server of their own; that of the package is not
 need-promtool: # alert rules are tested with it; the package's own service is not to run on port 9090
 	@command -v promtool >/dev/null || { scripts/need.sh promtool prometheus; \
 		systemctl disable --now prometheus >/dev/null 2>&1 || true; }
+
+.PHONY: need-chromium
+need-chromium: # the browser that the tests drive through the pages
+	@scripts/need.sh chromium chromium
+
+.PHONY: need-axe
+need-axe: # the accessibility checker that the browser tests run in each page
+	@scripts/axe.sh
+
+.PHONY: screenshots
+screenshots: need-go need-gcc need-chromium engine ## take the pictures in docs/img anew, in a real browser
+	FAIRLEAD_SCREENSHOTS=$(CURDIR)/docs/img $(GO) test -count=1 -timeout 10m -run TestScreenshots -v ./examples/browser

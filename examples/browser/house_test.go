@@ -85,6 +85,7 @@ func newHouse(t *testing.T) *house {
 	dir := t.TempDir()
 	h := &house{t: t, dir: dir, data: filepath.Join(dir, "data"), exports: filepath.Join(dir, "exports")}
 	h.repo = filepath.Join(h.data, "repo")
+	h.reg = registry.Test(t) // its images go last, when no container is left that has them
 	h.client = server.NewClient(filepath.Join(h.data, "fairlead.sock"), "")
 	t.Cleanup(func() { _ = h.client.Close() })
 	cmd := exec.Command(bin, "run", "--data", h.data, "--listen", "127.0.0.1:0", "--front-http", "127.0.0.1:0", "--front-https", "127.0.0.1:0", "--poll", "1s",
@@ -196,9 +197,6 @@ func (h *house) instance(prefix string) string {
 // push makes an image of a version of the application.
 func (h *house) push(version string) string {
 	h.t.Helper()
-	if h.reg == nil {
-		h.reg = registry.Test(h.t)
-	}
 	ref, _, err := h.reg.Push(h.t.Context(), "app", version, registry.App{Version: version, HealthInterval: 200 * time.Millisecond})
 	if err != nil {
 		h.t.Fatal(err)

@@ -29,6 +29,7 @@ func TestPages(t *testing.T) {
 		{"query", func(t *testing.T) { ada.queries(t, data) }},
 		{"people", func(t *testing.T) { ada.letsIn(t, h, chrome, shop) }},
 		{"accessible", func(t *testing.T) { ada.isAccessible(t, chrome, h, data, shop) }},
+		{"keyboard", func(t *testing.T) { ada.goesByKeyboard(t, chrome, h, data, shop) }},
 	}
 	for _, s := range steps {
 		ada.t = t
@@ -80,7 +81,7 @@ func (b *tab) seesCommits(h *house, shop string) {
 	newer := h.commit("Sell more in the shop", project(shop, h.push("1.0.1")))
 	b.says(tile, "Sell more in the shop")
 	b.says(tile, newer[:8])
-	b.says(tile, "generation 2")
+	b.says(tile, "gen 2 ")
 	if !b.has(`window.stayed`) {
 		b.t.Error("the page was loaded anew")
 	}

@@ -33,21 +33,45 @@ func (b *tab) settle(h *house, instance string) {
 	b.press("Make the account and continue")
 
 	b.at("/setup/source", "Where does your data live?")
-	b.click("label[for=kind-files]")
 	b.enter("Name of the instance", instance)
+	b.takesFiles(h, func() {})
+	b.says("code", "instances/"+instance+"/connectors/")
+	b.press("Commit and sync")
+	b.step("done")
+}
+
+// step waits for a step of the way to a source.
+func (b *tab) step(name string) {
+	b.t.Helper()
+	b.until("the step "+name, `location.pathname.endsWith("/`+name+`") && document.readyState === "complete"`)
+}
+
+// takesFiles goes from the choice of a source to the review of the commit.
+func (b *tab) takesFiles(h *house, seen func()) {
+	b.t.Helper()
+	b.click("label[for=kind-files]")
 	b.press("Continue")
-	b.until("the step of credentials", `location.pathname.endsWith("/credentials") && document.readyState === "complete"`)
+	b.step("credentials")
+	seen()
 	b.enter("Folder on this machine", h.exports)
 	b.press("Test and continue")
-	b.until("the step of tables", `location.pathname.endsWith("/tables") && document.readyState === "complete"`)
+	b.step("tables")
 	b.says("th[scope=row]", "orders")
+	seen()
 	b.press("Choose all 2")
 	b.says("[data-count]", "2 chosen")
 	b.press("Continue")
-	b.until("the step of review", `location.pathname.endsWith("/review") && document.readyState === "complete"`)
-	b.says("code", "instances/"+instance+"/connectors/")
-	b.press("Commit and sync")
-	b.until("the last step", `location.pathname.endsWith("/done") && document.readyState === "complete"`)
+	b.step("review")
+	seen()
+}
+
+// adds goes the same way once more, for another source, and throws it away.
+func (b *tab) adds(h *house, instance string, seen func()) {
+	b.t.Helper()
+	b.open("/data/add?instance=" + instance)
+	b.takesFiles(h, seen)
+	b.press("Throw this away")
+	b.until("the data again", `!location.pathname.endsWith("/review") && document.readyState === "complete"`)
 }
 
 // TestSetupWithoutScript goes through the same setup in a browser that runs no
