@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,30 @@ func TestServerBehindTheFront(t *testing.T) {
 		if status, said, _ := v.do(http.MethodPost, v.url, admin); status != v.want {
 			t.Errorf("%s: %d %s", name, status, said)
 		}
+	}
+}
+
+// TestSmokeOfAFreshStart makes the steps that the clients of the seed's API
+// make, on a daemon that nobody configured: health, version, bootstrap (403 the
+// second time), token, a query with rows, a sync, and health again.
+func TestSmokeOfAFreshStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env = slices.DeleteFunc(w.env, func(v string) bool { return strings.HasPrefix(v, "FAIRLEAD_REPO=") })
+	w.env = append(w.env, "FAIRLEAD_SMOKE_EMAIL=smoke@example.com", "FAIRLEAD_SMOKE_PASSWORD=correct horse battery")
+	w.start("--listen", "127.0.0.1:0")
+	waitFor(t, "the pages are open", func() bool { return w.server().Open })
+	for range 2 {
+		says(t, w.must(0, "smoke", "--url", w.server().URL), "7 passed")
+	}
+	for _, name := range []string{"age.key", "jwt.key", "store.key"} {
+		info, err := os.Stat(filepath.Join(w.data, "state", name))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(w.data, "state", "setup.code")); !os.IsNotExist(err) {
+		t.Errorf("the setup code outlives the setup: %v", err)
 	}
 }
 
