@@ -142,27 +142,29 @@ func TestGuessesFromOneAddress(t *testing.T) {
 // gets in all the same.
 func TestGuessesAtOneAccount(t *testing.T) {
 	t.Parallel()
-	w, ctx := newWorld(t), context.Background()
-	w.add("ada@example.com", auth.RoleAdmin)
-	w.in("ada@example.com") // from 192.0.2.1
-	guesses := func(email string) (refused int) {
-		for i := range 40 {
-			_, err := w.SignIn(ctx, auth.Visit{Address: netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})}, email, newPassword)
-			if kindOf(err) == auth.TooMany {
-				refused++
+	synctest.Test(t, func(t *testing.T) {
+		w, ctx := newWorld(t), t.Context()
+		w.add("ada@example.com", auth.RoleAdmin)
+		w.in("ada@example.com") // from 192.0.2.1
+		guesses := func(email string) (refused int) {
+			for i := range 40 {
+				_, err := w.SignIn(ctx, auth.Visit{Address: netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})}, email, newPassword)
+				if kindOf(err) == auth.TooMany {
+					refused++
+				}
 			}
+			return refused
 		}
-		return refused
-	}
-	if known, unknown := guesses("ada@example.com"), guesses("eve@example.com"); known < 25 || known != unknown {
-		t.Errorf("of 40 guesses %d were refused, %d at an account that is not there", known, unknown)
-	}
-	if _, err := w.SignIn(ctx, from("192.0.2.1"), "ada@example.com", goodPassword); err != nil {
-		t.Errorf("the owner, where she is signed in: %v", err)
-	}
-	if _, err := w.SignIn(ctx, from("192.0.2.77"), "ada@example.com", goodPassword); kindOf(err) != auth.TooMany {
-		t.Errorf("the owner from elsewhere: %v", err)
-	}
+		if known, unknown := guesses("ada@example.com"), guesses("eve@example.com"); known < 25 || known != unknown {
+			t.Errorf("of 40 guesses %d were refused, %d at an account that is not there", known, unknown)
+		}
+		if _, err := w.SignIn(ctx, from("192.0.2.1"), "ada@example.com", goodPassword); err != nil {
+			t.Errorf("the owner, where she is signed in: %v", err)
+		}
+		if _, err := w.SignIn(ctx, from("192.0.2.77"), "ada@example.com", goodPassword); kindOf(err) != auth.TooMany {
+			t.Errorf("the owner from elsewhere: %v", err)
+		}
+	})
 }
 
 // TestGoodSignInsDoNotCount: a program may sign in as often as it likes.
