@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/chromedp"
 )
 
 const (
@@ -82,19 +81,17 @@ func TestSetupWithoutScript(t *testing.T) {
 	b := newTab(t, startChrome(t), h.url)
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	b.settle(h, "plain")
-	for !b.has(`[...document.querySelectorAll("h1")].some(h => h.textContent.includes("Your data is here"))`) {
-		b.do(chromedp.Click(chromedp.Search(`//a[normalize-space(.)="Look again"] | //a[normalize-space(.)="Ask your data"]`), chromedp.NodeVisible))
-		b.until("the page again", `document.readyState === "complete"`)
-		if b.path() == "/query" {
-			break
-		}
-	}
+	done := b.path()
+	b.wait("the data, as somebody who looks again", func() bool {
+		b.open(done)
+		return b.has(`document.querySelector("h1").textContent.includes("Your data is here")`)
+	})
 	b.open("/query?instance=plain")
 	b.fill("#sql", "SELECT region, sum(total) AS total FROM orders GROUP BY region ORDER BY region")
 	b.press("Run")
 	b.says("#result td", "South")
 	for path, heading := range map[string]string{"/": "Instances", "/instances/plain": "plain", "/instances/plain/history": "plain", "/events": "Events", "/data": "Data",
-		"/users": "Users", "/audit": "Audit", "/tokens": "Tokens", "/account": "Account"} {
+		"/users": "Users", "/audit": "Audit", "/tokens": "Tokens", "/account": "Your account"} {
 		if status := b.open(path); status != http.StatusOK || !b.has(`[...document.querySelectorAll("h1")].some(h => h.textContent.includes("`+heading+`"))`) {
 			t.Errorf("%s without JavaScript: %d\n%s", path, status, b.state())
 		}

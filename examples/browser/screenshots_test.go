@@ -1,0 +1,125 @@
+package browser
+
+import (
+	"bytes"
+	"context"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/fairlead/fairlead/server"
+)
+
+// TestScreenshots takes the pictures of the documentation when it is asked to:
+// FAIRLEAD_SCREENSHOTS names where they go. Otherwise it takes one, to nowhere,
+// so that the way to them does not rot.
+func TestScreenshots(t *testing.T) {
+	to := os.Getenv("FAIRLEAD_SCREENSHOTS")
+	h := newHouse(t)
+	h.sales()
+	b := newTab(t, startChrome(t), h.url)
+	if to == "" {
+		b.open("/setup")
+		b.shoot(filepath.Join(t.TempDir(), "setup.png"), 1280, 800)
+		return
+	}
+	for _, name := range []string{"acme", "globex"} {
+		h.owned = append(h.owned, name)
+	}
+	b.scheme("light")
+	b.open("/setup")
+	b.shoot(filepath.Join(to, "setup.png"), 1280, 860)
+	b.settle(h, "acme")
+	b.says("h1", "Your data is here")
+	b.shoot(filepath.Join(to, "first-sync.png"), 1280, 760)
+	b.stocks(h)
+	pages := []struct{ name, path, heading string }{
+		{"dashboard", "/", "Instances"}, {"instance", "/instances/globex", "globex"}, {"history", "/instances/globex/history", "globex"}, {"data", "/data", "Data"},
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		b.scheme(scheme)
+		for _, p := range pages {
+			b.open(p.path)
+			b.at(p.path, p.heading)
+			b.shoot(filepath.Join(to, p.name+"-"+scheme+".png"), 1280, 800)
+		}
+		b.open("/query?instance=acme")
+		b.fill("#sql", "SELECT region, sum(total) AS total\nFROM orders\nGROUP BY region\nORDER BY total DESC")
+		b.press("Run")
+		b.says("#result td", "West")
+		if !b.has(`document.querySelector("details.draw").open`) {
+			b.click("details.draw > summary")
+		}
+		b.do(selected("#c-kind", "bar"))
+		b.click(".draw-form button")
+		b.until("a chart", `document.querySelectorAll("svg .chart-bar").length === 4`)
+		b.shoot(filepath.Join(to, "query-"+scheme+".png"), 1280, 900)
+	}
+	b.scheme("light")
+	b.open("/")
+	b.at("/", "Instances")
+	b.shoot(filepath.Join(to, "dashboard-phone.png"), 390, 800)
+	b.open("/instances/globex")
+	b.at("/instances/globex", "globex")
+	b.shoot(filepath.Join(to, "instance-phone.png"), 390, 800)
+}
+
+// stocks gives the pictures something to show: two compose projects, changes, a
+// release that fails, and one that is suspended.
+func (b *tab) stocks(h *house) {
+	b.t.Helper()
+	shop := func(message, image string) {
+		h.commit(message, project("globex", image))
+	}
+	shop("Open the shop", h.push("1.0.0"))
+	h.until("globex runs", func() bool { return h.status("globex").Generation == 1 })
+	shop("Sell more in the shop", h.push("1.1.0"))
+	h.until("globex runs the next", func() bool { return h.status("globex").Generation == 2 })
+	h.commit("Give acme an application", map[string]string{"instances/acme/compose.yaml": "services:\n  app:\n    image: " + h.push("1.1.0") + "\n"})
+	h.until("acme runs", func() bool { return len(h.status("acme").Containers) == 1 && h.status("acme").Phase == "Idle" })
+	ctx, cancel := context.WithTimeout(h.t.Context(), limit)
+	defer cancel()
+	if _, err := h.client.Suspend(ctx, "acme", server.SuspendRequest{Reason: "stocktaking until Monday", By: "ada"}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// maxPicture is the most that a picture may weigh in the repository.
+const maxPicture = 200 << 10
+
+// shoot takes a picture of what a window of this size shows.
+func (b *tab) shoot(name string, width, height int64) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(width, height))
+	b.until("the fonts", `document.fonts.status === "loaded"`)
+	ctx, cancel := context.WithTimeout(b.ctx, limit)
+	defer cancel()
+	raw, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	img, err := png.Decode(bytes.NewReader(raw))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if got := img.Bounds(); int64(got.Dx()) != width || int64(got.Dy()) != height {
+		b.t.Errorf("%s is %v", name, got)
+	}
+	var out bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, img); err != nil {
+		b.t.Fatal(err)
+	}
+	if out.Len() > maxPicture {
+		b.t.Errorf("%s has %d KiB", name, out.Len()>>10)
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(name, out.Bytes(), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Logf("%s, %d KiB", filepath.Base(name), out.Len()>>10)
+}
