@@ -47,7 +47,7 @@ in git may reach (--fetch-allowed-host and more) is in docs/cli.md.
 	}
 	flags.StringVar(&c.config, "config", "", "configuration of this host (default "+defaultConfig+")")
 	cmd.AddCommand(c.runCommand(), c.validateCommand(), c.planCommand(), c.applyCommand(), c.statusCommand(), c.historyCommand(),
-		c.rollbackCommand(), c.whyCommand(), c.suspendCommand(), c.resumeCommand(), c.eventsCommand(), c.logsCommand(), c.certCommand(),
+		c.rollbackCommand(), c.whyCommand(), c.suspendCommand(), c.resumeCommand(), c.eventsCommand(), c.logsCommand(), c.certCommand(), c.secretCommand(),
 		c.connectorCommand(), c.queryCommand(), c.tablesCommand(), c.profileCommand(), c.userCommand(), c.notifyCommand(), c.hookCommand(),
 		c.initCommand(), c.smokeCommand(), c.schemaCommand(), c.versionCommand())
 	return cmd
