@@ -25,7 +25,8 @@ type eventList struct {
 // events lists those of an instance, or of all, newest first.
 func (s *Site) events(v *visit, instance string) (eventList, error) {
 	var list []happening
-	err := s.api.Events(v.Context(), instance, maxEvents, false, func(e reconciler.Event) error {
+	part := partOfList(v, eventsPage, maxEvents)
+	err := s.api.Events(v.Context(), instance, part.limit, false, func(e reconciler.Event) error {
 		list = append(list, happening{e, eventTone(e.Reason)})
 		return nil
 	})
@@ -33,7 +34,7 @@ func (s *Site) events(v *visit, instance string) (eventList, error) {
 		return eventList{}, err
 	}
 	slices.Reverse(list)
-	from, to, p := window(v, len(list), eventsPage)
+	from, to, p := part.of(len(list))
 	return eventList{list[from:to], p}, nil
 }
 

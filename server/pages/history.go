@@ -35,7 +35,8 @@ func (s *Site) history(v *visit) (reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := s.api.History(v.Context(), head.Name, maxHistory)
+	part := partOfList(v, historyPage, maxHistory)
+	records, err := s.api.History(v.Context(), head.Name, part.limit)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +47,7 @@ func (s *Site) history(v *visit) (reply, error) {
 	slices.Reverse(generations)
 	c := chronicle{instanceHead: head, Kept: generations}
 	from, to := 0, 0
-	from, to, c.Pager = window(v, len(records), historyPage)
+	from, to, c.Pager = part.of(len(records))
 	good := map[int]bool{}
 	for _, g := range generations {
 		good[g.Number] = g.Good && g.Number != head.Generation
@@ -61,24 +62,36 @@ func (s *Site) history(v *visit) (reply, error) {
 	return head.view("history", head.Name+": history", c), nil
 }
 
-// window is the part of a list that an address asks for by page=, from 1 on.
-func window(v *visit, total, each int) (from, to int, p pager) {
-	last := max(1, (total+each-1)/each)
+// listPart is the part of a list, the newest first, that an address asks for by
+// page=, from 1 on. Only as much is read as is needed to show it, and to know
+// whether there is more.
+type listPart struct {
+	v           *visit
+	page, each  int
+	limit, most int
+}
+
+func partOfList(v *visit, each, most int) listPart {
 	page, _ := strconv.Atoi(v.URL.Query().Get("page"))
-	page = min(max(page, 1), last)
-	from, to = (page-1)*each, min(page*each, total)
-	at := func(n int) string {
-		q := v.URL.Query()
-		q.Set("page", strconv.Itoa(n))
-		return v.URL.Path + "?" + q.Encode()
+	page = min(max(page, 1), (most+each-1)/each)
+	return listPart{v: v, page: page, each: each, limit: min(page*each+1, most), most: most}
+}
+
+// of says what to show of what was read.
+func (l listPart) of(read int) (from, to int, p pager) {
+	from, to = min((l.page-1)*l.each, read), min(l.page*l.each, read)
+	at := func(page int) string {
+		q := l.v.URL.Query()
+		q.Set("page", strconv.Itoa(page))
+		return l.v.URL.Path + "?" + q.Encode()
 	}
-	if page > 1 {
-		p.Before = at(page - 1)
+	if l.page > 1 {
+		p.Before = at(l.page - 1)
 	}
-	if page < last {
-		p.After = at(page + 1)
+	if read > to {
+		p.After = at(l.page + 1)
 	}
-	p.Text = fmt.Sprintf("%d–%d of %d", min(from+1, total), to, total)
+	p.Text = fmt.Sprintf("%d to %d", min(from+1, to), to)
 	return from, to, p
 }
 
@@ -113,7 +126,9 @@ func (s *Site) apply(v *visit) (reply, error) {
 		return nil, err
 	}
 	page.Can = r.Generation != head.Generation && slices.ContainsFunc(generations, func(g reconciler.Generation) bool { return g.Number == r.Generation && g.Good })
-	return head.view("apply", fmt.Sprintf("%s: generation %d", head.Name, r.Generation), page), nil
+	view := head.view("apply", fmt.Sprintf("%s: generation %d", head.Name, r.Generation), page)
+	view.Live = "" // what is over does not change
+	return view, nil
 }
 
 // imageChange is an image that a rollback would bring back.

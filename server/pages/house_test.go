@@ -37,7 +37,7 @@ const limit = 30 * time.Second
 // house is a site over the real reconciler and an engine in memory. Its
 // repository holds a directory an instance with one file, wish.
 type house struct {
-	t        *testing.T
+	t        testing.TB
 	site     *Site
 	api      *server.API
 	web      *httptest.Server
@@ -71,7 +71,9 @@ type wish struct {
 	Services []string // beside app
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T) *house { t.Helper(); return houseFor(t) }
+
+func houseFor(t testing.TB) *house {
 	t.Helper()
 	dir := t.TempDir()
 	h := &house{t: t, engine: drivertest.New(), changed: make(chan struct{}, 1), certs: map[string][]reconciler.CertificateStatus{},

@@ -21,7 +21,7 @@ import (
 
 // listener reads a stream of events.
 type listener struct {
-	t      *testing.T
+	t      testing.TB
 	resp   *http.Response
 	cancel context.CancelFunc
 	events chan [2]string // name and data; closed at the end
