@@ -93,7 +93,7 @@ func (a *API) TriggerSync(ctx context.Context, instance, name string, tables []s
 		return SyncTriggered{}, err
 	}
 	for _, r := range wanted {
-		if err := a.idle(r, list); err != nil {
+		if err := a.idle(ctx, r, list); err != nil {
 			return SyncTriggered{}, err
 		}
 	}
@@ -133,12 +133,13 @@ func (a *API) begin(ctx context.Context, r startedRun) (startedRun, error) {
 		if r.run = id; err == nil {
 			return r, nil
 		}
+		outdated := false
 		if errors.Is(err, connectors.ErrRunning) {
-			if r.run, r.joined = a.joinable(r); r.joined {
+			if r.run, r.joined, outdated = a.joinable(ctx, r); r.joined {
 				return r, nil
 			}
 		}
-		soon := errors.Is(err, connectors.ErrNotReady) || errors.Is(err, connectors.ErrUnknownSource) || errors.Is(err, connectors.ErrUnknownTable)
+		soon := outdated || errors.Is(err, connectors.ErrNotReady) || errors.Is(err, connectors.ErrUnknownSource) || errors.Is(err, connectors.ErrUnknownTable)
 		if !soon || time.Now().After(end) {
 			return r, a.inProgress(err, r)
 		}
@@ -150,14 +151,20 @@ func (a *API) begin(ctx context.Context, r startedRun) (startedRun, error) {
 	}
 }
 
-// joinable is the run that is under way since what is wanted changed, unless
-// another trigger follows it.
-func (a *API) joinable(r startedRun) (int64, bool) {
+// joinable is the run that is under way since what is wanted changed, or since
+// such a one failed, unless another trigger follows it. outdated says that it ends by itself, since what is
+// wanted has changed again.
+func (a *API) joinable(ctx context.Context, r startedRun) (run int64, may, outdated bool) {
 	list, err := a.cfg.Connectors.Runs(r.instance, r.connector, 1)
-	if err != nil || len(list) == 0 || list[0].Outcome != "" || list[0].Cause != connectors.CauseChanged {
-		return 0, false
+	if err != nil || len(list) == 0 || list[0].Outcome != "" {
+		return 0, false, false
 	}
-	return list[0].ID, a.syncs.of(r.instance, r.connector) == ""
+	c, err := a.Connector(ctx, r.instance, r.connector)
+	if err != nil || c.Identity != list[0].Identity {
+		return 0, false, err == nil
+	}
+	byItself := list[0].Cause == connectors.CauseChanged || list[0].Cause == connectors.CauseRetry
+	return list[0].ID, byItself && a.syncs.of(r.instance, r.connector) == "", false
 }
 
 // waited starts the job that waits for runs.
@@ -196,11 +203,11 @@ func (a *API) stopRuns(runs []startedRun) {
 }
 
 // idle refuses what runs already.
-func (a *API) idle(r startedRun, list []reconciler.AttachmentStatus) error {
+func (a *API) idle(ctx context.Context, r startedRun, list []reconciler.AttachmentStatus) error {
 	if !slices.ContainsFunc(list, func(c reconciler.AttachmentStatus) bool { return c.Name == r.connector && c.Running }) {
 		return nil
 	}
-	if _, may := a.joinable(r); !may {
+	if _, may, outdated := a.joinable(ctx, r); !may && !outdated {
 		return a.inProgress(connectors.ErrRunning, r)
 	}
 	return nil

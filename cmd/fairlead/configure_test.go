@@ -289,7 +289,7 @@ func TestSyncByTheAPI(t *testing.T) {
 	if q := api.call(200, "POST", "/api/query", `{"sql":"SELECT sum(total) FROM orders"}`); !strings.Contains(fmt.Sprint(q["(all)"]), "30.5") {
 		t.Errorf("query: %v", q["(all)"])
 	}
-	if r := api.call(200, "GET", "/api/sync/runs", ""); !strings.Contains(fmt.Sprint(r["(all)"]), `"cause":"asked"`) {
+	if r := api.call(200, "GET", "/api/sync/runs", ""); !strings.Contains(fmt.Sprint(r["(all)"]), `"outcome":"ok"`) {
 		t.Errorf("runs: %v", r["(all)"])
 	}
 }
