@@ -78,11 +78,15 @@ func (l *lockedBuffer) String() string {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	return newHouseIn(t, t.TempDir())
+}
+
+func newHouseIn(t *testing.T, dir string) *house {
+	t.Helper()
 	bin, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	h := &house{t: t, dir: dir, data: filepath.Join(dir, "data"), exports: filepath.Join(dir, "exports")}
 	h.repo = filepath.Join(h.data, "repo")
 	h.reg = registry.Test(t) // its images go last, when no container is left that has them
@@ -197,7 +201,7 @@ func (h *house) instance(prefix string) string {
 // push makes an image of a version of the application.
 func (h *house) push(version string) string {
 	h.t.Helper()
-	ref, _, err := h.reg.Push(h.t.Context(), "app", version, registry.App{Version: version, HealthInterval: 200 * time.Millisecond})
+	ref, _, err := h.reg.Push(h.t.Context(), "app", version, registry.App{Version: version, HealthInterval: 200 * time.Millisecond, Sick: strings.HasSuffix(version, "sick")})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package browser
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server"
 )
 
@@ -18,7 +20,15 @@ import (
 // so that the way to them does not rot.
 func TestScreenshots(t *testing.T) {
 	to := os.Getenv("FAIRLEAD_SCREENSHOTS")
-	h := newHouse(t)
+	dir := t.TempDir()
+	if to != "" { // a name that can be shown
+		dir = filepath.Join(os.TempDir(), "fairlead")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatalf("%v: remove it, if nothing needs it", err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	}
+	h := newHouseIn(t, dir)
 	h.sales()
 	b := newTab(t, startChrome(t), h.url)
 	if to == "" {
@@ -26,9 +36,7 @@ func TestScreenshots(t *testing.T) {
 		b.shoot(filepath.Join(t.TempDir(), "setup.png"), 1280, 800)
 		return
 	}
-	for _, name := range []string{"acme", "globex"} {
-		h.owned = append(h.owned, name)
-	}
+	h.owned = append(h.owned, "acme", "globex", "initech", "umbrella")
 	b.scheme("light")
 	b.open("/setup")
 	b.shoot(filepath.Join(to, "setup.png"), 1280, 860)
@@ -37,7 +45,7 @@ func TestScreenshots(t *testing.T) {
 	b.shoot(filepath.Join(to, "first-sync.png"), 1280, 760)
 	b.stocks(h)
 	pages := []struct{ name, path, heading string }{
-		{"dashboard", "/", "Instances"}, {"instance", "/instances/globex", "globex"}, {"history", "/instances/globex/history", "globex"}, {"data", "/data", "Data"},
+		{"dashboard", "/", "Instances"}, {"instance", "/instances/umbrella", "umbrella"}, {"history", "/instances/globex/history", "globex"}, {"failed", "/instances/initech", "initech"}, {"data", "/data", "Data"},
 	}
 	for _, scheme := range []string{"light", "dark"} {
 		b.scheme(scheme)
@@ -62,27 +70,45 @@ func TestScreenshots(t *testing.T) {
 	b.open("/")
 	b.at("/", "Instances")
 	b.shoot(filepath.Join(to, "dashboard-phone.png"), 390, 800)
-	b.open("/instances/globex")
-	b.at("/instances/globex", "globex")
+	b.open("/instances/umbrella")
+	b.at("/instances/umbrella", "umbrella")
 	b.shoot(filepath.Join(to, "instance-phone.png"), 390, 800)
 }
 
-// stocks gives the pictures something to show: two compose projects, changes, a
-// release that fails, and one that is suspended.
+// stocks gives the pictures something to show: projects with a history, one that
+// has a certificate, one whose release failed, and one that is suspended.
 func (b *tab) stocks(h *house) {
 	b.t.Helper()
-	shop := func(message, image string) {
-		h.commit(message, project("globex", image))
+	say := func(name, message, version, more string) {
+		files := project(name, h.push(version))
+		files["instances/"+name+"/instance.yaml"] += more
+		h.commit(message, files)
 	}
-	shop("Open the shop", h.push("1.0.0"))
-	h.until("globex runs", func() bool { return h.status("globex").Generation == 1 })
-	shop("Sell more in the shop", h.push("1.1.0"))
-	h.until("globex runs the next", func() bool { return h.status("globex").Generation == 2 })
+	rests := func(name string, generation int, phase reconciler.Phase) {
+		h.until(fmt.Sprintf("%s is %s at generation %d", name, phase, generation), func() bool {
+			s := h.status(name)
+			return s.Generation == generation && s.Phase == phase
+		})
+	}
+	const front = "certificates:\n  www:\n    domains: [shop.umbrella.example]\n    fullchain: file:///etc/ssl/umbrella/fullchain.pem\n" +
+		"    csr: {key: p256}\n    fallback: self-signed\nfront:\n  - {host: shop.umbrella.example, certificate: www, to: \"app:8000\"}\n"
+	say("globex", "Open the shop", "1.0.0", "")
+	say("initech", "Move in", "1.0.0", "")
+	say("umbrella", "Serve umbrellas", "1.0.0", front)
+	for _, name := range []string{"globex", "initech", "umbrella"} {
+		rests(name, 1, reconciler.PhaseIdle)
+	}
+	say("globex", "Sell more in the shop", "1.1.0", "")
+	rests("globex", 2, reconciler.PhaseIdle)
+	say("initech", "Take the new release", "2.0.0-sick", "")
+	h.until("initech is rolled back", func() bool { return len(h.status("initech").Quarantined) == 1 })
 	h.commit("Give acme an application", map[string]string{"instances/acme/compose.yaml": "services:\n  app:\n    image: " + h.push("1.1.0") + "\n"})
-	h.until("acme runs", func() bool { return len(h.status("acme").Containers) == 1 && h.status("acme").Phase == "Idle" })
-	ctx, cancel := context.WithTimeout(h.t.Context(), limit)
-	defer cancel()
-	if _, err := h.client.Suspend(ctx, "acme", server.SuspendRequest{Reason: "stocktaking until Monday", By: "ada"}); err != nil {
+	h.until("acme runs", func() bool {
+		return len(h.status("acme").Containers) == 1 && h.status("acme").Phase == reconciler.PhaseIdle
+	})
+	say("globex", "Greet customers by name", "1.2.0", "")
+	rests("globex", 3, reconciler.PhaseIdle)
+	if _, err := h.client.Suspend(h.t.Context(), "acme", server.SuspendRequest{Reason: "stocktaking until Monday"}); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -94,7 +120,7 @@ const maxPicture = 200 << 10
 func (b *tab) shoot(name string, width, height int64) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, height))
-	b.until("the fonts", `document.fonts.status === "loaded"`)
+	b.until("the fonts, from the top", `(scrollTo(0, 0), document.activeElement.blur(), document.fonts.status === "loaded")`)
 	ctx, cancel := context.WithTimeout(b.ctx, limit)
 	defer cancel()
 	raw, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
