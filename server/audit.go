@@ -52,12 +52,12 @@ func outcome(status int) (outcome, detail string) {
 	return outcome, strconv.Itoa(status) + " " + http.StatusText(status)
 }
 
-// tell writes a request down that was answered, if it may have changed
-// something: it needs an administrator, or is a page's form. Those that need
+// tell writes down a request that was answered, to the API or to a page, if it
+// may have changed something: then it needs an administrator. Those that need
 // less change nothing but what told has written down itself. The body is not
 // looked at.
 func (a *API) tell(r *http.Request, c *visit, status int) {
-	if a.cfg.Auth == nil || c.told || c.operation == "" || !unsafe(r.Method) || (c.need != auth.RoleAdmin && c.need != "") || c.caller.Via == "" {
+	if a.cfg.Auth == nil || c.told || c.operation == "" || !unsafe(r.Method) || c.need != auth.RoleAdmin || c.caller.Via == "" {
 		return
 	}
 	e := auth.Entry{Operation: c.operation, Target: targetOf(c.path, r.URL.Path)}
@@ -77,12 +77,8 @@ func unsafe(method string) bool {
 
 var pathName = regexp.MustCompile(`^\{[^}]*\}$`)
 
-// targetOf is what a path names: the values of its parameters, or all of it for
-// a page.
+// targetOf is what a path names: the values of its parameters.
 func targetOf(pattern, path string) string {
-	if pattern == "" {
-		return path
-	}
 	var names []string
 	parts := strings.Split(path, "/")
 	for i, p := range strings.Split(pattern, "/") {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -76,9 +77,11 @@ func asked(ctx context.Context, op operation) {
 }
 
 // NoteOperation names what takes a request that is no operation of the API: a
-// page. The name must be one of few.
-func NoteOperation(ctx context.Context, name string) {
-	asked(ctx, operation{id: name})
+// page, by its pattern ("POST /rings/{name}/polish") and the least role that it
+// needs, if any. There must be few of them.
+func NoteOperation(ctx context.Context, pattern string, need auth.Role) {
+	_, path, _ := strings.Cut(pattern, " ")
+	asked(ctx, operation{id: pattern, path: path, role: need})
 }
 
 // NoteStream is NoteOperation for what goes on until the client leaves: how long

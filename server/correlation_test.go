@@ -132,7 +132,7 @@ func TestAccessLog(t *testing.T) {
 		log.SetFormatter(&logrus.JSONFormatter{})
 		a := NewAPI(Config{Log: logrus.NewEntry(log), AccessLog: c.log})
 		a.Observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			NoteOperation(r.Context(), "page")
+			NoteOperation(r.Context(), "page", "")
 			w.WriteHeader(c.status)
 		})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(c.method, "/x?token=hunter2", nil))
 		lines := out.lines(t)
@@ -155,7 +155,7 @@ func TestAPanicIsCounted(t *testing.T) {
 	t.Parallel()
 	a := NewAPI(Config{})
 	s := httptest.NewServer(a.Observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		NoteOperation(r.Context(), "half")
+		NoteOperation(r.Context(), "half", "")
 		_, _ = w.Write([]byte("ha"))
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)

@@ -155,6 +155,8 @@ func TestAuditOverHTTP(t *testing.T) {
 	v.want(403, "", "POST", "/api/instances/acme/resume", grace, nil, "X-Request-Id: req-2")
 	v.want(404, "", "POST", "/api/instances/nope/resume", admin, nil)
 	v.want(200, "", "PATCH", "/api/users/"+id, admin, object{"role": "analyst", "password": adaPassword + "!"})
+	v.want(200, "page", "POST", "/query", admin, object{})
+	v.want(200, "page", "POST", "/rings/one/polish", "", object{}, "Cookie: "+auth.PlainCookie+"="+admin)
 	if _, err := v.socket.Resume(t.Context(), "acme", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -179,6 +181,7 @@ func TestAuditOverHTTP(t *testing.T) {
 	}
 	want := []string{
 		"resume acme done " + who + " socket ",
+		"POST /rings/{name}/polish one done Ada session ",
 		"changeUser grace@example.com role=analyst new password done Ada session ",
 		"resume nope refused Ada session 404 Not Found",
 		"resume acme refused grace@example.com session 403 Forbidden",
@@ -190,8 +193,8 @@ func TestAuditOverHTTP(t *testing.T) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("the log is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if page.Entries[4].Correlation != "req-1" || page.Entries[3].Correlation != "req-2" {
-		t.Errorf("ids are %q and %q", page.Entries[4].Correlation, page.Entries[3].Correlation)
+	if page.Entries[5].Correlation != "req-1" || page.Entries[4].Correlation != "req-2" {
+		t.Errorf("ids are %q and %q", page.Entries[5].Correlation, page.Entries[4].Correlation)
 	}
 	v.want(200, `"before":`, "GET", "/api/audit?limit=2", admin, nil)
 	if of := v.want(200, "changeUser", "GET", "/api/audit?user="+id, admin, nil); strings.Contains(of.body, "bootstrap") {

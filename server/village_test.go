@@ -91,7 +91,7 @@ func newVillage(t *testing.T) *village {
 	config := v.config
 	config.Auth, config.Notes = v.store, v.notes
 	v.api = NewAPI(config)
-	s := httptest.NewServer(v.api.PublicHandler(Public{People: v.store, Pages: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "page") })}))
+	s := httptest.NewServer(v.api.PublicHandler(Public{People: v.store, Pages: http.HandlerFunc(page)}))
 	t.Cleanup(s.Close)
 	v.url = s.URL
 	listener, err := Listen(filepath.Join(t.TempDir(), "s"))
@@ -109,6 +109,17 @@ func newVillage(t *testing.T) *village {
 		}
 	})
 	return v
+}
+
+// page is one of the pages, which says what it is and who may.
+func page(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/rings/one/polish":
+		NoteOperation(r.Context(), "POST /rings/{name}/polish", auth.RoleAdmin)
+	case "/query":
+		NoteOperation(r.Context(), "POST /query", auth.RoleAnalyst)
+	}
+	_, _ = io.WriteString(w, "page")
 }
 
 // answer is what came back.

@@ -107,7 +107,7 @@ func (s *Site) serve(need auth.Role, h handler) http.HandlerFunc {
 func (s *Site) serveWithin(limit time.Duration, need auth.Role, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		protect(w.Header())
-		server.NoteOperation(r.Context(), r.Pattern)
+		server.NoteOperation(r.Context(), r.Pattern, need)
 		ctx, cancel := context.WithTimeout(r.Context(), limit)
 		defer cancel()
 		// The only error is that the connection cannot have a deadline.
