@@ -84,7 +84,7 @@ func (r *router) pack() {
 	maps.DeleteFunc(schemas, func(name string, _ *huma.Schema) bool { return !taken[name] })
 	for _, item := range doc.Paths {
 		for _, op := range operationsOf(item) {
-			op.Responses, op.Description, op.Summary = nil, "", ""
+			op.Responses, op.Security, op.Extensions, op.Metadata, op.Description = nil, nil, nil, nil, ""
 		}
 	}
 }
