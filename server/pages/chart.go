@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,11 +55,10 @@ type chartChoice struct {
 // chooseChart is the choice where the reader made none: the first number over
 // the first time or text, as a line when that is a time.
 func chooseChart(g *grid) (chartChoice, bool) {
-	c := chartChoice{Kind: "bar", X: -1, Y: -1}
-	for _, kind := range []string{"time", "text", "bool", "num"} {
-		if c.X < 0 {
-			c.X = slices.IndexFunc(g.Columns, func(col gridColumn) bool { return col.Kind == kind })
-		}
+	c := chartChoice{Kind: "bar", Y: -1}
+	c.X = slices.IndexFunc(g.Columns, func(col gridColumn) bool { return slices.Contains([]string{"time", "text", "bool"}, col.Kind) })
+	if c.X < 0 {
+		c.X = slices.IndexFunc(g.Columns, func(col gridColumn) bool { return col.Kind == "num" })
 	}
 	for i, col := range g.Columns {
 		if c.Y < 0 && i != c.X && col.Kind == "num" {
@@ -146,7 +146,7 @@ func (c *chart) draw(points []point, at func(float64) float64) {
 	}
 	for i, p := range points {
 		x := chartLeft + slot*float64(i)
-		title := p.label + ": " + strconv.FormatFloat(p.value, 'f', -1, 64)
+		title := p.label + ": " + plainNumber(p.value)
 		if i%every == 0 {
 			c.Labels = append(c.Labels, chartLabel{coordinate(x + slot/2), cutLabel(p.label)})
 		}
@@ -181,7 +181,7 @@ func summary(c *chart, points []point) string {
 			high = p
 		}
 	}
-	text := func(p point) string { return strconv.FormatFloat(p.value, 'f', -1, 64) + " at " + cutLabel(p.label) }
+	text := func(p point) string { return plainNumber(p.value) + " at " + cutLabel(p.label) }
 	return fmt.Sprintf("%s by %s, %d values. Lowest: %s. Highest: %s.", c.Y, c.X, len(points), text(low), text(high))
 }
 
@@ -225,13 +225,29 @@ func shortNumber(v, step float64) string {
 	return strconv.FormatFloat(v, 'f', max(0, int(math.Ceil(-math.Log10(step)-1e-9))), 64)
 }
 
+// plainNumber writes a value without what sums of floating numbers leave behind.
+func plainNumber(v float64) string {
+	if rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 12, 64), 64); err == nil {
+		v = rounded
+	}
+	if a := math.Abs(v); a >= 1e15 || a != 0 && a < 1e-9 {
+		return strconv.FormatFloat(v, 'g', 6, 64)
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
+}
+
 // round leaves out what sums of floating numbers leave behind.
 func round(v float64) float64 { return math.Round(v*1e6) / 1e6 }
 
 func coordinate(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
 
+var stamp = regexp.MustCompile(`^[0-9]{4}-([0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})`)
+
 func cutLabel(s string) string {
 	s = strings.TrimSuffix(strings.TrimSuffix(s, " 00:00:00"), "T00:00:00")
+	if m := stamp.FindStringSubmatch(s); m != nil {
+		return m[1] + " " + m[2]
+	}
 	if short := cutRunes(s, labelLength); len(short) < len(s) {
 		return short + "…"
 	}

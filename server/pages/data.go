@@ -239,7 +239,7 @@ func (p profile) DistinctText() string {
 
 // Spread are the quantiles, in order.
 func (p profile) Spread() (list []option) {
-	for _, q := range []struct{ key, label string }{{"p01", "1 % are below"}, {"p05", "5 % are below"}, {"p25", "A quarter is below"}, {"p50", "Half are below"}, {"p75", "Three quarters are below"}, {"p95", "95 % are below"}, {"p99", "99 % are below"}} {
+	for _, q := range []struct{ key, label string }{{"0.05", "5 % are below"}, {"0.25", "A quarter is below"}, {"0.5", "Half are below"}, {"0.75", "Three quarters are below"}, {"0.95", "95 % are below"}} {
 		if v, has := p.Quantiles[q.key]; has {
 			list = append(list, option{Value: v, Label: q.label})
 		}

@@ -104,7 +104,7 @@ func TestQueryIsEscaped(t *testing.T) {
 	b.get("/data/tables/acme/keboola/orders?profile=note")
 	w.refuse = nil
 	b.get("/data/tables/acme/keboola/orders?profile=note")
-	b.want(200, "/data/tables/", "<b>5</b>", "17.0 %", "about 640", "402.75")
+	b.want(200, "/data/tables/", "<b>5</b>", "17.0 %", "about 640", "Three quarters are below 402.75")
 	none()
 	b.get("/data/runs/acme/keboola/7")
 	b.want(200, "/data/runs/", "export orders <script>alert(1)</script>")
@@ -287,7 +287,7 @@ func TestChosenChart(t *testing.T) {
 		rows    int
 		want    string
 	}{
-		"bars by text": {[]gridColumn{num, text}, 5, "bar 1 0"}, "a line over time": {[]gridColumn{text, num, when}, 5, "line 2 1"}, "numbers alone": {[]gridColumn{num, num}, 5, "bar 0 1"},
+		"bars by text": {[]gridColumn{num, text}, 5, "bar 1 0"}, "a line over time": {[]gridColumn{when, num, text}, 5, "line 0 1"}, "what comes first": {[]gridColumn{num, text, when}, 5, "bar 1 0"}, "numbers alone": {[]gridColumn{num, num}, 5, "bar 0 1"},
 		"too many bars": {[]gridColumn{text, num}, 99, "line 0 1"}, "no number": {[]gridColumn{text, when}, 5, ""}, "one row": {[]gridColumn{text, num}, 1, ""}, "one column": {[]gridColumn{num}, 9, ""},
 	} {
 		got, ok := chooseChart(&grid{Columns: c.columns, Rows: make([][]cell, c.rows)})
@@ -298,6 +298,20 @@ func TestChosenChart(t *testing.T) {
 	for _, bad := range []chartChoice{{"pie", 0, 1}, {"bar", -1, 1}, {"bar", 0, 0}, {"bar", 0, 2}, {"bar", 2, 1}} {
 		if bad.fits(&grid{Columns: []gridColumn{text, num}}) {
 			t.Errorf("%+v fits", bad)
+		}
+	}
+}
+
+func TestLabels(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"2026-11-23T09:12:07.5": "11-23 09:12", "2026-11-23 00:00:00": "2026-11-23", "2026-11-23": "2026-11-23", "a label that is long": "a label that i…", "ä": "ä"} {
+		if got := cutLabel(text); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+	for v, want := range map[float64]string{59281.26999999998: "59281.27", 0.1 + 0.2: "0.3", -3: "-3", 0: "0", 1e20: "1e+20", 2e-12: "2e-12", 1234567.5: "1234567.5"} {
+		if got := plainNumber(v); got != want {
+			t.Errorf("%v is %q, want %q", v, got, want)
 		}
 	}
 }

@@ -96,6 +96,9 @@ func (s *Site) takeReview(v *visit, d draft) (reply, error) {
 		made.Tables = append(made.Tables, t.Name)
 	}
 	d = s.drafts.finish(d, made)
+	if d.Setup {
+		s.settler.Store(nil)
+	}
 	return redirect{d.path("done")}, nil
 }
 

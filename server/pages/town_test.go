@@ -356,7 +356,7 @@ func (w *wells) Query(_ context.Context, _ string, q server.Query, begin func(se
 
 func (w *wells) Profile(_ context.Context, _, _, _, _, column string) (json.RawMessage, error) {
 	return json.RawMessage(`{"column":` + fmt.Sprintf("%q", column) + `,"type":"DECIMAL(12,2)","rows":1234,"nulls":17,"distinct":640,"min":"-3.5","max":"9120.00","avg":"311.4",
-		"quantiles":{"p25":"12.5","p50":"80","p75":"402.75"},"top":[{"value":"19.90","count":210},{"value":"<b>5</b>","count":90},{"value":"","count":12}]}`), nil
+		"quantiles":{"0.25":"12.5","0.5":"80","0.75":"402.75"},"top":[{"value":"19.90","count":210},{"value":"<b>5</b>","count":90},{"value":"","count":12}]}`), nil
 }
 
 func (w *wells) Trigger(instance, name string, _ []string) (int64, error) {
