@@ -233,6 +233,7 @@ func TestLooksAreTakenTogether(t *testing.T) {
 			l.begin(t.Context(), "", func(context.Context) error { time.Sleep(time.Second); n++; return nil }, nil)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if n < 1 || n > 2 || len(l.running) != 0 {
 			t.Errorf("looked %d times, %d under way", n, len(l.running))
 		}
