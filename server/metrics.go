@@ -28,7 +28,7 @@ func (a *API) metricsHandler() (http.Handler, error) {
 
 // Collectors are what tells the figures.
 func (a *API) Collectors() []prometheus.Collector {
-	all := append([]prometheus.Collector{newFigures(a.cfg), collectors.NewGoCollector(),
+	all := append([]prometheus.Collector{newFigures(a.cfg), newDaemonFigures(a), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}, a.traffic.collectors()...)
 	return append(all, a.cfg.Metrics...)
 }
