@@ -64,7 +64,7 @@ func (a *API) PutConnectorFile(ctx context.Context, instance, connector string, 
 	}
 	name, was, err := p.connectorFile()
 	verb := "Change the connector "
-	if AsErrorStatus(err) == http.StatusNotFound {
+	if answeredStatus(err) == http.StatusNotFound {
 		name, verb, err = p.file(), "Add the connector ", nil
 	}
 	switch {
@@ -83,8 +83,8 @@ func (a *API) PutConnectorFile(ctx context.Context, instance, connector string, 
 	return changed(done, instance, connector), err
 }
 
-// AsErrorStatus is the status that an error is answered with; 0: there is none.
-func AsErrorStatus(err error) int {
+// answeredStatus is the status that an error is answered with; 0: there is none.
+func answeredStatus(err error) int {
 	if err == nil {
 		return 0
 	}

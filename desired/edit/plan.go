@@ -213,7 +213,7 @@ func (d *document) addKey(n *yaml.Node, key string, value any) (splice, error) {
 		return splice{}, fmt.Errorf("%w: the mapping comes from the alias *%s", ErrShape, n.Value)
 	case n.Kind != yaml.MappingNode:
 		return splice{}, fmt.Errorf("%w: it is no mapping", ErrShape)
-	case len(n.Content) == 0 && !d.inFlowAbove(n):
+	case len(n.Content) == 0 && !d.inFlow(n):
 		return d.replace(n, Map{{key, value}})
 	case n.Style&yaml.FlowStyle != 0:
 		text, err := d.inline(Map{{key, value}}, true)
@@ -222,8 +222,6 @@ func (d *document) addKey(n *yaml.Node, key string, value any) (splice, error) {
 	text, err := d.block(Map{{key, value}}, indent(n))
 	return d.addLines(n, text), err
 }
-
-func (d *document) inFlowAbove(n *yaml.Node) bool { return d.inFlow(n) }
 
 // addLines puts lines below the last of a block collection.
 func (d *document) addLines(n *yaml.Node, text string) splice {
