@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -89,9 +88,9 @@ func (a *API) publicHealth(now time.Time) Health {
 }
 
 func (a *API) health(found []finding, say func(finding) string) Health {
-	v := a.cfg.Version
-	h := Health{Status: "healthy", Version: cmp.Or(v.Version, "dev"), Channel: cmp.Or(v.Channel, "dev"), ImageTag: cmp.Or(v.ImageTag, "unknown"),
-		CommitSHA: cmp.Or(v.CommitSHA, "unknown"), SchemaVersion: v.SchemaVersion, DeployedAt: v.Started, Timestamp: time.Now().UTC(),
+	v, _ := a.Version(context.Background()) // which never fails
+	h := Health{Status: "healthy", Version: v.Version, Channel: v.Channel, ImageTag: v.ImageTag, CommitSHA: v.CommitSHA,
+		SchemaVersion: v.SchemaVersion, DeployedAt: v.Started, Timestamp: time.Now().UTC(),
 		Warnings: []string{}, Services: a.services()}
 	for _, f := range found {
 		s := h.Services[f.service]
