@@ -156,6 +156,16 @@ func TestTokens(t *testing.T) {
 	if status := call(); status == 401 {
 		t.Errorf("the token is refused: %d", status)
 	}
+	for _, path := range []string{"/users", "/account", "/query"} { // tokens are for the API, where their scopes count
+		program := town.browser(t)
+		program.header.Set("Authorization", "Bearer "+token)
+		if program.get(path); program.at.Path != "/login" && program.status < 400 {
+			t.Errorf("a token opens the page %s: %d", path, program.status)
+		}
+		if program.post(path, "email", "eve@acme.com", "role", "admin"); program.status < 400 {
+			t.Errorf("a token sends the form of %s: %d at %s", path, program.status, program.at)
+		}
+	}
 	b.get("/tokens")
 	m := regexp.MustCompile(`/tokens/[^"/]+/delete`).FindString(b.text)
 	b.get(m)
