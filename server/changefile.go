@@ -76,6 +76,10 @@ func (a *API) PutConnectorFile(ctx context.Context, instance, connector string, 
 		return ChangeAnswer{}, &Error{Status: http.StatusConflict, Detail: "change connector " + connector + ": it is there already, and base does not say which state of it was changed",
 			Hint: "GET the file and send its base along"}
 	}
+	if field := inTheClear(name, []byte(f.YAML)); field != "" {
+		return ChangeAnswer{}, &Error{Status: http.StatusUnprocessableEntity, Detail: name + ": " + field + " stands in the clear, where everybody who reads the repository sees it",
+			Hint: "write ${secret:NAME}, and give NAME a value: fairlead secret set " + instance + " NAME"}
+	}
 	if f.Base == "" {
 		f.Base = p.snapshot.Commit
 	}

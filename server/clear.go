@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/desired/edit"
 )
 
@@ -127,4 +128,37 @@ func secretName(s string) string {
 		name = "S" + name
 	}
 	return name[:min(len(name), 40)]
+}
+
+// inTheClear names a secret field of a file whose value stands there as it is;
+// empty: there is none. What the file says wrongly is not this one's to tell.
+func inTheClear(file string, text []byte) string {
+	c, _ := desired.ParseConnector(file, text)
+	fields := map[string]string{}
+	if k := c.Keboola; k != nil {
+		fields["keboola.token"] = k.Token
+	}
+	if b := c.BigQuery; b != nil {
+		fields["bigquery.key"] = b.Key
+	}
+	if j := c.Jira; j != nil {
+		fields["jira.token"], fields["jira.pat"], fields["jira.webhookSecret"] = j.Token, j.PAT, j.WebhookSecret
+	}
+	if f := c.Files; f != nil && f.S3 != nil {
+		fields["files.s3.secretKey"] = f.S3.SecretKey
+	}
+	if f := c.Files; f != nil && f.GS != nil {
+		fields["files.gs.key"] = f.GS.Key
+	}
+	if p := c.Postgres; p != nil && !strings.Contains(p.URL, "${secret:") {
+		if u, err := url.Parse(p.URL); err == nil {
+			fields["postgres.url"], _ = u.User.Password()
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		if value := fields[field]; value != "" && !strings.Contains(value, "${secret:") {
+			return field
+		}
+	}
+	return ""
 }

@@ -62,6 +62,23 @@ func TestSecretsLeaveTheFile(t *testing.T) {
 	}
 }
 
+func TestFilesWithSecretsInTheClear(t *testing.T) {
+	for text, want := range map[string]string{
+		"keboola: {url: 'https://a', token: abc}":           "keboola.token",
+		"keboola: {url: 'https://a', token: '${secret:A}'}": "",
+		"jira: {url: 'https://a', pat: abc}":                "jira.pat",
+		"files: {s3: {accessKey: a, secretKey: b}}":         "files.s3.secretKey",
+		"postgres: {url: 'postgres://a:b@c/d'}":             "postgres.url",
+		"postgres: {url: 'postgres://a:${secret:B}@c/d'}":   "",
+		"postgres: {url: 'postgres://a@c/d'}":               "",
+		"not: [yaml":                                        "",
+	} {
+		if got := inTheClear("c.yaml", []byte(text)); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
 // TestFieldsGoIntoWhatIsThere keeps comments, order and tables of a file.
 func TestFieldsGoIntoWhatIsThere(t *testing.T) {
 	was := "# of the shop\nkeboola:\n  token: ${secret:OLD} # rotate in May\n  url: https://old.keboola.com\nowner: sales\ntables:\n  - {name: a, id: in.c-x.a} # first\n"
