@@ -86,6 +86,7 @@ func (a *API) commit(ctx context.Context, c Change) (Committed, error) {
 	if c.Author == (Author{}) {
 		c.Author = authorOf(ctx)
 	}
+	defer a.cfg.Fleet.Attend(ctx)() // a watch of the repository may see the commit first
 	done, err := a.cfg.Source.Commit(ctx, c)
 	if isConflict(err) { // so that who tries again sees what is in the way
 		err = errors.Join(err, a.cfg.Source.Sync(ctx))

@@ -241,6 +241,7 @@ func (a *API) Revert(ctx context.Context, instance string, req RevertRequest) (C
 	if err != nil {
 		return ChangeAnswer{}, err
 	}
+	defer a.cfg.Fleet.Attend(ctx)() // a watch of the repository may see the commit first
 	done, err := a.cfg.Source.Restore(ctx, Restoration{Dir: p.dir, Commit: req.Commit, Author: authorOf(ctx),
 		Message: fmt.Sprintf("Restore %s as of %s\n", instance, req.Commit[:min(8, len(req.Commit))])})
 	if err != nil {

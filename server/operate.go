@@ -252,6 +252,7 @@ func (a *API) Rollback(ctx context.Context, name string, req RollbackRequest) (R
 	if _, known := auth.From(ctx); !known {
 		by = namedAuthor(req.By, "")
 	}
+	defer a.cfg.Fleet.Attend(ctx)() // a watch of the repository may see the commit first
 	done, err := a.cfg.Source.Restore(ctx, Restoration{Dir: r.Status().Dir, Commit: g.Revision.Commit, Message: message, Author: by})
 	if err != nil {
 		return RolledBack{Generation: g}, fmt.Errorf("commit rollback: %w", err)
