@@ -98,7 +98,7 @@ func tags(operations map[string]operation) (list []*huma.Tag) {
 func (o operation) described() string {
 	who := "Anybody may call it."
 	if o.role != public {
-		who = "Needs the role " + string(o.role) + "."
+		who = "Needs the role " + string(o.role) + " (scope " + o.needs() + ")."
 	}
 	return strings.TrimSpace(o.description + "\n\n" + who)
 }

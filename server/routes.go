@@ -55,6 +55,8 @@ func (o operation) stream() bool { return o.produces != nil }
 // needs is the scope that a token must have, if it has any.
 func (o operation) needs() string {
 	switch {
+	case o.role == public:
+		return ""
 	case o.scope != "":
 		return o.scope
 	case o.role == auth.RoleViewer:
