@@ -304,10 +304,23 @@ func (d *document) remove(path Path) (splice, error) {
 	}
 	end := d.nextLine(d.endOf(n))
 	begin = d.lines[d.lineOf(begin)]
-	if end == len(d.text) && !strings.HasSuffix(d.text, "\n") && begin > 0 { // the last line keeps having no end
+	if end == len(d.text) && d.bare && begin > 0 && !endsInBlock(p, first) { // the last line keeps having no end
 		begin -= len(d.eol)
 	}
 	return splice{begin, end, ""}, nil
+}
+
+// endsInBlock says whether what stands before an entry is a text of several
+// lines, of which the end of its last line is a part.
+func endsInBlock(p *yaml.Node, i int) bool {
+	if i == 0 {
+		return false
+	}
+	n := p.Content[i-1]
+	for len(n.Content) > 0 {
+		n = n.Content[len(n.Content)-1]
+	}
+	return n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
 }
 
 func indexIn(p, n *yaml.Node) int {

