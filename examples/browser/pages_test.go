@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 
 // TestPages is one day of a daemon that was just installed, in a browser.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.sales()
 	chrome := startChrome(t)
@@ -109,9 +111,28 @@ func (b *tab) rollsBack(h *house, shop string) {
 		b.t.Errorf("the newest commit is %s", got)
 	}
 	h.until("the instance rests", func() bool { return h.status(shop).Generation == 3 })
+	list, err := h.client.History(h.t.Context(), shop, 1)
+	if err != nil || len(list) != 1 || list[0].Correlation == "" {
+		b.t.Errorf("what the click led to does not know the click: %+v, %v", list, err)
+	}
+	for _, said := range []string{`"operation":"POST /instances/{name}/rollback"`, `"msg":"Applied"`} {
+		if !logged(h.log.String(), said, `"correlation":"`+list[0].Correlation+`"`) {
+			b.t.Errorf("no line of the log has %s for %s", said, list[0].Correlation)
+		}
+	}
 	b.open("/instances/" + shop + "/history")
 	b.says("#timeline li:first-child", "Generation 3")
 	b.says("#timeline li:first-child", "Ada Lovelace")
+}
+
+// logged reports whether one line of a log has all of some texts.
+func logged(log string, texts ...string) bool {
+	for line := range strings.Lines(log) {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // queries asks data, has it drawn, and takes it home.
@@ -187,6 +208,13 @@ func (b *tab) letsIn(t *testing.T, h *house, chrome contextOf, shop string) {
 	}
 	if status := vera.open("/users"); status != http.StatusForbidden {
 		t.Errorf("a viewer is answered %d at /users", status)
+	}
+	var hers struct {
+		Token string `json:"access_token"`
+	}
+	h.call(http.MethodPost, "/auth/token", "", map[string]string{"email": viewer, "password": secret}, &hers)
+	if with, without := h.call(http.MethodGet, "/metrics", hers.Token, nil, nil), h.call(http.MethodGet, "/metrics", "", nil, nil); with != http.StatusOK || without != http.StatusUnauthorized {
+		t.Errorf("metrics are answered %d to a viewer and %d to a stranger", with, without)
 	}
 	vera.open("/")
 	vera.click(`form[action="/logout"] button`)

@@ -19,6 +19,7 @@ import (
 // FAIRLEAD_SCREENSHOTS names where they go. Otherwise it takes one, to nowhere,
 // so that the way to them does not rot.
 func TestScreenshots(t *testing.T) {
+	t.Parallel()
 	to := os.Getenv("FAIRLEAD_SCREENSHOTS")
 	dir := t.TempDir()
 	if to != "" { // a name that can be shown

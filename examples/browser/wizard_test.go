@@ -76,6 +76,7 @@ func (b *tab) adds(h *house, instance string, seen func()) {
 // TestSetupWithoutScript goes through the same setup in a browser that runs no
 // JavaScript, on a daemon of its own, and looks at the pages that follow.
 func TestSetupWithoutScript(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.sales()
 	b := newTab(t, startChrome(t), h.url)
