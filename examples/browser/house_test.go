@@ -22,13 +22,12 @@ import (
 	"github.com/fairlead/fairlead/server"
 )
 
-// program is the daemon, built once for all tests.
+// built is where the program is, for as long as the tests run.
+var built string
+
+// program is the daemon, built once for all tests by the first that needs it.
 var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "fairlead-browser-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "fairlead")
+	bin := filepath.Join(built, "fairlead")
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "github.com/fairlead/fairlead/cmd/fairlead").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
@@ -36,10 +35,13 @@ var program = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if bin, err := program(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(bin))
+	var err error
+	if built, err = os.MkdirTemp("", "fairlead-browser-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(built)
 	os.Exit(code)
 }
 
