@@ -220,8 +220,10 @@ func TestDeliveriesAreBounded(t *testing.T) {
 	if !d.before(hooks.Delivery{ID: fmt.Sprint(2*maxDeliveries - 1)}, nil, nil, now) || d.before(hooks.Delivery{ID: fmt.Sprint(2*maxDeliveries - 1)}, nil, nil, now.Add(25*time.Hour)) {
 		t.Error("the last one is forgotten, or remembered for good")
 	}
-	if d.before(hooks.Delivery{}, nil, nil, now) || d.before(hooks.Delivery{}, nil, nil, now) {
-		t.Error("what has no name is taken for the same")
+	for range 2 {
+		if d.before(hooks.Delivery{}, nil, nil, now) {
+			t.Error("what has no name is taken for the same")
+		}
 	}
 }
 

@@ -156,8 +156,6 @@ func (d *document) nextLine(pos int) int {
 	return len(d.text)
 }
 
-func (d *document) line(n int) string { return d.text[d.lines[n]:d.lineEnd(d.lines[n])] }
-
 func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
 func isBlank(line string) bool { return strings.Trim(line, " \t") == "" }

@@ -30,12 +30,11 @@ type Rule struct {
 	Recipients []string
 	Others     []string
 
-	which    map[string]string // by the key in .sops.yaml
-	onlyMAC  bool
-	data     []byte
-	doc      *yaml.Node
-	node     *yaml.Node // the rule
-	problems desired.Problems
+	which   map[string]string // by the key in .sops.yaml
+	onlyMAC bool
+	data    []byte
+	doc     *yaml.Node
+	node    *yaml.Node // the rule
 }
 
 // Recipients finds the rule for the secrets of the instance in dir as sops
