@@ -35,10 +35,10 @@ var alertNamed = regexp.MustCompile(`(?m)^ +- alert: (\w+)$`)
 // and be silent for the one that is good.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
-	if out, err := promtool(t, "test", "rules", "fairlead.tests.yaml", "days.tests.yaml"); err != nil {
+	if out, err := promtool(t, "test", "rules", "fairlead.tests.yaml", "hours.tests.yaml", "days.tests.yaml"); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	rules, tests := read(t, "fairlead.rules.yaml"), read(t, "fairlead.tests.yaml")+read(t, "days.tests.yaml")
+	rules, tests := read(t, "fairlead.rules.yaml"), read(t, "fairlead.tests.yaml")+read(t, "hours.tests.yaml")+read(t, "days.tests.yaml")
 	for _, m := range alertNamed.FindAllStringSubmatch(rules, -1) {
 		_, of, tested := strings.Cut(tests, "  - name: "+m[1]+"\n")
 		of, _, _ = strings.Cut(of, "  - name: ")
@@ -52,7 +52,7 @@ func TestAlerts(t *testing.T) {
 // passes with a broken rule proves nothing.
 func TestAnAlertThatIsWrongIsFound(t *testing.T) {
 	t.Parallel()
-	rules, names := read(t, "fairlead.rules.yaml"), []string{"fairlead.tests.yaml", "days.tests.yaml"}
+	rules, names := read(t, "fairlead.rules.yaml"), []string{"fairlead.tests.yaml", "hours.tests.yaml", "days.tests.yaml"}
 	expr := regexp.MustCompile(`(?m)( +expr: \|\n +)(.*)$`)
 	const broken = `label_replace(vector(1), "host", "good", "", "")` // silent for the bad one as well
 	dir := t.TempDir()
@@ -65,7 +65,7 @@ func TestAnAlertThatIsWrongIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, err := promtool(t, "test", "rules", filepath.Join(dir, names[0]), filepath.Join(dir, names[1]))
+	out, err := promtool(t, "test", "rules", filepath.Join(dir, names[0]), filepath.Join(dir, names[1]), filepath.Join(dir, names[2]))
 	if failed, all := strings.Count(out, "exp:"), len(alertNamed.FindAllString(rules, -1)); err == nil || failed < all {
 		t.Errorf("of %d rules only %d fail: %v\n%s", all, failed, err, out)
 	}
