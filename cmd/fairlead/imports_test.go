@@ -163,6 +163,8 @@ func TestLibrariesHaveOneImporter(t *testing.T) {
 		"github.com/caddyserver/certmagic":              "certs/acme",
 		"github.com/mholt/acmez":                        "certs/acme",
 		"github.com/nicholas-fedor/shoutrrr":            "server/notify",
+		"github.com/golang-jwt/jwt":                     "server/auth",
+		"github.com/danielgtaylor/huma":                 "server",
 	}
 	for library, importer := range only {
 		found := false
@@ -176,13 +178,19 @@ func TestLibrariesHaveOneImporter(t *testing.T) {
 			t.Errorf("%s does not import %s: mend this table", importer, library)
 		}
 	}
+	theirs := map[string][]string{"server": {"github.com/golang-jwt/jwt", "github.com/danielgtaylor/huma"}}
 	for _, core := range []string{"desired", "reconciler", "server"} {
 		for _, dep := range all[core].Deps {
 			for library := range only {
-				if within(dep, library) {
+				if within(dep, library) && !slices.Contains(theirs[core], library) {
 					t.Errorf("%s depends on %s", core, dep)
 				}
 			}
+		}
+	}
+	for _, dep := range all["cmd/fairlead"].Deps {
+		if within(dep, "github.com/chromedp", "github.com/getkin", "pgregory.net/rapid", "go.uber.org/goleak") {
+			t.Errorf("the binary links %s, which is for tests", dep)
 		}
 	}
 }
