@@ -39,10 +39,14 @@ var connectorName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
 // named is existing for a connector whose name may be one.
 func (a *API) named(ctx context.Context, instance, connector string) (place, error) {
 	if !connectorName.MatchString(connector) {
-		return place{}, &Error{Status: http.StatusUnprocessableEntity, Detail: fmt.Sprintf("%q is not the name of a connector", connector),
-			Hint: "a letter or _, then up to 63 letters, digits and _"}
+		return place{}, notConnector(connector)
 	}
 	return a.existing(ctx, instance, connector)
+}
+
+func notConnector(name string) error {
+	return &Error{Status: http.StatusUnprocessableEntity, Detail: fmt.Sprintf("%q is not the name of a connector", name),
+		Hint: "a letter or _, then up to 63 letters, digits and _"}
 }
 
 // ConnectorFile reads the file of a connector.
@@ -77,8 +81,7 @@ func (a *API) PutConnectorFile(ctx context.Context, instance, connector string, 
 			Hint: "GET the file and send its base along"}
 	}
 	if field := inTheClear(name, []byte(f.YAML)); field != "" {
-		return ChangeAnswer{}, &Error{Status: http.StatusUnprocessableEntity, Detail: name + ": " + field + " stands in the clear, where everybody who reads the repository sees it",
-			Hint: "write ${secret:NAME}, and give NAME a value: fairlead secret set " + instance + " NAME"}
+		return ChangeAnswer{}, clearError(instance, name, field)
 	}
 	if f.Base == "" {
 		f.Base = p.snapshot.Commit
@@ -142,6 +145,9 @@ func (a *API) ensureInstance(ctx context.Context, name string) (ChangeAnswer, er
 	}
 	if p.found {
 		return changed(Committed{Commit: p.snapshot.Commit}, name, ""), nil
+	}
+	if err := p.check(); err != nil {
+		return ChangeAnswer{}, err
 	}
 	file := path.Join(p.dir, "instance.yaml")
 	if was, err := p.read(file); err != nil || was != nil {

@@ -130,6 +130,12 @@ func secretName(s string) string {
 	return name[:min(len(name), 40)]
 }
 
+// clearError says what to do about what inTheClear found.
+func clearError(instance, file, field string) error {
+	return &Error{Status: http.StatusUnprocessableEntity, Detail: file + ": " + field + " stands in the clear, where everybody who reads the repository sees it",
+		Hint: "write ${secret:NAME}, and give NAME a value: fairlead secret set " + instance + " NAME"}
+}
+
 // inTheClear names a secret field of a file whose value stands there as it is;
 // empty: there is none. What the file says wrongly is not this one's to tell.
 func inTheClear(file string, text []byte) string {
@@ -144,21 +150,49 @@ func inTheClear(file string, text []byte) string {
 	if j := c.Jira; j != nil {
 		fields["jira.token"], fields["jira.pat"], fields["jira.webhookSecret"] = j.Token, j.PAT, j.WebhookSecret
 	}
-	if f := c.Files; f != nil && f.S3 != nil {
-		fields["files.s3.secretKey"] = f.S3.SecretKey
+	if f := c.Files; f != nil {
+		filesSecrets(fields, f)
 	}
-	if f := c.Files; f != nil && f.GS != nil {
-		fields["files.gs.key"] = f.GS.Key
+	if p := c.Postgres; p != nil {
+		fields["postgres.url"] = clearPassword(p.URL)
 	}
-	if p := c.Postgres; p != nil && !strings.Contains(p.URL, "${secret:") {
-		if u, err := url.Parse(p.URL); err == nil {
-			fields["postgres.url"], _ = u.User.Password()
-		}
-	}
+	named(fields, "env.", c.Env)
 	for _, field := range slices.Sorted(maps.Keys(fields)) {
-		if value := fields[field]; value != "" && !strings.Contains(value, "${secret:") {
+		if value := fields[field]; value != "" && !strings.Contains(value, "${") {
 			return field
 		}
 	}
 	return ""
+}
+
+func filesSecrets(fields map[string]string, f *desired.FilesConnector) {
+	if f.S3 != nil {
+		fields["files.s3.secretKey"] = f.S3.SecretKey
+	}
+	if f.GS != nil {
+		fields["files.gs.key"] = f.GS.Key
+	}
+	named(fields, "files.headers.", f.Headers)
+}
+
+// named adds the values that are called what secrets are called.
+func named(fields map[string]string, at string, values map[string]string) {
+	for key, value := range values {
+		if secretWord.MatchString(key[strings.LastIndex(key, "/")+1:]) { // behind a host
+			fields[at+key] = value
+		}
+	}
+}
+
+var reference = regexp.MustCompile(`\$\{[^}]*\}`)
+
+// clearPassword is what stands in an URL for a password beside references, which
+// may be in any part of it.
+func clearPassword(text string) string {
+	u, err := url.Parse(reference.ReplaceAllString(text, ""))
+	if err != nil {
+		return ""
+	}
+	password, _ := u.User.Password()
+	return password
 }

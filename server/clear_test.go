@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/desired/edit"
 )
@@ -64,17 +66,44 @@ func TestSecretsLeaveTheFile(t *testing.T) {
 
 func TestFilesWithSecretsInTheClear(t *testing.T) {
 	for text, want := range map[string]string{
-		"keboola: {url: 'https://a', token: abc}":           "keboola.token",
-		"keboola: {url: 'https://a', token: '${secret:A}'}": "",
-		"jira: {url: 'https://a', pat: abc}":                "jira.pat",
-		"files: {s3: {accessKey: a, secretKey: b}}":         "files.s3.secretKey",
-		"postgres: {url: 'postgres://a:b@c/d'}":             "postgres.url",
-		"postgres: {url: 'postgres://a:${secret:B}@c/d'}":   "",
-		"postgres: {url: 'postgres://a@c/d'}":               "",
-		"not: [yaml":                                        "",
+		"keboola: {url: 'https://a', token: abc}":            "keboola.token",
+		"keboola: {url: 'https://a', token: '${secret:A}'}":  "",
+		"jira: {url: 'https://a', pat: abc}":                 "jira.pat",
+		"files: {s3: {accessKey: a, secretKey: b}}":          "files.s3.secretKey",
+		"postgres: {url: 'postgres://a:b@c/d'}":              "postgres.url",
+		"postgres: {url: 'postgres://a:${secret:B}@c/d'}":    "",
+		"postgres: {url: 'postgres://a@c/d'}":                "",
+		"postgres: {url: 'postgres://a:b@${secret:C}/d'}":    "postgres.url",
+		"image: a\nenv: {API_TOKEN: abc}":                    "env.API_TOKEN",
+		"image: a\nenv: {API_TOKEN: '${secret:A}', B: c}":    "",
+		"files: {headers: {Authorization: Bearer a}}":        "files.headers.Authorization",
+		"files: {headers: {auth.acme.com/Accept: text/csv}}": "",
+		"not: [yaml": "",
 	} {
 		if got := inTheClear("c.yaml", []byte(text)); got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestNamesOfWhatIsNew holds that no name becomes a path or YAML of its own.
+func TestNamesOfWhatIsNew(t *testing.T) {
+	for _, name := range []string{"", "..", "../x", "a/b", "a b", "b #", "&a x", "a\r", "a\nb", ".git", "Acme", "1", strings.Repeat("a", 40)} {
+		p := place{instance: name}
+		if answeredStatus(p.check()) != 422 {
+			t.Errorf("%q is the name of an instance", name)
+		}
+		if p = (place{instance: "acme", connector: name}); name != "" && name != "Acme" && len(name) != 40 && answeredStatus(p.check()) != 422 {
+			t.Errorf("%q is the name of a connector", name)
+		}
+	}
+	for _, name := range []string{"acme", "a-1", "true", "null"} {
+		if err := (place{instance: name, connector: "shop"}).check(); err != nil {
+			t.Error(err)
+		}
+		var file struct{ Name any }
+		if err := yaml.Unmarshal(newInstance(name), &file); err != nil || file.Name != name {
+			t.Errorf("%s: the file says %v, %v", name, file.Name, err)
 		}
 	}
 }

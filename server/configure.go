@@ -119,19 +119,19 @@ func counted(n int, what string) string {
 
 // newInstance is an instance that only brings data.
 func newInstance(name string) []byte {
+	text, _ := edit.Render(name) // true is one, in quotes; a name has nothing that cannot be written
 	return fmt.Appendf(nil, `# The desired state of one instance. docs/configuration.md has every key.
 apiVersion: fairlead/v1
 name: %s
-
 # No containers are wanted yet: put a compose.yaml beside this file, and remove the next line.
 allowEmpty: true
-`, name)
+`, text)
 }
 
 // ConfigureRequest says where data comes from: by the short fields of a source,
 // or by connector with the fields of a connector's file.
 type ConfigureRequest struct {
-	DataSource       string `json:"data_source,omitempty" maxLength:"64" doc:"keboola, bigquery, postgres, jira, files, or local for none" example:"keboola"`
+	DataSource       string `json:"data_source,omitempty" maxLength:"64" doc:"keboola, bigquery, postgres, jira, files, or local for none but files_dir" example:"keboola"`
 	KeboolaToken     string `json:"keboola_token,omitempty" maxLength:"4096" doc:"a Storage API token; left out: the one that is known"`
 	KeboolaURL       string `json:"keboola_url,omitempty" maxLength:"2048" example:"https://connection.keboola.com"`
 	BigQueryProject  string `json:"bigquery_project,omitempty" maxLength:"128" example:"acme-data"`
@@ -166,6 +166,9 @@ type Configured struct {
 
 // Configure tests a connection and commits it.
 func (a *API) Configure(ctx context.Context, req ConfigureRequest) (Configured, error) {
+	if req.DataSource == "local" && req.FilesDir != "" {
+		req.DataSource = "files" // a folder that is named is never passed over
+	}
 	out := Configured{Status: "ok", DataSource: req.DataSource, Connection: "local"}
 	if req.AllowedDomain != "" {
 		out.Warnings = append(out.Warnings, "allowed_domain has no effect: add people with POST /api/users or fairlead user add")

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -100,6 +101,20 @@ func (a *API) existing(ctx context.Context, instance, connector string) (place, 
 	return p, err
 }
 
+var newName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,38}$`)
+
+// check refuses names that are none before they are part of a path, or of a file.
+func (p place) check() error {
+	if !p.found && !newName.MatchString(p.instance) {
+		return &Error{Status: http.StatusUnprocessableEntity, Detail: fmt.Sprintf("%q is not the name of an instance", p.instance),
+			Hint: "a lower-case letter, then up to 38 lower-case letters, digits and dashes"}
+	}
+	if p.connector != "" && !connectorName.MatchString(p.connector) {
+		return notConnector(p.connector)
+	}
+	return nil
+}
+
 // chosen is the instance that a call is about: the one that is named, or the only
 // one.
 func (a *API) chosen(name string) (string, error) {
@@ -131,6 +146,9 @@ type written struct {
 // the draft says put in, so that comments and order stay.
 func (a *API) write(p place, c ConnectorDraft, tables []connectors.Discovered) (written, error) {
 	w := written{place: p}
+	if err := p.check(); err != nil {
+		return w, err
+	}
 	fields, err := c.content()
 	if err != nil {
 		return w, err
@@ -147,6 +165,9 @@ func (a *API) write(p place, c ConnectorDraft, tables []connectors.Discovered) (
 	}
 	if err != nil {
 		return w, invalid(err)
+	}
+	if field := inTheClear(p.file(), w.text); field != "" && field != inTheClear(p.file(), was) { // or it was read by everybody before
+		return w, clearError(p.instance, p.file(), field)
 	}
 	if name := leaks(w.text, w.secrets); name != "" {
 		return w, &Error{Status: http.StatusUnprocessableEntity, Detail: "write connector " + c.Name + ": the value of the secret " + name + " would stand in the file in the clear",
