@@ -26,7 +26,7 @@ type files struct {
 // parts are the files that are served as one, in this order.
 func parts() map[string][]string {
 	return map[string][]string{
-		"app.css":  {"tokens.css", "base.css", "frame.css", "components.css", "instance.css", "data.css", "work.css"},
+		"app.css":  {"tokens.css", "base.css", "frame.css", "components.css", "instance.css", "work.css"},
 		"app.js":   {"app.js", "work.js"},
 		"logo.svg": {"logo.svg"},
 	}
