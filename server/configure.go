@@ -131,7 +131,7 @@ allowEmpty: true
 // ConfigureRequest says where data comes from: by the short fields of a source,
 // or by connector with the fields of a connector's file.
 type ConfigureRequest struct {
-	DataSource       string `json:"data_source,omitempty" maxLength:"64" doc:"keboola, bigquery, postgres, jira, files, or local for none but files_dir" example:"keboola"`
+	DataSource       string `json:"data_source,omitempty" maxLength:"64" doc:"keboola, bigquery, postgres, jira, files, or local for none (with files_dir it is files)" example:"keboola"`
 	KeboolaToken     string `json:"keboola_token,omitempty" maxLength:"4096" doc:"a Storage API token; left out: the one that is known"`
 	KeboolaURL       string `json:"keboola_url,omitempty" maxLength:"2048" example:"https://connection.keboola.com"`
 	BigQueryProject  string `json:"bigquery_project,omitempty" maxLength:"128" example:"acme-data"`

@@ -101,6 +101,22 @@ func TestPasswordOverHTTP(t *testing.T) {
 	v.want(200, "", "POST", "/auth/token", "", object{"email": "ada@example.com", "password": gracePassword})
 }
 
+// TestScopeSync has a token with this scope alone bring about what is configured,
+// and change nothing of it.
+func TestScopeSync(t *testing.T) {
+	t.Parallel()
+	v := newVillage(t)
+	admin := v.settle()
+	token := v.want(201, "flp_", "POST", "/api/tokens", admin, object{"name": "nightly", "scopes": []string{"sync"}}).json(t)["token"].(string)
+	for _, path := range []string{"/api/sync/trigger", "/api/source/sync", "/api/instances/acme/reconcile", "/api/instances/acme/connectors/shop/run"} {
+		if got := v.ask("POST", path, token, nil); got.status == 401 || got.status == 403 {
+			t.Errorf("POST %s with the scope sync: %d %s", path, got.status, got.body)
+		}
+	}
+	v.want(403, "scope write", "POST", "/api/admin/configure", token, object{"data_source": "local"})
+	v.want(403, "scope read", "GET", "/api/instances", token, nil)
+}
+
 func TestTokensOverHTTP(t *testing.T) {
 	t.Parallel()
 	v := newVillage(t)

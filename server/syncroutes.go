@@ -14,6 +14,7 @@ func (a *API) syncRoutes(r *router) {
 	trigger := operation{method: http.MethodPost, path: "/api/sync/trigger", id: "triggerSync", tag: syncTag, role: auth.RoleAdmin, summary: "Bring data in now",
 		description: "Nothing in the body asks for all tables, a list or {\"tables\": a list} for some: by SOURCE.NAME, by name, or as the service calls them. It is for administrators: a run costs money at the service. Analysts see what comes of it.",
 		errors:      map[int]string{http.StatusConflict: "sync_already_in_progress, with job_id.", http.StatusUnprocessableEntity: "A table is not known."}}
+	trigger.scope = auth.ScopeSync
 	route(r, trigger, func(ctx context.Context, in *struct {
 		OnInstance
 		Source string `query:"source" maxLength:"64" doc:"one connector, or all of a kind" example:"keboola"`
