@@ -32,6 +32,28 @@ func (e *Error) Error() string { return e.Detail }
 
 func (e *Error) Unwrap() error { return e.cause }
 
+// advised is the error with what to do next, for those that nobody gave advice of
+// their own: whoever asked may be a program that goes by it.
+func (e *Error) advised() *Error {
+	if e.Hint != "" {
+		return e
+	}
+	out := *e
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		out.Hint = "mend what was sent and send it again; GET /api/openapi.json describes every call"
+	case http.StatusNotFound:
+		out.Hint = "look at what there is: GET /api/instances, and below it"
+	case http.StatusConflict:
+		out.Hint = "look at how it stands (GET /api/instances), and ask again when nothing is in the way"
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		out.Hint = "try again in a moment; GET /api/health says what is wrong"
+	default:
+		out.Hint = "the log of the daemon says more, under the X-Request-Id of this answer"
+	}
+	return &out
+}
+
 // GetStatus is how huma asks for the status.
 func (e *Error) GetStatus() int { return e.Status }
 

@@ -74,7 +74,7 @@ func noSuchCall(w http.ResponseWriter, r *http.Request) {
 func answerJSON(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		status, body = http.StatusInternalServerError, []byte(`{"detail":"the answer cannot be written as JSON"}`)
+		status, body = http.StatusInternalServerError, []byte(`{"detail":"the answer cannot be written as JSON","hint":"the log of the daemon says more"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -82,7 +82,7 @@ func answerJSON(w http.ResponseWriter, status int, v any) {
 }
 
 func answerError(w http.ResponseWriter, err error) {
-	e := AsError(err)
+	e := AsError(err).advised()
 	for name, values := range e.GetHeaders() {
 		w.Header()[name] = values
 	}
@@ -127,6 +127,6 @@ func (s *stream) end(err error) {
 	case !s.begun:
 		answerError(s.w, err)
 	default:
-		_ = s.send(map[string]*Error{"error": AsError(err)})
+		_ = s.send(map[string]*Error{"error": AsError(err).advised()})
 	}
 }

@@ -90,7 +90,7 @@ func routeWhole[I, O any](r *router, op operation, call func(context.Context, *I
 	huma.Register(r.huma, r.declare(op), func(ctx context.Context, in *I) (*O, error) {
 		out, err := call(ctx, in)
 		if err != nil {
-			return nil, AsError(err)
+			return nil, AsError(err).advised()
 		}
 		return out, nil
 	})

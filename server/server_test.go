@@ -278,7 +278,7 @@ func TestCalls(t *testing.T) {
 		if status != tt.status || !strings.Contains(body, tt.want) {
 			t.Errorf("%s %s: %d %s\nwant %d %s", tt.method, tt.path, status, body, tt.status, tt.want)
 		}
-		if status >= 400 && (header.Get("Content-Type") != "application/json" || !strings.Contains(body, `"detail":"`)) {
+		if status >= 400 && (header.Get("Content-Type") != "application/json" || !strings.Contains(body, `"detail":"`) || !strings.Contains(body, `"hint":"`)) {
 			t.Errorf("%s %s: an error that is not one of the API: %s", tt.method, tt.path, body)
 		}
 	}

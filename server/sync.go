@@ -327,10 +327,10 @@ func (a *API) followRuns(ctx context.Context, p *JobProgress, runs []startedRun)
 			}
 			ended = append(ended, outcomeOf(r, record))
 		}
+		p.Step(step, int64(len(ended)), int64(len(runs)))
 		if len(ended) == len(runs) {
 			return ended, failedOf(ended)
 		}
-		p.Step(step, int64(len(ended)), int64(len(runs)))
 		select {
 		case <-ctx.Done():
 			if !errors.Is(context.Cause(ctx), errStopped) { // else they go on after the restart

@@ -262,7 +262,11 @@ func TestSyncByTheAPI(t *testing.T) {
 	if e := api.call(200, "POST", "/api/sync/trigger", ""); !strings.Contains(fmt.Sprint(e["message"]), "/api/admin/configure") || e["job_id"] == "" {
 		t.Errorf("nothing to bring in: %v", e)
 	}
-	if c := api.call(200, "POST", "/api/admin/configure", `{"data_source":"files","files_dir":"`+dir+`"}`); c["instance"] != "main" || c["connection"] != "verified" || c["tables_found"] != 2.0 {
+	if e := api.call(400, "POST", "/api/admin/configure", `{"data_source":"files","files_dir":"/etc"}`); !strings.Contains(fmt.Sprint(e["hint"]), `connectors: {dirs: ["/etc"]}`) {
+		t.Errorf("a folder that the host does not permit: %v", e)
+	}
+	// A folder counts also for those who call files local.
+	if c := api.call(200, "POST", "/api/admin/configure", `{"data_source":"local","files_dir":"`+dir+`"}`); c["instance"] != "main" || c["data_source"] != "files" || c["connection"] != "verified" || c["tables_found"] != 2.0 {
 		t.Errorf("configured: %v", c)
 	}
 	if r := api.call(200, "POST", "/api/admin/discover-and-register", `{"tables":["orders.csv"]}`); r["registered"] != 1.0 {
@@ -274,7 +278,7 @@ func TestSyncByTheAPI(t *testing.T) {
 		t.Errorf("triggered: %v", triggered)
 	}
 	job := api.until(fmt.Sprintf("/api/jobs/%s?wait=10", triggered["job_id"]), func(j map[string]any) bool { return j["state"] != "running" })
-	if job["state"] != "done" || !strings.Contains(fmt.Sprint(job["(all)"]), `"rows":2`) {
+	if job["state"] != "done" || job["done"] != 1.0 || job["total"] != 1.0 || !strings.Contains(fmt.Sprint(job["(all)"]), `"rows":2`) {
 		t.Errorf("job: %v", job["(all)"])
 	}
 	if c := api.call(200, "GET", "/api/catalog/tables", ""); c["count"] != 1.0 || !strings.Contains(fmt.Sprint(c["(all)"]), `"id":"files.orders","name":"orders"`) {
@@ -285,6 +289,9 @@ func TestSyncByTheAPI(t *testing.T) {
 	}
 	if p := api.call(200, "GET", "/api/catalog/profile/orders", ""); len(p["columns"].([]any)) != 2 {
 		t.Errorf("profile: %v", p["(all)"])
+	}
+	if e := api.call(400, "POST", "/api/query", `{"sql":"SELCT 1"}`); !strings.Contains(fmt.Sprint(e["hint"]), "DuckDB") {
+		t.Errorf("a statement that cannot be read: %v", e)
 	}
 	if q := api.call(200, "POST", "/api/query", `{"sql":"SELECT sum(total) FROM orders"}`); !strings.Contains(fmt.Sprint(q["(all)"]), "30.5") {
 		t.Errorf("query: %v", q["(all)"])

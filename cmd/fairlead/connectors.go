@@ -325,7 +325,11 @@ func answered(err error) error {
 		if status == 0 {
 			status = http.StatusBadRequest
 		}
-		return &server.Error{Status: status, Detail: said.Message, Hint: said.Hint}
+		hint := said.Hint
+		if hint == "" && status == http.StatusBadRequest {
+			hint = "mend the statement: it is SQL as DuckDB has it; SHOW TABLES lists what can be read"
+		}
+		return &server.Error{Status: status, Detail: said.Message, Hint: hint}
 	}
 	return err
 }

@@ -106,7 +106,8 @@ func (d dataSettings) allowDir(dir string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the host does not permit %s; its operator lists directories in connectors.dirs of agent.yaml", dir)
+	return connectors.WithHint(fmt.Errorf("the host does not permit %s; its operator lists directories in connectors.dirs of agent.yaml", dir),
+		fmt.Sprintf("on the host, write connectors: {dirs: [%q]} into /etc/fairlead/agent.yaml (or start fairlead run with --connectors-dir %s), start the daemon anew, and try again", dir, dir))
 }
 
 func below(root, dir string) bool {
