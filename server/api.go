@@ -146,6 +146,7 @@ type API struct {
 	router          *router
 	jobs            *Jobs
 	limits          *limits
+	doubts          time.Duration // how often an open stream asks whether its reader is still somebody
 	replays         *replays
 	replaysInMemory *replays // of what must not be written down
 	canary          *canary
@@ -160,7 +161,7 @@ func NewAPI(cfg Config) *API {
 	if cfg.Progress == nil {
 		cfg.Progress = NewProgress()
 	}
-	a := &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log), limits: newLimits(), replays: newReplays(cfg.Notes), replaysInMemory: newReplays(nil), hooks: newHookState()}
+	a := &API{cfg: cfg, traffic: newTraffic(), jobs: NewJobs(cfg.Notes, cfg.Log), limits: newLimits(), doubts: 15 * time.Second, replays: newReplays(cfg.Notes), replaysInMemory: newReplays(nil), hooks: newHookState()}
 	a.canary = newCanary(a)
 	return a
 }

@@ -151,20 +151,20 @@ func TestCostlyCallsAreBounded(t *testing.T) {
 	l := newLimits()
 	var leave []func()
 	for range costlyCalls {
-		over, err := l.enter(ada)
+		over, err := l.enter(ada, "", costlyCalls)
 		if err != nil {
 			t.Fatal(err)
 		}
 		leave = append(leave, over)
 	}
-	if _, err := l.enter(ada); AsError(err).Status != http.StatusTooManyRequests || AsError(err).RetryAfter == 0 {
+	if _, err := l.enter(ada, "", costlyCalls); AsError(err).Status != http.StatusTooManyRequests || AsError(err).RetryAfter == 0 {
 		t.Errorf("got %v", err)
 	}
-	if _, err := l.enter(bob); err != nil {
+	if _, err := l.enter(bob, "", costlyCalls); err != nil {
 		t.Error(err)
 	}
 	leave[0]()
-	if _, err := l.enter(ada); err != nil {
+	if _, err := l.enter(ada, "", costlyCalls); err != nil {
 		t.Error(err)
 	}
 	var release func()

@@ -49,6 +49,10 @@ func (a *API) guard(op operation, next http.Handler) http.Handler {
 			defer cancel()
 			r = r.WithContext(ctx)
 			deadline(w, timeout)
+		} else {
+			ctx, cancel := a.believed(r.Context(), caller(r.Context()))
+			defer cancel()
+			r = r.WithContext(ctx)
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -57,10 +61,14 @@ func (a *API) guard(op operation, next http.Handler) http.Handler {
 // admit takes in a request for as long as there is room for it.
 func (a *API) admit(w http.ResponseWriter, r *http.Request, op operation, size int64) (leave func(), err error) {
 	over := func() {}
-	if op.costly {
-		if over, err = a.limits.enter(caller(r.Context())); err != nil {
-			return nil, err
-		}
+	switch {
+	case op.costly:
+		over, err = a.limits.enter(caller(r.Context()), "", costlyCalls)
+	case op.endless && op.method == http.MethodGet:
+		over, err = a.limits.enter(caller(r.Context()), "stream", openStreams)
+	}
+	if err != nil {
+		return nil, err
 	}
 	release, err := a.limits.room(r, size)
 	if err == nil {

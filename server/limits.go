@@ -14,6 +14,7 @@ import (
 // The bounds of what is under way at once.
 const (
 	costlyCalls = 4        // of one caller
+	openStreams = 32       // of one caller
 	bigBody     = 1 << 20  // bytes from which a body counts among the big ones
 	bigBodies   = 52 << 20 // bytes of big bodies in memory: two webhooks
 	smallBodies = 32 << 20 // bytes of others
@@ -24,20 +25,20 @@ type limits struct {
 	big, small *semaphore.Weighted // bytes of bodies
 
 	mu     sync.Mutex
-	costly map[string]int // by caller
+	costly map[string]int // by kind and caller
 }
 
 func newLimits() *limits {
 	return &limits{big: semaphore.NewWeighted(bigBodies), small: semaphore.NewWeighted(smallBodies), costly: map[string]int{}}
 }
 
-// enter counts a costly call of somebody, and leave has it over.
-func (l *limits) enter(who auth.Caller) (leave func(), err error) {
-	key := who.Via + "\x00" + who.ID + "\x00" + who.Name
+// enter counts a call of a kind that somebody makes, and leave has it over.
+func (l *limits) enter(who auth.Caller, kind string, most int) (leave func(), err error) {
+	key := kind + "\x00" + who.Via + "\x00" + who.ID + "\x00" + who.Name
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.costly[key] >= costlyCalls {
-		return nil, &Error{Status: http.StatusTooManyRequests, Detail: fmt.Sprintf("you have %d calls like this under way", costlyCalls),
+	if l.costly[key] >= most {
+		return nil, &Error{Status: http.StatusTooManyRequests, Detail: fmt.Sprintf("you have %d calls like this under way", most),
 			Hint: "wait until one of them is answered", RetryAfter: time.Second}
 	}
 	l.costly[key]++
