@@ -105,7 +105,7 @@ const maxWebhook = 25 << 20
 type webhookInput struct {
 	OfConnector
 	Signature string `header:"X-Hub-Signature" doc:"HMAC of the body, as the service makes it" example:"sha256=4d1c…"`
-	RawBody   []byte `contentType:"application/json"`
+	HookRequest
 }
 
 // postWebhook hears of changes at a service.
@@ -113,7 +113,7 @@ func (a *API) postWebhook(_ context.Context, in *webhookInput) (none, error) {
 	if a.cfg.Connectors == nil {
 		return none{}, absent("take webhook: nobody runs connectors here")
 	}
-	if err := a.cfg.Connectors.Webhook(in.Name, in.Connector, in.Signature, in.RawBody); err != nil {
+	if err := a.cfg.Connectors.Webhook(in.Name, in.Connector, in.Signature, in.body); err != nil {
 		return none{}, conflict(err)
 	}
 	return none{}, nil

@@ -232,7 +232,7 @@ func TestDaemonMakesARepository(t *testing.T) {
 	w.repo = filepath.Join(w.data, "repo")
 	w.env = append(w.env, "FAIRLEAD_REPO=")
 	w.start()
-	if r := w.must(0, "status"); !strings.Contains(r.stdout, "holds no instance") {
+	if r := w.must(0, "status"); !strings.Contains(r.stdout, "there is no instance yet: commit instances/NAME/instance.yaml") {
 		t.Errorf("got %s", r.stdout)
 	}
 	w.commit("Add an instance", map[string]string{"instances/acme/compose.yaml": acmeCompose("1", "x")})

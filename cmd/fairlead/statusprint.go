@@ -17,6 +17,7 @@ func printOverview(w io.Writer, p painter, o server.Overview, now time.Time, wid
 	printFront(w, p, o.Front)
 	printServer(w, p, o.Server)
 	if len(o.Instances) == 0 {
+		printNoInstance(w, p, o)
 		return
 	}
 	narrow := width > 0 && width < wideTerminal
@@ -34,6 +35,19 @@ func printOverview(w io.Writer, p painter, o server.Overview, now time.Time, wid
 	}
 	fitLast(rows, width)
 	table(w, rows)
+}
+
+// printNoInstance says how there comes to be one, unless what is wrong with the
+// repository was said already.
+func printNoInstance(w io.Writer, p painter, o server.Overview) {
+	if o.Source.Problem != "" {
+		return
+	}
+	how := "commit instances/NAME/instance.yaml and a compose file to the repository"
+	if o.Server != nil && o.Server.Open {
+		how += ", or open " + o.Server.URL + "/setup"
+	}
+	fmt.Fprintln(w, p.dim("there is no instance yet: "+oneLine(how)))
 }
 
 // wideTerminal is where there is room for all columns.
