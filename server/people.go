@@ -221,6 +221,9 @@ func (a *API) EndSessions(ctx context.Context, user string) error {
 	}
 	id, err := idOf(ctx, store, user)
 	if err == nil {
+		err = store.Busy(caller(ctx))
+	}
+	if err == nil {
 		err = store.EndSessions(ctx, id, caller(ctx).Session)
 	}
 	return a.told(ctx, "endSessions", a.emailOf(ctx, user), err)

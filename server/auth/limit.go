@@ -20,6 +20,7 @@ var (
 	accountRate = rate{burst: 10, every: 30 * time.Second}
 	codeRate    = rate{burst: 5, every: 20 * time.Second}
 	refusalRate = rate{burst: 60, every: 10 * time.Second}
+	ownRate     = rate{burst: 200, every: 10 * time.Second} // the audit log lasts eleven days of it
 )
 
 // maxThrottled bounds the memory of a throttle; whom it forgets begins anew.
@@ -84,6 +85,19 @@ func (t *throttle) give(key string) {
 	defer t.mu.Unlock()
 	d := t.drip(key, time.Now())
 	d.left = min(float64(t.burst), d.left+1)
+}
+
+// Busy refuses who signs in, or changes their own account, so often that nothing
+// else would be left in the audit log. Administrators answer for themselves.
+func (s *Store) Busy(who Caller) error {
+	if who.ID == "" || who.Role.Allows(RoleAdmin) {
+		return nil
+	}
+	wait, _ := s.own.take(who.ID)
+	if wait == 0 {
+		return nil
+	}
+	return &Refusal{Kind: TooMany, Detail: "you sign in, or change your account, too often", Hint: "sign in once and keep the token: it lasts for a day, and one of POST /api/tokens for longer", RetryAfter: wait}
 }
 
 // block is whom an address is counted as: IPv6 gives a customer a /64 at least.

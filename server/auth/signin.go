@@ -41,6 +41,9 @@ func (s *Store) SignIn(ctx context.Context, v Visit, email, password string) (Gr
 		return Grant{}, s.failed(v, opSignIn, a, reasonOf(known, a.Disabled))
 	}
 	free()
+	if err := s.Busy(Caller{ID: a.ID, Role: a.Role}); err != nil {
+		return Grant{}, err
+	}
 	fresh := ""
 	if old {
 		if fresh, err = s.hash.hash(ctx, sameForm(password)); err != nil {
@@ -188,6 +191,9 @@ func (s *Store) ChangePassword(ctx context.Context, v Visit, who Caller, old, fr
 		return refuse(Denied, "current_password: it is wrong", "an administrator can set a new one")
 	}
 	free()
+	if err := s.Busy(who); err != nil {
+		return err
+	}
 	_, err = s.ChangeUser(ctx, who, who.ID, UserChange{Password: &fresh})
 	return err
 }

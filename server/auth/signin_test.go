@@ -326,3 +326,51 @@ func TestNear(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnAccountIsChangedAtBoundedRate holds that nobody but an administrator
+// washes the audit log away, or keeps the database busy, with what anybody may do
+// to their own account.
+func TestOwnAccountIsChangedAtBoundedRate(t *testing.T) {
+	t.Parallel()
+	w, ctx := newWorld(t), context.Background()
+	ada, eve := w.add("ada@example.com", auth.RoleAdmin), w.add("eve@example.com", auth.RoleViewer)
+	bob := w.add("bob@example.com", auth.RoleViewer)
+	tooMany := func(do func() error) (done int) {
+		for range 1000 {
+			err := do()
+			var no *auth.Refusal
+			if errors.As(err, &no) && no.Kind == auth.TooMany && no.RetryAfter > 0 {
+				return done
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			done++
+		}
+		return done
+	}
+	makes := func(u auth.User) func() error {
+		return func() error {
+			made, _, err := w.CreateToken(ctx, caller(u), u.ID, auth.NewToken{Name: "x"})
+			if err == nil {
+				_, err = w.DeleteToken(ctx, caller(u), made.ID)
+			}
+			return err
+		}
+	}
+	signsIn := func(u auth.User) func() error {
+		return func() error { _, err := w.SignIn(ctx, from("192.0.2.1"), u.Email, goodPassword); return err }
+	}
+	if n := tooMany(makes(eve)); n < 100 || n > 300 {
+		t.Errorf("eve made %d tokens", n)
+	}
+	if n := tooMany(signsIn(eve)); n > 10 {
+		t.Errorf("eve signed in %d times more", n)
+	}
+	if n := tooMany(signsIn(bob)); n < 100 || n > 300 {
+		t.Errorf("bob signed in %d times", n)
+	}
+	if n := tooMany(makes(ada)); n != 1000 {
+		t.Errorf("ada, who is an administrator, was stopped after %d", n)
+	}
+}

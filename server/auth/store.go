@@ -43,6 +43,7 @@ type Store struct {
 	accounts   *throttle // by account
 	setupCodes *throttle // by address
 	refusals   *throttle // by caller: what is written down of them
+	own        *throttle // by user: what they do to their own account
 	setup      chan struct{}
 
 	loaded  atomic.Bool
@@ -81,7 +82,7 @@ func NewStore(o Options) (*Store, error) {
 	}
 	return &Store{
 		db: o.DB, key: o.Key, code: o.Code, proxies: o.Proxies, keep: o.Keep, hash: newHasher(o.Cost),
-		signIns: newThrottle(addressRate), accounts: newThrottle(accountRate), setupCodes: newThrottle(codeRate), refusals: newThrottle(refusalRate),
+		signIns: newThrottle(addressRate), accounts: newThrottle(accountRate), setupCodes: newThrottle(codeRate), refusals: newThrottle(refusalRate), own: newThrottle(ownRate),
 		setup: make(chan struct{}, 1), glimpses: map[string]glimpse{},
 	}, nil
 }

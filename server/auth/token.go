@@ -137,6 +137,9 @@ func (s *Store) CreateToken(_ context.Context, who Caller, user string, n NewTok
 	if err := n.check(who); err != nil {
 		return Token{}, "", err
 	}
+	if err := s.Busy(who); err != nil {
+		return Token{}, "", err
+	}
 	secret := newSecret()
 	now := time.Now().UTC().Truncate(time.Second)
 	t := tokenRecord{Hash: sha256.Sum256([]byte(secret)), Token: Token{ID: newID(), User: user, Name: n.Name, Prefix: secret[:shownChars], Scopes: n.Scopes, Created: now}}
