@@ -179,7 +179,7 @@ func (c *connector) look(now time.Time) (*attempt, time.Time) {
 		}
 		return c.asked, time.Time{}
 	}
-	if c.in.want.Suspended { // its times come while nothing can run
+	if c.in.want.Suspended || c.tableless() { // its times come while nothing can run
 		return nil, time.Time{}
 	}
 	a, next := c.due(all, now)
@@ -229,6 +229,12 @@ func (c *connector) wait(now time.Time) {
 // unable says that a program cannot run yet.
 func (c *connector) unable() bool {
 	return c.spec.Program != nil && c.m.opts.Program != nil && !c.in.swept
+}
+
+// tableless says that nobody chose tables of a built-in source yet: a run could
+// only fail. m.mu is held.
+func (c *connector) tableless() bool {
+	return c.spec.Program == nil && len(c.spec.Tables) == 0 && !c.memo.Ever
 }
 
 // due is a run of all lanes that are due, or the time of the first that will be.

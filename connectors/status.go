@@ -75,7 +75,7 @@ func (c *connector) status(have Attached, now time.Time) reconciler.AttachmentSt
 
 // nextRun is when it runs next by itself: now, if it waits for its turn.
 func (c *connector) nextRun(now time.Time) (next time.Time) {
-	if !c.opened || !c.wanted || c.running != nil {
+	if !c.opened || !c.wanted || c.running != nil || c.asked == nil && c.tableless() {
 		return next
 	}
 	if c.asked != nil {
@@ -120,6 +120,9 @@ func (c *connector) standNothing(have Attached, is standing) standing {
 		is.phase = reconciler.AttachmentFailed
 	default:
 		is.phase = reconciler.AttachmentPending
+		if is.reason == "" && c.tableless() {
+			return standing{is.phase, "NoTables", "none of its tables are chosen yet", "name them in its file; POST /api/admin/discover-and-register chooses all"}
+		}
 		if r, any := c.memo.lastEnded(); any && is.reason == "" && r.Outcome == Failed {
 			is.reason, is.message = "NotRun", r.Error
 		}

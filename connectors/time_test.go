@@ -37,6 +37,26 @@ func TestRunsAtItsTimes(t *testing.T) {
 	})
 }
 
+// A source of which no tables are chosen yet waits for them: what could only fail
+// is not tried, and nobody is told of it.
+func TestWaitsForTables(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *host) {
+		s := h.service("shop")
+		h.want(one(source("every 15m")))
+		h.pass(2 * time.Hour)
+		same(t, "runs", s.times(), nil)
+		h.stands("shop", reconciler.AttachmentPending, "NoTables")
+		if next := h.status("shop").NextRun; !next.IsZero() || len(h.said) > 0 {
+			t.Errorf("next %s, said %q", next, h.said)
+		}
+		h.want(one(source("every 15m", "orders")))
+		if r := h.newest("shop"); r.ID != 1 || r.Outcome != connectors.OK {
+			t.Errorf("record %+v", r)
+		}
+		h.stands("shop", reconciler.AttachmentLive, "")
+	})
+}
+
 // While the instance is suspended nothing runs by itself, what a person asks for
 // does, and what was missed is made up for once.
 func TestSuspended(t *testing.T) {
