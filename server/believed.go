@@ -12,7 +12,7 @@ import (
 // a token that was ended, would stop listening.
 func (a *API) believed(ctx context.Context, who auth.Caller) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	if who.Via != auth.ViaSession && who.Via != auth.ViaToken {
+	if a.cfg.Auth == nil || who.Via != auth.ViaSession && who.Via != auth.ViaToken {
 		return ctx, cancel
 	}
 	go func() {
