@@ -2,7 +2,11 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/reconciler"
@@ -25,7 +29,7 @@ func (a *API) connectorRoutes(r *router) {
 	a.runConnectorRoutes(r)
 	routeStream(r, operation{method: http.MethodGet, path: connectorPath + "/log", id: "readRunLog", tag: connectorTag, role: auth.RoleViewer,
 		summary: "What a run of a connector wrote", produces: map[string]any{textType: nil}}, a.getRunLog)
-	route(r, operation{method: http.MethodPost, path: connectorPath + "/webhook", id: "hearConnector", tag: connectorTag, role: public, maxBody: maxWebhook,
+	route(r, operation{method: http.MethodPost, path: connectorPath + "/webhook", id: "hearConnector", tag: connectorTag, role: public, maxBody: maxWebhook, before: a.beforeNudge,
 		summary:     "Hear of changes at the service of a connector",
 		description: "What it says is not believed but for its signature: the connector runs soon, and asks the service itself."}, a.postWebhook)
 }
@@ -108,13 +112,38 @@ type webhookInput struct {
 	HookRequest
 }
 
-// postWebhook hears of changes at a service.
-func (a *API) postWebhook(_ context.Context, in *webhookInput) (none, error) {
+// beforeNudge turns away what comes too often or cannot be signed, before its
+// body is read: anybody may send one.
+func (a *API) beforeNudge(r *http.Request) error {
 	if a.cfg.Connectors == nil {
-		return none{}, absent("take webhook: nobody runs connectors here")
+		return absent("take webhook: nobody runs connectors here")
 	}
+	if wait := a.hooks.nudges.take(sender(r.Context()), time.Now()); wait > 0 {
+		return tooMany(wait)
+	}
+	digits, ok := strings.CutPrefix(r.Header.Get("X-Hub-Signature"), "sha256=")
+	if mac, err := hex.DecodeString(digits); !ok || err != nil || len(mac) != sha256.Size {
+		return a.deniedNudge(r.Context(), &Error{Status: http.StatusUnauthorized, Detail: "take webhook: the signature is missing or wrong, or nothing is expected here",
+			Hint: "set webhookSecret of the connector to the secret of the webhook at Jira"})
+	}
+	return nil
+}
+
+// deniedNudge counts whoever does not know the secret.
+func (a *API) deniedNudge(ctx context.Context, err error) error {
+	if answeredStatus(err) != http.StatusUnauthorized {
+		return err
+	}
+	if wait := a.hooks.nudges.denied(sender(ctx), time.Now()); wait > 0 {
+		return tooMany(wait)
+	}
+	return err
+}
+
+// postWebhook hears of changes at a service.
+func (a *API) postWebhook(ctx context.Context, in *webhookInput) (none, error) {
 	if err := a.cfg.Connectors.Webhook(in.Name, in.Connector, in.Signature, in.body); err != nil {
-		return none{}, conflict(err)
+		return none{}, a.deniedNudge(ctx, conflict(err))
 	}
 	return none{}, nil
 }

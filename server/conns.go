@@ -4,9 +4,11 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"github.com/fairlead/fairlead/server/auth"
 )
 
-// The bounds of connections to an address. Those of this host count in all
+// The bounds of connections to an address; a client has a /64 of IPv6. Those of this host count in all
 // only: a proxy here has all of its clients behind one address.
 const (
 	maxConns       = 1024
@@ -48,7 +50,7 @@ func clientOf(conn net.Conn) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	return at.Addr().Unmap()
+	return auth.Network(at.Addr()).Addr()
 }
 
 func (b *boundedListener) enter(from netip.Addr) bool {

@@ -7,11 +7,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/fairlead/fairlead/server/auth"
 )
 
 // pipes is a listener in memory, so that time can be made up.
@@ -213,5 +217,65 @@ func TestEveryOperationNeedsItsRole(t *testing.T) {
 				t.Errorf("%s as %q: %d %s", id, token, status, body)
 			}
 		}
+	}
+}
+
+// TestNeighboursAreOneClient holds that who has a network of IPv6 is counted once,
+// however many addresses they come from.
+func TestNeighboursAreOneClient(t *testing.T) {
+	t.Parallel()
+	l := bounded(newPipes(), 100, 2).(*boundedListener)
+	for i, step := range []struct {
+		ip string
+		in bool
+	}{{"2001:db8::1", true}, {"2001:db8::2", true}, {"2001:db8::ffff:3", false}, {"2001:db8:0:1::1", true}, {"::1", true}, {"::1", true}, {"::1", true}, {"10.0.0.1", true}, {"10.0.0.2", true}} {
+		if in := l.enter(clientOf(from{at: &net.TCPAddr{IP: net.ParseIP(step.ip), Port: 1}})); in != step.in {
+			t.Errorf("step %d: %s is let in: %t", i, step.ip, in)
+		}
+	}
+	in := func(ip string) context.Context {
+		return auth.WithVisit(t.Context(), auth.Visit{Address: netip.MustParseAddr(ip)})
+	}
+	if sender(in("2001:db8::1")) != sender(in("2001:db8::2")) || sender(in("10.0.0.1")) == sender(in("10.0.0.2")) || sender(t.Context()) != "socket" {
+		t.Error("senders of webhooks are counted otherwise")
+	}
+}
+
+// deaf are connectors that hear of nothing: whoever asks does not know the secret.
+type deaf struct {
+	Connectors
+	bodies atomic.Int64
+}
+
+func (d *deaf) Webhook(_, _, _ string, body []byte) error {
+	d.bodies.Add(int64(len(body)))
+	return &Error{Status: http.StatusUnauthorized, Detail: "the signature is wrong"}
+}
+
+// TestServicesHaveToSign holds that nobody has this daemon read large bodies who
+// does not even try to sign them, or who failed to over and over.
+func TestServicesHaveToSign(t *testing.T) {
+	t.Parallel()
+	v := newVillage(t)
+	v.settle()
+	d := &deaf{}
+	v.api.cfg.Connectors = d
+	const path = "/api/instances/acme/connectors/jira/webhook"
+	for _, signature := range []string{"", "sha256=", "sha256=00", "sha1=" + strings.Repeat("0", 64)} {
+		v.want(401, "signature", "POST", path, "", object{"a": 1}, "X-Hub-Signature: "+signature)
+	}
+	if d.bodies.Load() != 0 {
+		t.Errorf("%d bytes were read", d.bodies.Load())
+	}
+	v.want(401, "wrong", "POST", path, "", object{"a": 1}, "X-Hub-Signature: sha256="+strings.Repeat("0", 64))
+	if d.bodies.Load() != int64(len(`{"a":1}`)) {
+		t.Errorf("%d bytes were read", d.bodies.Load())
+	}
+	limited := false
+	for range 2 * deniedPace.burst {
+		limited = limited || v.ask("POST", path, "", object{}, "X-Hub-Signature: sha256="+strings.Repeat("0", 64)).status == 429
+	}
+	if !limited {
+		t.Error("whoever guesses is never told to wait")
 	}
 }

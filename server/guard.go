@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 
@@ -113,7 +112,8 @@ func takeBody(w http.ResponseWriter, r *http.Request, size int64) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, size))
+	body := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), size)+bytes.MinRead)) // at once: to grow takes several times as much
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, size))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -123,7 +123,7 @@ func takeBody(w http.ResponseWriter, r *http.Request, size int64) error {
 	case err != nil:
 		return &Error{Status: http.StatusBadRequest, Detail: "read body: " + err.Error(), Hint: "send the whole body within 30 seconds"}
 	}
-	r.Body = heldBody{bytes.NewReader(body)}
+	r.Body = heldBody{bytes.NewReader(body.Bytes())}
 	return nil
 }
 

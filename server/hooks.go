@@ -112,9 +112,9 @@ func tooMany(wait time.Duration) error {
 	return &Error{Status: http.StatusTooManyRequests, Detail: "too many webhooks at once", Hint: "come again as Retry-After says; what was pushed is found by the next poll as well", RetryAfter: wait}
 }
 
-// sender is the address that a request comes from.
+// sender is whom a request is counted as.
 func sender(ctx context.Context) string {
-	if at := auth.VisitFrom(ctx).Address; at.IsValid() {
+	if at := auth.Network(auth.VisitFrom(ctx).Address); at.IsValid() {
 		return at.String()
 	}
 	return "socket"

@@ -12,13 +12,14 @@ import (
 
 // hookState is what is remembered of webhooks.
 type hookState struct {
-	rates *hookRates
-	seen  *deliveries
-	looks *looks
+	rates  *hookRates
+	nudges *hookRates // of what services send to their connectors
+	seen   *deliveries
+	looks  *looks
 }
 
 func newHookState() *hookState {
-	return &hookState{rates: newHookRates(), seen: &deliveries{at: map[[32]byte]time.Time{}}, looks: &looks{running: map[string]*looking{}}}
+	return &hookState{rates: newHookRates(), nudges: newHookRates(), seen: &deliveries{at: map[[32]byte]time.Time{}}, looks: &looks{running: map[string]*looking{}}}
 }
 
 // bucket is a token bucket.

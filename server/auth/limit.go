@@ -100,18 +100,27 @@ func (s *Store) Busy(who Caller) error {
 	return &Refusal{Kind: TooMany, Detail: "you sign in, or change your account, too often", Hint: "sign in once and keep the token: it lasts for a day, and one of POST /api/tokens for longer", RetryAfter: wait}
 }
 
-// block is whom an address is counted as: IPv6 gives a customer a /64 at least.
+// Network is whom an address is counted as: IPv6 gives a customer a /64 at least.
+func Network(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := a.BitLen()
+	if a.Is6() && !a.IsLoopback() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // of what is no address, it is none
+	return p
+}
+
+// block is Network as a text; "host" for who came by no network.
 func block(a netip.Addr) string {
-	if !a.IsValid() {
+	switch p := Network(a); {
+	case !p.IsValid():
 		return "host"
+	case p.IsSingleIP():
+		return p.Addr().String()
+	default:
+		return p.String()
 	}
-	a = a.Unmap()
-	if a.Is6() {
-		if p, err := a.WithZone("").Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return a.String()
 }
 
 // blockOf is block of an address that was written down.
