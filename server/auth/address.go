@@ -57,8 +57,22 @@ func hopAddr(s string) (netip.Addr, error) {
 	return a.Unmap(), err
 }
 
-// forwarding are the headers that proxies add.
-var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server", "X-Real-Ip", "Via"}
+// forwarding are the headers that proxies, tunnels and the networks before them
+// add, beside all that begin with X-Forwarded-.
+var forwarding = []string{"Forwarded", "X-Real-Ip", "Via", "X-Client-Ip", "Client-Ip", "X-Cluster-Client-Ip", "X-Original-Forwarded-For", "X-Original-Host", "X-Scheme",
+	"X-Envoy-External-Address", "X-Amzn-Trace-Id", "True-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip", "Cf-Connecting-Ip", "Cf-Ray", "Cdn-Loop"}
+
+func forwarded(h http.Header) bool {
+	if slices.ContainsFunc(forwarding, func(name string) bool { return h.Values(name) != nil }) {
+		return true
+	}
+	for name := range h {
+		if strings.HasPrefix(name, "X-Forwarded-") {
+			return true
+		}
+	}
+	return false
+}
 
 // near reports whether a request was made on this host and came straight here.
 // A proxy on this host that says nothing of itself gives itself away by HTTP/1.0
@@ -67,10 +81,8 @@ func near(r *http.Request) bool {
 	if a := peer(r); a.IsValid() && (!a.IsLoopback() || !r.ProtoAtLeast(1, 1)) {
 		return false
 	}
-	for _, name := range forwarding {
-		if r.Header.Values(name) != nil {
-			return false
-		}
+	if forwarded(r.Header) {
+		return false
 	}
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {

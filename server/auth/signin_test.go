@@ -310,6 +310,9 @@ func TestNear(t *testing.T) {
 		{"a proxy", "127.0.0.1:1", "127.0.0.1:8700", "X-Forwarded-For", false, false},
 		{"another proxy", "127.0.0.1:1", "127.0.0.1:8700", "Forwarded", false, false},
 		{"yet another", "127.0.0.1:1", "127.0.0.1:8700", "Via", false, false},
+		{"a header of its own", "127.0.0.1:1", "127.0.0.1:8700", "X-Forwarded-Ssl", false, false},
+		{"a tunnel", "127.0.0.1:1", "127.0.0.1:8700", "CF-Connecting-IP", false, false},
+		{"a load balancer", "127.0.0.1:1", "127.0.0.1:8700", "X-Amzn-Trace-Id", false, false},
 		{"a proxy that passes the name on", "127.0.0.1:1", "fairlead.example.com", "", false, false},
 		{"a proxy that speaks HTTP/1.0", "127.0.0.1:1", "127.0.0.1:8700", "", true, false},
 	} {
