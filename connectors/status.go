@@ -35,6 +35,9 @@ func (m *Manager) attached(instance string) map[string]Attached {
 	return have
 }
 
+// ReasonNoTables is the reason of a connector of which no tables are chosen yet.
+const ReasonNoTables = "NoTables"
+
 // standing is where a connector stands, in words.
 type standing struct {
 	phase                 reconciler.AttachmentPhase
@@ -121,7 +124,7 @@ func (c *connector) standNothing(have Attached, is standing) standing {
 	default:
 		is.phase = reconciler.AttachmentPending
 		if is.reason == "" && c.tableless() {
-			return standing{is.phase, "NoTables", "none of its tables are chosen yet", "name them in its file; POST /api/admin/discover-and-register chooses all"}
+			return standing{is.phase, ReasonNoTables, "none of its tables are chosen yet", "name them in its file; POST /api/admin/discover-and-register chooses all"}
 		}
 		if r, any := c.memo.lastEnded(); any && is.reason == "" && r.Outcome == Failed {
 			is.reason, is.message = "NotRun", r.Error

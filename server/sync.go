@@ -85,6 +85,9 @@ func (a *API) TriggerSync(ctx context.Context, instance, name string, tables []s
 	if err != nil {
 		return SyncTriggered{}, err
 	}
+	if everything {
+		list = slices.DeleteFunc(list, func(c reconciler.AttachmentStatus) bool { return c.Reason == connectors.ReasonNoTables })
+	}
 	if everything && len(list) == 0 {
 		return a.waited(ctx, in, "", nil, nil)
 	}
@@ -184,7 +187,7 @@ func (a *API) waited(ctx context.Context, instance, name string, runs []startedR
 	out := SyncTriggered{Status: "triggered", Tables: "all", JobID: job.ID, Source: name, Message: fmt.Sprintf("%s of %s under way; GET /api/jobs/%s tells how far it is", counted(len(runs), "run"), instance, job.ID)}
 	switch len(runs) {
 	case 0:
-		out.Message = "there is nothing to bring in yet: POST /api/admin/configure says where data comes from"
+		out.Message = "there is nothing to bring in yet: POST /api/admin/configure says where data comes from, and POST /api/admin/discover-and-register which tables"
 	case 1:
 		out.Source = runs[0].connector
 	}

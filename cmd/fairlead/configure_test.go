@@ -269,8 +269,14 @@ func TestSyncByTheAPI(t *testing.T) {
 	if c := api.call(200, "POST", "/api/admin/configure", `{"data_source":"local","files_dir":"`+dir+`"}`); c["instance"] != "main" || c["data_source"] != "files" || c["connection"] != "verified" || c["tables_found"] != 2.0 {
 		t.Errorf("configured: %v", c)
 	}
+	if e := api.call(200, "POST", "/api/sync/trigger", ""); !strings.Contains(fmt.Sprint(e["message"]), "/api/admin/discover-and-register") {
+		t.Errorf("no table is chosen: %v", e)
+	}
 	if r := api.call(200, "POST", "/api/admin/discover-and-register", `{"tables":["orders.csv"]}`); r["registered"] != 1.0 {
 		t.Errorf("registered: %v", r)
+	}
+	if r := api.call(200, "GET", "/api/sync/runs", ""); strings.Contains(fmt.Sprint(r["(all)"]), `"failed"`) {
+		t.Errorf("a run of no tables: %v", r["(all)"])
 	}
 	api.call(422, "POST", "/api/sync/trigger", `["nothing"]`)
 	triggered := api.call(200, "POST", "/api/sync/trigger", `{"tables":["files.orders"]}`)
