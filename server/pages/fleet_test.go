@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"testing"
 	"time"
 
 	"github.com/fairlead/fairlead/reconciler"
@@ -77,5 +78,16 @@ func (h *house) furnish() {
 		"\x1b[32m2026-11-23T07:41:13Z INFO\x1b[0m  migrations: nothing to do",
 		"2026-11-23T07:41:13Z INFO  listening on :8000",
 		"2026-11-23T07:52:40Z WARN  slow query (1.8 s): SELECT * FROM orders",
+	}
+}
+
+// Hosts are reached where the front listens, which need not be 443.
+func TestHostLinks(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{":443": "https://a.example/", "127.0.0.1:8443": "https://a.example:8443/", "[::1]:8443": "https://a.example:8443/", "off": "https://a.example/"} {
+		got := hostLinks([]string{"a.example"}, []server.Listener{{Name: "http", Address: ":80", Open: true}, {Name: "https", Address: address, Open: true}})
+		if len(got) != 1 || got[0] != (hostLink{"a.example", want}) {
+			t.Errorf("the front at %s: %v, want %s", address, got, want)
+		}
 	}
 }

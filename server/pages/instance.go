@@ -2,6 +2,7 @@ package pages
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -104,6 +105,24 @@ type overview struct {
 	Expiries   []expiry
 	Feeds      []feed
 	Window     *windowStrip
+	Hosts      []hostLink
+}
+
+// hostLink is a host that requests come in by, and where that is.
+type hostLink struct{ Name, URL string }
+
+// hostLinks have the port on which the front listens, where it is not 443.
+func hostLinks(hosts []string, front []server.Listener) (links []hostLink) {
+	at := ""
+	for _, l := range front {
+		if _, port, err := net.SplitHostPort(l.Address); err == nil && l.Name == "https" && l.Open && port != "443" {
+			at = ":" + port
+		}
+	}
+	for _, host := range hosts {
+		links = append(links, hostLink{host, "https://" + host + at + "/"})
+	}
+	return links
 }
 
 // check is a condition with what to do about it.
@@ -131,7 +150,7 @@ func (s *Site) instance(v *visit) (reply, error) {
 	}
 	now := time.Now()
 	head.Uncommitted = editsIn(all.Source.Dirty, head.Dir)
-	o := overview{instanceHead: head, Source: all.Source, Expiries: expiriesOf(head.Certificates, now), Feeds: feedsOf(head.Attachments)}
+	o := overview{instanceHead: head, Source: all.Source, Expiries: expiriesOf(head.Certificates, now), Feeds: feedsOf(head.Attachments), Hosts: hostLinks(head.Status.Front, all.Front)}
 	for _, c := range byUrgency(head.Conditions) {
 		o.Checks = append(o.Checks, check{c, conditionTone(c), whatOf(c.Type), adviceOf(c, head.Name)})
 	}
