@@ -114,7 +114,7 @@ func (h *house) load(tree fs.FS, dir string, _ fs.FS) (desired.Spec, error) {
 
 func (h *house) Logs(ctx context.Context, instance, service string, follow bool, tail int, w io.Writer) error {
 	if service == "nobody" {
-		return errors.New("there is no such service")
+		return fmt.Errorf("there is no such service: %w", reconciler.ErrUnknownObject)
 	}
 	fmt.Fprintf(w, "%s %s %d\nsecond ", instance, service, tail)
 	fmt.Fprint(w, "line\nthird")
@@ -256,7 +256,7 @@ func TestCalls(t *testing.T) {
 		{"GET", "/api/instances/acme/events", "", 200, `"reason":"Applied"`},
 		{"GET", "/api/events?limit=1", "", 200, `"instance":"acme"`},
 		{"GET", "/api/instances/acme/logs?service=web&tail=3", "", 200, `{"line":"acme web 3"}` + "\n" + `{"line":"second line"}` + "\n" + `{"line":"third"}`},
-		{"GET", "/api/instances/acme/logs?service=nobody", "", 500, `no such service`},
+		{"GET", "/api/instances/acme/logs?service=nobody", "", 404, `no such service`},
 		{"POST", "/api/instances/acme/reconcile", "", 200, `"phase":"Idle"`},
 		{"POST", "/api/instances/acme/reconcile", `{"wait":false}`, 200, `"status"`},
 		{"POST", "/api/instances/acme/reconcile", `{"wiat":true}`, 422, `body.wiat: unexpected property`},

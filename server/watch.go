@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"slices"
 
@@ -95,8 +96,11 @@ func (a *API) Logs(ctx context.Context, q LogQuery, emit func(LogLine) error) er
 	if err == nil {
 		err = lines.rest()
 	}
-	if q.Follow && ctx.Err() != nil {
+	switch {
+	case q.Follow && ctx.Err() != nil:
 		return nil
+	case errors.Is(err, reconciler.ErrUnknownObject):
+		return withHint(err, "GET /api/instances/"+q.Instance+" (fairlead status "+q.Instance+") lists its containers and their services")
 	}
 	return err
 }

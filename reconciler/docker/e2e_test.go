@@ -372,10 +372,10 @@ func TestEventsAndLogs(t *testing.T) {
 	if !strings.HasPrefix(out.String(), name+" | ") {
 		t.Errorf("logs %q", out.String())
 	}
-	if err := r.engine.Logs(t.Context(), r.instance+"x", "", false, 5, &out); err == nil || !strings.Contains(err.Error(), "has no containers") {
+	if err := r.engine.Logs(t.Context(), r.instance+"x", "", false, 5, &out); !errors.Is(err, reconciler.ErrUnknownObject) || !strings.Contains(err.Error(), "has no containers") {
 		t.Errorf("logs of an instance without containers: %v", err)
 	}
-	if err := r.engine.Logs(t.Context(), r.instance, "nothing", false, 5, &out); err == nil {
+	if err := r.engine.Logs(t.Context(), r.instance, "nothing", false, 5, &out); !errors.Is(err, reconciler.ErrUnknownObject) {
 		t.Error("logs of a service that is not there")
 	}
 	fctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)

@@ -96,10 +96,18 @@ func (e *Engine) copyLog(ctx context.Context, id string, follow bool, lines int,
 	return e.fail(err, "read log of container %s", short(id))
 }
 
+// absent says in its own words what reconciler.ErrUnknownObject says.
+type absent string
+
+func (a absent) Error() string { return string(a) }
+
+func (absent) Is(target error) bool { return target == reconciler.ErrUnknownObject }
+
 // Logs writes the logs of the containers that serve, each line with the
 // container's name before it. An empty service means every one; tail is the
 // number of lines to begin with, -1 for all. With follow it runs until ctx
-// ends, or until no container is left to follow.
+// ends, or until no container is left to follow. The error is
+// reconciler.ErrUnknownObject where there is no such container.
 func (e *Engine) Logs(ctx context.Context, instance, service string, follow bool, tail int, w io.Writer) error {
 	list, err := e.listInstance(ctx, instance)
 	if err != nil {
@@ -110,10 +118,10 @@ func (e *Engine) Logs(ctx context.Context, instance, service string, follow bool
 			service != "" && c.Labels[labelService] != service
 	})
 	if len(list) == 0 && service == "" {
-		return fmt.Errorf("read logs of %s: it has no containers", instance)
+		return absent(fmt.Sprintf("read logs of %s: it has no containers", instance))
 	}
 	if len(list) == 0 {
-		return fmt.Errorf("read logs of %s: there is no container of service %q", instance, service)
+		return absent(fmt.Sprintf("read logs of %s: there is no container of service %q", instance, service))
 	}
 	slices.SortFunc(list, func(a, b container.Summary) int { return strings.Compare(nameOf(a), nameOf(b)) })
 	out := &lineWriter{w: w}
