@@ -17,12 +17,14 @@ func (p Proxies) trust(a netip.Addr) bool {
 }
 
 // peer is the other end of the connection; not valid on a unix socket.
-func peer(r *http.Request) netip.Addr {
+func peer(r *http.Request) netip.Addr { return peerPort(r).Addr() }
+
+func peerPort(r *http.Request) netip.AddrPort {
 	a, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return netip.Addr{}
+		return netip.AddrPort{}
 	}
-	return a.Addr().Unmap()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 // maxHops bounds how far a header is followed.
@@ -76,7 +78,8 @@ func forwarded(h http.Header) bool {
 
 // near reports whether a request was made on this host and came straight here.
 // A proxy on this host that says nothing of itself gives itself away by HTTP/1.0
-// (nginx's default) or by the name that it was asked for.
+// (nginx's default until 1.29.7), by the name that it was asked for, or by whose
+// process it is (byPerson).
 func near(r *http.Request) bool {
 	if a := peer(r); a.IsValid() && (!a.IsLoopback() || !r.ProtoAtLeast(1, 1)) {
 		return false
@@ -108,5 +111,9 @@ const maxAgent = 200
 
 // VisitOf reads where a request comes from.
 func (p Proxies) VisitOf(r *http.Request) Visit {
-	return Visit{Address: p.client(r), Agent: clip(r.UserAgent(), maxAgent), Near: near(r), Secure: p.Secure(r)}
+	v := Visit{Address: p.client(r), Agent: clip(r.UserAgent(), maxAgent), Near: near(r), Secure: p.Secure(r)}
+	if here, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && v.Near {
+		v.from, v.to = peerPort(r), netip.AddrPortFrom(here.AddrPort().Addr().Unmap(), here.AddrPort().Port())
+	}
+	return v
 }

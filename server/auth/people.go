@@ -64,6 +64,8 @@ type Visit struct {
 	Secure bool
 	// Correlation ties together what one request brings about.
 	Correlation string
+
+	from, to netip.AddrPort // the ends of a connection by TCP; not valid where it is not known
 }
 
 // address is the client as it is written down.
