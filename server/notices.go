@@ -11,7 +11,7 @@ import (
 )
 
 // ErrNoNotices says that there is no channel for notices, or none of a name.
-var ErrNoNotices = errors.New("there is no such channel")
+var ErrNoNotices = errors.New("there is no channel")
 
 // Notices are sent to channels; notify.Manager does, put into these types by the
 // command.
@@ -73,7 +73,7 @@ func (a *API) noticeRoutes(r *router) {
 		summary: "Where notices go", description: "With the last delivery and what fails. URLs and secrets are not shown."},
 		func(ctx context.Context, _ *none) (NoticeList, error) { return a.NoticeChannels(ctx) })
 	route(r, operation{method: http.MethodPost, path: "/api/notices/test", id: "testNotices", tag: noticeTag, role: auth.RoleAdmin, costly: true,
-		summary: "Send a test notice", description: "It waits for what comes of it; a channel that fails is in the answer.", errors: map[int]string{http.StatusNotFound: "there is no such channel"}},
+		summary: "Send a test notice", description: "It waits for what comes of it; a channel that fails is in the answer.", errors: map[int]string{http.StatusNotFound: "There is no such channel."}},
 		func(ctx context.Context, in *struct{ Body *NoticeTestRequest }) (NoticeTests, error) {
 			return a.TestNotices(ctx, orZero(in.Body))
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path"
@@ -83,6 +84,9 @@ func (s source) refused(ctx context.Context, err error) error {
 		return answer(http.StatusBadGateway, "give the credentials of auth in agent.yaml the right to push")
 	case errors.Is(err, git.ErrStalled), errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return answer(http.StatusGatewayTimeout, "fairlead status tells whether the repository can be reached; then send it again")
+	}
+	if _, cut := errors.AsType[net.Error](err); cut && ctx.Err() == nil {
+		return answer(http.StatusBadGateway, "nothing was committed: see that the repository can be reached (POST /api/source/sync tries, fairlead status tells), then send it again")
 	}
 	return err
 }

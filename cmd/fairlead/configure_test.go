@@ -398,6 +398,10 @@ func TestChangesOfARemote(t *testing.T) {
 			if out["pushed"] != true || strings.TrimSpace(after) != out["commit"] || after == before {
 				t.Errorf("pushed: %v", out)
 			}
+			remote.stop()
+			if e := api.call(502, "PUT", "/api/instances/acme/secrets/TOKEN", `{"value":"one-two-three"}`); !strings.Contains(fmt.Sprint(e["hint"]), "nothing was committed") {
+				t.Errorf("the repository cannot be reached: %v", e)
+			}
 			continue
 		}
 		patch, _ := out["patch"].(string)
@@ -417,7 +421,10 @@ func TestChangesOfARemote(t *testing.T) {
 	}
 }
 
-type servedRepository struct{ url, bare string }
+type servedRepository struct {
+	url, bare string
+	stop      func()
+}
 
 // serveRepository is a repository behind a real git server.
 func serveRepository(t *testing.T, files map[string]string) servedRepository {
@@ -439,7 +446,7 @@ func serveRepository(t *testing.T, files map[string]string) servedRepository {
 	}
 	s := httptest.NewServer(gitBackend(strings.TrimSpace(string(path))+"/git-http-backend", dir))
 	t.Cleanup(s.Close)
-	return servedRepository{s.URL + "/fleet.git", bare}
+	return servedRepository{s.URL + "/fleet.git", bare, s.Close}
 }
 
 func gitBackend(program, root string) http.Handler {

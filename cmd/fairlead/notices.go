@@ -213,6 +213,9 @@ func (c channelList) Channels() (list []server.NoticeChannel) {
 func (c channelList) Test(ctx context.Context, channel, by string) (list []server.NoticeTest, err error) {
 	results, err := c.Manager.Test(ctx, channel, by)
 	if errors.Is(err, notify.ErrNoChannel) {
+		if channel == "" {
+			channel = "yet: notices go nowhere"
+		}
 		return nil, fmt.Errorf("%w %s", server.ErrNoNotices, channel)
 	}
 	for _, one := range c.Manager.Channels() {
