@@ -50,7 +50,7 @@ func TestChannel(t *testing.T) {
 func TestChannelNeedsItsSecret(t *testing.T) {
 	_, err := load(t, os.DirFS("."), "channel", "")
 	const want = "channel/instance.yaml:20: smoke[1].body.password: this host has no value for the secret SMOKE_PASSWORD" +
-		" (write SMOKE_PASSWORD=VALUE into instances/channel/local/.env of the host's data directory)"
+		" (fairlead secret set channel SMOKE_PASSWORD; or write SMOKE_PASSWORD=VALUE into instances/channel/local/.env of the host's data directory)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
