@@ -67,7 +67,7 @@ func New(opt Options) *Site {
 		register()
 	}
 	s.mux.HandleFunc("GET /static/{file}", s.static)
-	s.mux.HandleFunc("/", s.serve(everybody, func(v *visit) (reply, error) { return nil, v.missing() }))
+	s.mux.HandleFunc("/", s.serve(everybody, s.nowhere))
 	s.handler = http.NewCrossOriginProtection().Handler(s.mux)
 	return s
 }
@@ -131,11 +131,8 @@ func (s *Site) admit(v *visit, need auth.Role, h handler) (reply, error) {
 	if need == everybody {
 		return h(v)
 	}
-	if s.opt.Setup != nil && s.opt.Setup(v.Context()) {
-		if v.reads() {
-			return redirect{"/setup"}, nil
-		}
-		return nil, &server.Error{Status: http.StatusServiceUnavailable, Detail: "there is no administrator yet", Hint: "open /setup and make the first one"}
+	if s.early(v) {
+		return s.toSetup(v)
 	}
 	if !v.known {
 		if v.reads() {
@@ -149,6 +146,25 @@ func (s *Site) admit(v *visit, need auth.Role, h handler) (reply, error) {
 			Hint:   "ask an administrator to do it, or for the role (Users)"}
 	}
 	return h(v)
+}
+
+// early reports whether there is no administrator yet.
+func (s *Site) early(v *visit) bool { return s.opt.Setup != nil && s.opt.Setup(v.Context()) }
+
+// toSetup is the answer of every page but the setup until there is one.
+func (s *Site) toSetup(v *visit) (reply, error) {
+	if v.reads() {
+		return redirect{"/setup"}, nil
+	}
+	return nil, &server.Error{Status: http.StatusServiceUnavailable, Detail: "there is no administrator yet", Hint: "open /setup and make the first one"}
+}
+
+// nowhere is where a path leads that is no page.
+func (s *Site) nowhere(v *visit) (reply, error) {
+	if s.early(v) {
+		return s.toSetup(v)
+	}
+	return nil, v.missing()
 }
 
 // secure reports whether a cookie may be kept to TLS.

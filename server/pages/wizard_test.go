@@ -67,8 +67,10 @@ func TestWizardOfFiles(t *testing.T) {
 	town.write("customers.csv", "id,name\n1,Ada\n")
 	town.write("notes.csv", "id,text\n1,hello\n")
 	b := town.browser(t)
-	b.get("/query")
-	b.want(200, "/setup")
+	for _, path := range []string{"/query", "/nothing/of/this/name"} {
+		b.get(path)
+		b.want(200, "/setup")
+	}
 	for password, says := range map[string]string{"": "password", "short": "fewer than 12", "password1234": "guessed first", "ada@acme.com!!": "email address"} {
 		b.submit("/setup", "Make the account", "email", adminEmail, "name", "Ada Lovelace", "password", password)
 		b.want(422, "/setup", says)
