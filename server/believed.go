@@ -19,7 +19,7 @@ func (a *API) believed(ctx context.Context, who auth.Caller) (context.Context, c
 		defer cancel()
 		ticker := time.NewTicker(a.doubts)
 		defer ticker.Stop()
-		for a.Valid(ctx, who) {
+		for valid := true; valid; valid = a.Valid(ctx, who) { // they have just been asked
 			select {
 			case <-ctx.Done():
 				return
