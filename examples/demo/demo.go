@@ -254,7 +254,7 @@ func (d *demo) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = output(ctx, root, []string{"CGO_ENABLED=1"}, "go", "build", "-trimpath", "-buildvcs=false",
+	_, err = output(ctx, root, []string{"CGO_ENABLED=1"}, "go", "build", "-buildvcs=false",
 		"-ldflags", "-s -w -X main.version=demo", "-o", d.bin, "./cmd/fairlead")
 	return err
 }
