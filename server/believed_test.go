@@ -41,7 +41,7 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 		bearer string
 		act    func()
 	}{
-		"a token that is ended": {token, func() { v.want(200, "", "DELETE", "/api/tokens/"+made["id"].(string), session, nil) }},
+		"a token that is ended": {token, func() { v.want(200, "", "DELETE", "/api/tokens/"+made["id"].(string), admin, nil) }},
 		"a sign-out":            {session, func() { v.want(200, "", "DELETE", "/api/users/"+id+"/sessions", admin, nil) }},
 	} {
 		lines := bufio.NewReader(v.follow(end.bearer).Body)
