@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -164,6 +165,9 @@ func TestAPanicIsCounted(t *testing.T) {
 	resp, err := s.Client().Get(s.URL)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err == nil { // it ends when the handler has
+		t.Error("half of an answer looks like a whole one")
 	}
 	_ = resp.Body.Close()
 	if n := gathered(t, a.traffic.requests, map[string]string{"operation": "half", "status": "200"}); n != 1 {
