@@ -115,9 +115,9 @@ func TestCorporateCertificate(t *testing.T) {
 	if !standIn.PublicKey.(*ecdsa.PublicKey).Equal(key) {
 		t.Error("the stand-in has another key than the request")
 	}
-	if s := c.status(); certificatesReady(s).Reason != "AwaitingIssuer" || s.Health != reconciler.Healthy {
-		t.Errorf("waiting for the authority: health %s, %+v", s.Health, certificatesReady(s))
-	}
+	c.until("it is healthy and waits for the authority", func(s reconciler.Status) bool {
+		return certificatesReady(s).Reason == "AwaitingIssuer" && s.Health == reconciler.Healthy
+	})
 	v := c.visit()
 	first := c.issue(key, certHost)
 	c.publish(first)

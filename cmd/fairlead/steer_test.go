@@ -21,7 +21,9 @@ func (w *world) status() (s reconciler.Status) {
 // until looks at the status until it is as wanted.
 func (w *world) until(what string, is func(reconciler.Status) bool) {
 	w.t.Helper()
-	for end := time.Now().Add(limit); !is(w.status()); {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(limit); !is(w.status()); <-tick.C {
 		if time.Now().After(end) {
 			w.t.Fatalf("never %s: %+v", what, w.status())
 		}
