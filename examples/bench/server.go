@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type audience struct {
 	address  string // of the API and the pages
 	password string
 	token    string
+	browsers []*http.Client // signed in, for each dashboard
 
 	events, pages, queries, failed atomic.Int64
 	problem                        atomic.Pointer[error] // one of them
@@ -39,7 +41,7 @@ type audience struct {
 
 // measureServer asks for the health, and has images changed with and without people who look on.
 func measureServer(ctx context.Context, b *bench) (err error) {
-	a := &audience{u: &upgrade{b: b, n: 1, project: b.name("server"), got: map[string]*series{}, parts: map[string]*series{}}, password: "bench-" + b.name("x")}
+	a := &audience{u: &upgrade{b: b, n: 1, project: b.name("server"), got: map[string]*series{}, parts: map[string]*series{}}, password: rand.Text()}
 	if err := a.setUp(ctx); err != nil {
 		return err
 	}
@@ -82,6 +84,11 @@ func (a *audience) setUp(ctx context.Context) (err error) {
 	}
 	err = a.call(ctx, "/auth/bootstrap", map[string]string{"email": benchEmail, "password": a.password}, &said)
 	a.token = said.Token
+	for range openPages {
+		if err == nil {
+			err = a.signIn(ctx)
+		}
+	}
 	return err
 }
 
@@ -206,8 +213,8 @@ func (a *audience) changes(ctx context.Context) error {
 func (a *audience) come(ctx context.Context) (leave func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
-	for range openPages {
-		all.Go(func() { a.note(ctx, a.watch(ctx)) })
+	for _, browser := range a.browsers {
+		all.Go(func() { a.note(ctx, a.watch(ctx, browser)) })
 	}
 	all.Go(func() { a.query(ctx) })
 	return func() error {
@@ -227,8 +234,8 @@ func (a *audience) note(ctx context.Context, err error) {
 	}
 }
 
-// watch is a browser with the dashboard open: it fetches the page again when it is told that there is something new.
-func (a *audience) watch(ctx context.Context) error {
+// signIn opens one more browser.
+func (a *audience) signIn(ctx context.Context) error {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return err
@@ -249,10 +256,18 @@ func (a *audience) watch(ctx context.Context) error {
 	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
 		return errors.Join(err, fmt.Errorf("sign in: %s", resp.Status))
 	}
-	if req, err = http.NewRequestWithContext(ctx, http.MethodGet, a.url("/live"), nil); err != nil {
+	a.browsers = append(a.browsers, client)
+	return nil
+}
+
+// watch has the dashboard open: it is fetched again when there is something new.
+func (a *audience) watch(ctx context.Context, client *http.Client) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url("/live?topic=*"), nil)
+	if err != nil {
 		return err
 	}
-	if resp, err = client.Do(req); err != nil {
+	resp, err := client.Do(req)
+	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
