@@ -155,12 +155,15 @@ func (a *API) begin(ctx context.Context, r startedRun) (startedRun, error) {
 }
 
 // joinable is the run that is under way since what is wanted changed, or since
-// such a one failed, unless another trigger follows it. outdated says that it ends by itself, since what is
-// wanted has changed again.
+// such a one failed, unless another trigger follows it. outdated says that it
+// ends by itself, since what is wanted has changed again, or has ended.
 func (a *API) joinable(ctx context.Context, r startedRun) (run int64, may, outdated bool) {
 	list, err := a.cfg.Connectors.Runs(r.instance, r.connector, 1)
-	if err != nil || len(list) == 0 || list[0].Outcome != "" {
+	if err != nil {
 		return 0, false, false
+	}
+	if len(list) == 0 || list[0].Outcome != "" {
+		return 0, false, true // it has only just begun, or ended since it was looked at
 	}
 	c, err := a.Connector(ctx, r.instance, r.connector)
 	if err != nil || c.Identity != list[0].Identity {
