@@ -55,7 +55,7 @@ func printPlan(w io.Writer, p painter, r reconciler.PlanReport) {
 	if said {
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w, planLine(r.Actions))
+	fmt.Fprintln(w, reconciler.Summary(r.Actions))
 }
 
 // printActions writes a line an action, and one a changed field.
@@ -77,22 +77,6 @@ func quoteEmpty(s string) string {
 		return `""`
 	}
 	return clip(oneLine(s), 200)
-}
-
-// planLine is the last line of a plan.
-func planLine(actions []reconciler.Action) string {
-	n := map[reconciler.Verb]int{}
-	for _, a := range actions {
-		n[a.Verb]++
-	}
-	if len(actions) == 0 {
-		return "Plan: nothing to do."
-	}
-	line := fmt.Sprintf("Plan: %d to create, %d to replace, %d to remove", n[reconciler.Create], n[reconciler.Replace], n[reconciler.Remove])
-	if n[reconciler.Update] > 0 {
-		line += fmt.Sprintf(", %d to update", n[reconciler.Update])
-	}
-	return line + "."
 }
 
 // revisionLine is a commit with its subject and author.

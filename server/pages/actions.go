@@ -153,7 +153,7 @@ func (s *Site) askRollback(v *visit) (reply, error) {
 	}
 	report, err := s.api.Plan(v.Context(), head.Name, list[i].Revision.Commit)
 	if a.Failed = err; err == nil {
-		a.Report, a.Line = &report, planLine(report.Actions)
+		a.Report, a.Line = &report, reconciler.Summary(report.Actions)
 	}
 	a.Confirm = confirmation{Action: instancePath(head.Name) + "/rollback", Back: instancePath(head.Name) + "/history", Danger: true,
 		Button: fmt.Sprintf("Roll back to generation %d", n), Hidden: []option{{strconv.Itoa(n), "generation"}}}

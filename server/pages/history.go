@@ -120,7 +120,7 @@ func (s *Site) apply(v *visit) (reply, error) {
 			Hint: "the history lists those that are remembered"}
 	}
 	r := records[i]
-	page := applyPage{instanceHead: head, Record: r, Badge: outcomeBadge(r.Outcome), Line: planLine(r.Actions)}
+	page := applyPage{instanceHead: head, Record: r, Badge: outcomeBadge(r.Outcome), Line: reconciler.Summary(r.Actions)}
 	generations, err := s.api.Generations(v.Context(), head.Name)
 	if err != nil {
 		return nil, err

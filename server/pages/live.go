@@ -35,7 +35,7 @@ func (s *Site) underWay(v *visit) (reply, error) {
 		return nil, err
 	}
 	s.hub.touch() // a browser without the stream comes back in a moment
-	p := livePage{instanceHead: head, Line: planLine(head.Pending)}
+	p := livePage{instanceHead: head, Line: reconciler.Summary(head.Pending)}
 	p.Going = head.Phase == reconciler.PhaseApplying || head.Phase == reconciler.PhaseBaking || head.Phase == reconciler.PhasePending
 	for _, pull := range s.hub.pullsOf(head.Name) {
 		p.Pulls = append(p.Pulls, pullRowOf(pull))

@@ -57,22 +57,6 @@ func quoteEmpty(s string) string {
 // oneLine keeps a text from another source on its line.
 func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\t", " ").Replace(clean(s)) }
 
-// planLine is the last line of a plan.
-func planLine(actions []reconciler.Action) string {
-	n := map[reconciler.Verb]int{}
-	for _, a := range actions {
-		n[a.Verb]++
-	}
-	if len(actions) == 0 {
-		return "Plan: nothing to do."
-	}
-	line := fmt.Sprintf("Plan: %d to create, %d to replace, %d to remove", n[reconciler.Create], n[reconciler.Replace], n[reconciler.Remove])
-	if n[reconciler.Update] > 0 {
-		line += fmt.Sprintf(", %d to update", n[reconciler.Update])
-	}
-	return line + "."
-}
-
 // switchLine says what users notice of a replacement.
 func switchLine(s reconciler.SwitchReport) string {
 	hosts := strings.Join(s.Hosts, ", ")
@@ -114,7 +98,7 @@ func (s *Site) plan(v *visit) (reply, error) {
 	}
 	p := planPage{instanceHead: head, Ref: strings.TrimSpace(v.URL.Query().Get("ref"))}
 	p.Report, p.Failed = s.api.Plan(v.Context(), head.Name, p.Ref)
-	p.Line = planLine(p.Report.Actions)
+	p.Line = reconciler.Summary(p.Report.Actions)
 	view := head.view("plan", head.Name+": plan", p)
 	view.Live = "" // a plan asks the engine and the registry: it is made when somebody wants it
 	return view, nil

@@ -28,7 +28,7 @@ func words(f *files) template.FuncMap {
 		"initials": initials, "revision": func(r desired.Revision) desired.Revision { return r },
 		"empty": func(icon, title, text string) emptyState { return emptyState{icon, title, text} },
 		"add":   func(a, b int) int { return a + b },
-		"input": input, "glyph": glyph, "glyphClass": glyphClass, "changes": changes, "oneLine": oneLine, "planLine": planLine, "switchLine": switchLine, "gapLine": gapLine, "asError": server.AsError, "logText": logText, "path": url.PathEscape, "title": titled,
+		"input": input, "glyph": glyph, "glyphClass": glyphClass, "changes": changes, "oneLine": oneLine, "switchLine": switchLine, "gapLine": gapLine, "asError": server.AsError, "logText": logText, "path": url.PathEscape, "title": titled,
 	}
 }
 
