@@ -153,31 +153,6 @@ func (b *tab) open(path string) int64 {
 	return b.status
 }
 
-// click clicks on what a selector finds first, as somebody does who sees it.
-func (b *tab) click(selector string) {
-	b.t.Helper()
-	b.do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
-}
-
-// press clicks on the button or link that is called so.
-func (b *tab) press(name string) {
-	b.t.Helper()
-	b.do(chromedp.Click(chromedp.Search(called(name)), chromedp.NodeVisible))
-}
-
-// called finds a button or a link by what people and screen readers call it.
-func called(name string) string {
-	return fmt.Sprintf(`//*[self::button or self::a or self::summary][normalize-space(.)=%q]`, name)
-}
-
-// fill types into a field.
-func (b *tab) fill(selector, text string) {
-	b.t.Helper()
-	b.do(chromedp.WaitVisible(chromedp.CSS(selector)))
-	eval[string](b, fmt.Sprintf(`document.querySelector(%q).value = ""`, selector))
-	b.do(chromedp.SendKeys(chromedp.CSS(selector), text))
-}
-
 // until waits for a condition in JavaScript. A page that is left meanwhile is no
 // error.
 func (b *tab) until(what, condition string) {
@@ -267,11 +242,6 @@ func (b *tab) enter(label, text string) {
 
 // contextOf is the context of a browser.
 type contextOf = context.Context
-
-// selected chooses an option of a select.
-func selected(selector, value string) chromedp.Action[chromedp.Void] {
-	return chromedp.SetValue(chromedp.CSS(selector), value, chromedp.NodeVisible)
-}
 
 // contextID is the profile that a tab has for itself.
 func contextID(b *tab) cdp.BrowserContextID {

@@ -146,7 +146,7 @@ func (b *tab) queries(t *testing.T, instance string) {
 	if !b.has(`document.querySelector("details.draw").open`) {
 		b.click("details.draw > summary")
 	}
-	b.do(selected("#c-kind", "bar"))
+	b.choose("#c-kind", "bar")
 	b.click(".draw-form button")
 	b.until("a chart of four bars", `document.querySelectorAll("svg .chart-bar").length === 4 && document.querySelector(".chart svg title").textContent.includes("total by region")`)
 	dir := t.TempDir()

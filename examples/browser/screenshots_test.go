@@ -62,7 +62,7 @@ func TestScreenshots(t *testing.T) {
 		if !b.has(`document.querySelector("details.draw").open`) {
 			b.click("details.draw > summary")
 		}
-		b.do(selected("#c-kind", "bar"))
+		b.choose("#c-kind", "bar")
 		b.click(".draw-form button")
 		b.until("a chart", `document.querySelectorAll("svg .chart-bar").length === 4`)
 		b.shoot(filepath.Join(to, "query-"+scheme+".png"), 1280, 900)
