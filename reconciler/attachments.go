@@ -148,7 +148,7 @@ func (s *Status) attach(list []AttachmentStatus) {
 	c := Condition{Type: AttachmentsReady, Status: "False", Reason: cmp.Or(worst.Reason, string(worst.Phase)), Message: worst.describe(), Since: worst.Since}
 	switch worst.Phase {
 	case AttachmentLive:
-		c.Status, c.Reason, c.Message = "True", "Ready", countOf(len(list), "connector")
+		c.Status, c.Reason, c.Message = "True", "Ready", Count(len(list), "connector")
 	case AttachmentPending, AttachmentRunning:
 		c.Status = "Unknown"
 	default:

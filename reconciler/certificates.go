@@ -1,7 +1,6 @@
 package reconciler
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -155,7 +154,7 @@ func (s *Status) certify(list []CertificateStatus) {
 	c := Condition{Type: CertificatesReady, Status: "False", Reason: string(worst.Phase), Message: worst.describe(), Since: worst.Since}
 	switch worst.Phase {
 	case CertificateLive, CertificateSelfSigned:
-		c.Status, c.Reason, c.Message = "True", "Ready", countOf(len(list), "certificate")
+		c.Status, c.Reason, c.Message = "True", "Ready", Count(len(list), "certificate")
 	case CertificateClockSuspect:
 		c.Status = "Unknown"
 	}
@@ -191,11 +190,4 @@ func (p CertificatePhase) rank() int {
 		return 4
 	}
 	return 5
-}
-
-func countOf(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

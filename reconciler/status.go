@@ -194,7 +194,7 @@ func (s *Status) observe(now time.Time, t Target, have Observed) {
 	case have.Containers == nil:
 		s.set(now, ContainersReady, "Unknown", "NotObserved", "")
 	case s.Health == Healthy:
-		s.set(now, ContainersReady, "True", "Ready", countOf(len(s.Containers), "container"))
+		s.set(now, ContainersReady, "True", "Ready", Count(len(s.Containers), "container"))
 	default:
 		s.set(now, ContainersReady, "False", string(s.Health), strings.Join(why, "; "))
 	}

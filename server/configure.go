@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/desired/edit"
+	"github.com/fairlead/fairlead/reconciler"
 )
 
 // ConnectorDraft is a connector that is in no commit yet.
@@ -82,7 +83,7 @@ func (a *API) planned(w written) (Change, error) {
 		}
 		maps.Copy(files, sealed)
 	}
-	message := fmt.Sprintf("%s\n\nThe source is %s; %s.\n", subject, w.spec.Kind(), counted(len(w.spec.Tables), "table"))
+	message := fmt.Sprintf("%s\n\nThe source is %s; %s.\n", subject, w.spec.Kind(), reconciler.Count(len(w.spec.Tables), "table"))
 	return Change{Files: files, Message: message, Base: w.snapshot.Commit}, nil
 }
 
@@ -108,13 +109,6 @@ func (a *API) sealed(p place, values map[string]string) (map[string][]byte, erro
 		return nil, secretError(err)
 	}
 	return files, nil
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // newInstance is an instance that only brings data.
@@ -333,7 +327,7 @@ func (a *API) affects(w written, confirmed bool) error {
 		return err
 	}
 	return &Error{Status: http.StatusConflict, Code: "connection_change_affects_registrations",
-		Detail: fmt.Sprintf("configure %s: it has %s from %s, which would come from %s", w.connector, counted(len(before.Tables), "table"), origin(before), origin(now)),
+		Detail: fmt.Sprintf("configure %s: it has %s from %s, which would come from %s", w.connector, reconciler.Count(len(before.Tables), "table"), origin(before), origin(now)),
 		Hint:   "send confirm_connection_change: true if the tables are there, too; or give the other connection a connector of its own name"}
 }
 

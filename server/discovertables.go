@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
 )
 
 // DiscoveredTable is a table that a service has.
@@ -92,9 +93,9 @@ func (a *API) DiscoverAndRegister(ctx context.Context, req DiscoverRequest, dry 
 			out.WouldRegister = len(added)
 			return out, nil
 		}
-		out.ChangeAnswer = changed(Committed{Commit: s.snapshot.Commit}, s.instance, s.connector)
+		out.ChangeAnswer = changed(asBefore(s.snapshot), s.instance, s.connector)
 		if out.Registered = len(added); len(added) > 0 {
-			out.ChangeAnswer, err = a.commitSource(ctx, s, text, "Register "+counted(len(added), "table")+" of "+s.connector)
+			out.ChangeAnswer, err = a.commitSource(ctx, s, text, "Register "+reconciler.Count(len(added), "table")+" of "+s.connector)
 		}
 		return out, err
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/connectors"
+	"github.com/fairlead/fairlead/reconciler"
 )
 
 // syncJobs are the jobs that wait for runs, by what they wait for.
@@ -54,7 +55,7 @@ func (a *API) waited(ctx context.Context, instance, name string, runs []startedR
 	}
 	a.syncs.set(runs, job.ID)
 	close(done)
-	out := SyncTriggered{Status: "triggered", Tables: "all", JobID: job.ID, Source: name, Message: fmt.Sprintf("%s of %s under way; GET /api/jobs/%s tells how far it is", counted(len(runs), "run"), instance, job.ID)}
+	out := SyncTriggered{Status: "triggered", Tables: "all", JobID: job.ID, Source: name, Message: fmt.Sprintf("%s of %s under way; GET /api/jobs/%s tells how far it is", reconciler.Count(len(runs), "run"), instance, job.ID)}
 	switch len(runs) {
 	case 0:
 		out.Message = "there is nothing to bring in yet: POST /api/admin/configure says where data comes from, and POST /api/admin/discover-and-register which tables"

@@ -218,7 +218,7 @@ func (f *follower) success(r server.Result, p painter) string {
 		return fmt.Sprintf("%s %s: nothing to do, generation %d stands at %s", p.green("Up to date"), s.Name, s.Generation, revisionLine(s.Applied))
 	}
 	return fmt.Sprintf("%s %s: generation %d, %s, in %s", p.green("Applied"), s.Name, r.Record.Generation,
-		count(len(r.Record.Actions), "action"), took(r.Record.Duration))
+		reconciler.Count(len(r.Record.Actions), "action"), reconciler.Took(r.Record.Duration))
 }
 
 func (f *follower) logs(r *reconciler.Record) {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server"
 )
 
@@ -95,14 +96,7 @@ func (c *cli) listProblems(problems []desired.Problem) {
 	for _, p := range problems {
 		fmt.Fprintln(c.err, p.String())
 	}
-	fmt.Fprintln(c.err, count(len(problems), "problem"))
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	fmt.Fprintln(c.err, reconciler.Count(len(problems), "problem"))
 }
 
 // hinted is an error with what to do about it.

@@ -121,7 +121,7 @@ func runRows(p painter, runs []connectors.Record, now time.Time) [][]cell {
 			outcome = "running"
 		}
 		if !r.Ended.IsZero() {
-			lasted = took(r.Ended.Sub(r.Started))
+			lasted = reconciler.Took(r.Ended.Sub(r.Started))
 		}
 		rows = append(rows, []cell{plainCell(strconv.FormatInt(r.ID, 10)), plainCell(age(r.Started, now) + " ago"), plainCell(lasted), plainCell(string(r.Cause)),
 			{outcome, p.outcome(r.Outcome)}, plainCell(strconv.Itoa(len(r.Tables))), plainCell(grouped(all)), plainCell(generation(r.Generation)), plainCell(firstLine(messageOfRun(r)))})
@@ -144,7 +144,7 @@ func messageOfRun(r connectors.Record) string {
 
 // run tells what came of one run.
 func (d detail) run(r connectors.Record) {
-	fmt.Fprintf(d.w, "run %d of %s: %s in %s", r.ID, r.Source, d.p.outcome(r.Outcome)(string(r.Outcome)), took(r.Ended.Sub(r.Started)))
+	fmt.Fprintf(d.w, "run %d of %s: %s in %s", r.ID, r.Source, d.p.outcome(r.Outcome)(string(r.Outcome)), reconciler.Took(r.Ended.Sub(r.Started)))
 	if r.Generation > 0 {
 		fmt.Fprintf(d.w, ", generation %d is published", r.Generation)
 	}

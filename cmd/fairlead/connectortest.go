@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/connectors/analytics"
 	"github.com/fairlead/fairlead/connectors/analytics/wire"
 	connectorstarter "github.com/fairlead/fairlead/connectors/starter"
+	"github.com/fairlead/fairlead/reconciler"
 )
 
 func (c *cli) connectorTestCommand() *cobra.Command {
@@ -69,18 +70,11 @@ func (c *cli) printCheck(reply wire.CheckReply) {
 		table(c.out, rows)
 	}
 	if len(reply.Problems) == 0 {
-		fmt.Fprintln(c.out, d.p.green("good")+": "+countOf(len(reply.Tables), "table")+" would be published")
+		fmt.Fprintln(c.out, d.p.green("good")+": "+reconciler.Count(len(reply.Tables), "table")+" would be published")
 		return
 	}
-	fmt.Fprintln(c.out, d.p.red(countOf(len(reply.Problems), "problem"))+":")
+	fmt.Fprintln(c.out, d.p.red(reconciler.Count(len(reply.Problems), "problem"))+":")
 	printProblems(d, reply.Problems)
-}
-
-func countOf(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func (c *cli) connectorNewCommand() *cobra.Command {

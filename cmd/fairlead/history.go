@@ -79,7 +79,7 @@ func (c *cli) printHistory(name string, records []reconciler.Record, full bool) 
 		table(c.out, historyRows([]reconciler.Record{r}, p, now)[1:])
 		printActions(c.out, p, r.Actions)
 		for _, g := range r.Gaps {
-			fmt.Fprintln(c.out, "        "+oneLine(gapLine(g)))
+			fmt.Fprintln(c.out, "        "+oneLine(g.Line()))
 		}
 		if r.Reason != "" {
 			fmt.Fprintln(c.out, "        "+oneLine(r.Reason))
@@ -110,7 +110,7 @@ func historyRows(records []reconciler.Record, p painter, now time.Time) [][]cell
 		if releases {
 			row = append(row, plainCell(orDash(strings.TrimPrefix(r.Release, "sha256:"))))
 		}
-		row = append(row, cell{string(r.Outcome), paint}, plainCell(age(r.Started, now)), plainCell(took(r.Duration)))
+		row = append(row, cell{string(r.Outcome), paint}, plainCell(age(r.Started, now)), plainCell(reconciler.Took(r.Duration)))
 		if gaps {
 			row = append(row, plainCell(held(r.Gaps)))
 		}
@@ -124,5 +124,5 @@ func held(gaps []reconciler.Gap) string {
 	if len(gaps) == 0 {
 		return "-"
 	}
-	return took(longest(gaps))
+	return reconciler.Took(longest(gaps))
 }

@@ -192,14 +192,6 @@ func age(since, now time.Time) string {
 	}
 }
 
-// took is a duration with the precision that people care for.
-func took(d time.Duration) string {
-	if d < time.Second {
-		return d.Round(time.Millisecond).String()
-	}
-	return d.Round(100 * time.Millisecond).String()
-}
-
 func orDash(s string) string {
 	if s == "" {
 		return "-"

@@ -50,7 +50,7 @@ func printPlan(w io.Writer, p painter, r reconciler.PlanReport) {
 		fmt.Fprintf(w, "  %s\n", p.dim("note: "+oneLine(n)))
 	}
 	for _, s := range r.Switches {
-		fmt.Fprintf(w, "  %s\n", p.dim("users: "+oneLine(switchLine(s))))
+		fmt.Fprintf(w, "  %s\n", p.dim("users: "+oneLine(s.Line())))
 	}
 	if said {
 		fmt.Fprintln(w)

@@ -100,31 +100,6 @@ func releaseCell(r *reconciler.ReleaseStatus) string {
 	return strings.TrimSpace(r.Channel + " " + running)
 }
 
-// switchLine says what users notice of a replacement.
-func switchLine(s reconciler.SwitchReport) string {
-	hosts := commas(s.Hosts)
-	if !s.Held {
-		return fmt.Sprintf("nobody waits while %s is replaced: both run (%s)", s.Service, hosts)
-	}
-	line := fmt.Sprintf("requests to %s are held while %s is replaced (at most %s", hosts, s.Service, s.HoldFor)
-	if s.Last > 0 {
-		line += "; last time " + took(s.Last)
-	}
-	return line + ")"
-}
-
-// gapLine says what users noticed of one.
-func gapLine(g reconciler.Gap) string {
-	line := fmt.Sprintf("%s: nobody to lead requests to for %s; %s held", g.Service, took(g.For), count(g.Held, "request"))
-	if g.Held > 0 {
-		line += ", the longest for " + took(g.Longest)
-	}
-	if g.Refused > 0 {
-		return line + fmt.Sprintf("; %d refused", g.Refused)
-	}
-	return line + "; none refused"
-}
-
 // longest is the longest interruption of an apply.
 func longest(gaps []reconciler.Gap) (d time.Duration) {
 	for _, g := range gaps {

@@ -87,13 +87,13 @@ func TestSwitchesAreSaid(t *testing.T) {
 	tests := []struct {
 		got, want string
 	}{
-		{switchLine(reconciler.SwitchReport{Service: "app", Hosts: []string{"a.com", "b.com"}, Held: true, HoldFor: 30 * time.Second, Last: 812 * time.Millisecond}),
+		{reconciler.SwitchReport{Service: "app", Hosts: []string{"a.com", "b.com"}, Held: true, HoldFor: 30 * time.Second, Last: 812 * time.Millisecond}.Line(),
 			"requests to a.com, b.com are held while app is replaced (at most 30s; last time 812ms)"},
-		{switchLine(reconciler.SwitchReport{Service: "app", Hosts: []string{"a.com"}, Held: true, HoldFor: time.Minute}),
+		{reconciler.SwitchReport{Service: "app", Hosts: []string{"a.com"}, Held: true, HoldFor: time.Minute}.Line(),
 			"requests to a.com are held while app is replaced (at most 1m0s)"},
-		{switchLine(reconciler.SwitchReport{Service: "web", Hosts: []string{"a.com"}}), "nobody waits while web is replaced: both run (a.com)"},
-		{gapLine(upgrades()[0].Gaps[0]), "app: nobody to lead requests to for 812ms; 143 requests held, the longest for 790ms; none refused"},
-		{gapLine(reconciler.Gap{Service: "app", For: 40 * time.Second, Held: 1, Longest: 30 * time.Second, Refused: 7}),
+		{reconciler.SwitchReport{Service: "web", Hosts: []string{"a.com"}}.Line(), "nobody waits while web is replaced: both run (a.com)"},
+		{upgrades()[0].Gaps[0].Line(), "app: nobody to lead requests to for 812ms; 143 requests held, the longest for 790ms; none refused"},
+		{reconciler.Gap{Service: "app", For: 40 * time.Second, Held: 1, Longest: 30 * time.Second, Refused: 7}.Line(),
 			"app: nobody to lead requests to for 40s; 1 request held, the longest for 30s; 7 refused"},
 		{called("", ""), "nothing yet"},
 		{called("sha256:111111111111", firstDigest), "sha256:111111111111"},

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/reconciler/verify"
 )
 
@@ -270,7 +271,7 @@ func (c *cli) smokePrinter(steps []verify.Step) func(verify.Result) {
 			fmt.Fprintf(c.out, "%s  %s\n", line, p.dim("skipped: "+oneLine(r.Message)))
 			return
 		}
-		line += "  " + took(r.Took)
+		line += "  " + reconciler.Took(r.Took)
 		if r.Tries > 1 {
 			line += fmt.Sprintf(", %d tries", r.Tries)
 		}
@@ -299,7 +300,7 @@ func (c *cli) printSmoked(s smoked, o smokeOptions, code int) {
 			parts = append(parts, other.paint(fmt.Sprintf("%d %s", n, other.text)))
 		}
 	}
-	fmt.Fprintf(c.out, "%s in %s\n", commas(parts), took(s.Took))
+	fmt.Fprintf(c.out, "%s in %s\n", commas(parts), reconciler.Took(s.Took))
 	if code == exitTimeout {
 		c.saySmokeTimedOut(s, o)
 		return // what the step lacked was time, whatever else it lacks

@@ -183,7 +183,7 @@ func messageOf(s reconciler.Status) string {
 		return firstLine(c.Message) // what runs runs well
 	}
 	if len(s.Pending) > 0 {
-		return fmt.Sprintf("%s pending", count(len(s.Pending), "action"))
+		return fmt.Sprintf("%s pending", reconciler.Count(len(s.Pending), "action"))
 	}
 	return s.Condition(reconciler.ContainersReady).Message
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/desired/compose"
 	"github.com/fairlead/fairlead/desired/secrets"
+	"github.com/fairlead/fairlead/reconciler"
 )
 
 func (c *cli) validateCommand() *cobra.Command {
@@ -215,15 +216,15 @@ func (c *cli) printValidated(all []validated) {
 		if !v.OK {
 			continue
 		}
-		line := fmt.Sprintf("%s: %s: %s", p.green("ok"), v.Name, count(len(v.Services), "service"))
+		line := fmt.Sprintf("%s: %s: %s", p.green("ok"), v.Name, reconciler.Count(len(v.Services), "service"))
 		if v.Networks > 0 {
-			line += ", " + count(v.Networks, "network")
+			line += ", " + reconciler.Count(v.Networks, "network")
 		}
 		if v.Volumes > 0 {
-			line += ", " + count(v.Volumes, "volume")
+			line += ", " + reconciler.Count(v.Volumes, "volume")
 		}
 		if len(v.Notes) > 0 {
-			line += "; " + count(len(v.Notes), "note")
+			line += "; " + reconciler.Count(len(v.Notes), "note")
 		}
 		fmt.Fprintln(c.out, line)
 		for _, note := range v.Notes {
@@ -231,6 +232,6 @@ func (c *cli) printValidated(all []validated) {
 		}
 	}
 	if wrong > 0 {
-		fmt.Fprintln(c.out, count(wrong, "problem"))
+		fmt.Fprintln(c.out, reconciler.Count(wrong, "problem"))
 	}
 }

@@ -128,7 +128,7 @@ func headline(s reconciler.Status) string {
 		}
 	}
 	if len(s.Pending) > 0 {
-		return count(len(s.Pending), "action") + " to be done"
+		return reconciler.Count(len(s.Pending), "action") + " to be done"
 	}
 	return ""
 }

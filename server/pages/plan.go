@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/fairlead/fairlead/reconciler"
@@ -56,31 +55,6 @@ func quoteEmpty(s string) string {
 
 // oneLine keeps a text from another source on its line.
 func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\t", " ").Replace(clean(s)) }
-
-// switchLine says what users notice of a replacement.
-func switchLine(s reconciler.SwitchReport) string {
-	hosts := strings.Join(s.Hosts, ", ")
-	if !s.Held {
-		return fmt.Sprintf("nobody waits while %s is replaced: both run (%s)", s.Service, hosts)
-	}
-	line := fmt.Sprintf("requests to %s are held while %s is replaced (at most %s", hosts, s.Service, s.HoldFor)
-	if s.Last > 0 {
-		line += "; last time " + took(s.Last)
-	}
-	return line + ")"
-}
-
-// gapLine says what users noticed of one.
-func gapLine(g reconciler.Gap) string {
-	line := fmt.Sprintf("%s: nobody to lead requests to for %s; %s held", g.Service, took(g.For), count(g.Held, "request"))
-	if g.Held > 0 {
-		line += ", the longest for " + took(g.Longest)
-	}
-	if g.Refused > 0 {
-		return line + fmt.Sprintf("; %d refused", g.Refused)
-	}
-	return line + "; none refused"
-}
 
 // planPage is what a revision would change.
 type planPage struct {

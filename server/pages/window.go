@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
 )
 
 // windowStrip draws when releases are taken in the next seven days.
@@ -66,7 +67,7 @@ func drawWindow(text string, now time.Time) *windowStrip {
 		strip.add(next.In(zone), until.In(zone), at)
 		from = until
 	}
-	strip.Label = fmt.Sprintf("%s in the next %d days (%s)", count(len(strip.Spans), "window"), stripDays, strip.Zone)
+	strip.Label = fmt.Sprintf("%s in the next %d days (%s)", reconciler.Count(len(strip.Spans), "window"), stripDays, strip.Zone)
 	return strip
 }
 

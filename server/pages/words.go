@@ -22,13 +22,13 @@ func words(f *files) template.FuncMap {
 		"dict":   dict,
 		"badge":  func(tone, text string) badge { return badge{Tone: tone, Text: text} },
 		"sync":   syncBadge, "health": healthBadge, "phase": phaseBadge, "outcome": outcomeBadge,
-		"ago": ago, "due": due, "day": day, "took": took, "lasted": lasted, "age": age,
-		"count": count, "grouped": grouped, "bytes": bytesOf, "short": short, "digest": shortDigest,
+		"ago": ago, "due": due, "day": day, "took": reconciler.Took, "lasted": lasted, "age": age,
+		"count": reconciler.Count, "grouped": grouped, "bytes": bytesOf, "short": short, "digest": shortDigest,
 		"first": firstLine, "join": strings.Join, "clean": clean, "icon": func(name string) iconOf { return iconOf{Name: name} },
 		"initials": initials, "revision": func(r desired.Revision) desired.Revision { return r },
 		"empty": func(icon, title, text string) emptyState { return emptyState{icon, title, text} },
 		"add":   func(a, b int) int { return a + b },
-		"input": input, "glyph": glyph, "glyphClass": glyphClass, "changes": changes, "oneLine": oneLine, "switchLine": switchLine, "gapLine": gapLine, "asError": server.AsError, "logText": logText, "path": url.PathEscape, "title": titled,
+		"input": input, "glyph": glyph, "glyphClass": glyphClass, "changes": changes, "oneLine": oneLine, "asError": server.AsError, "logText": logText, "path": url.PathEscape, "title": titled,
 	}
 }
 
@@ -157,23 +157,12 @@ func age(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-// took is a duration with the precision that people care for.
-func took(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(100 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
-}
-
 // lasted is the time from one moment to another; a dash when it is not over.
 func lasted(from, to time.Time) string {
 	if from.IsZero() || to.IsZero() {
 		return "–"
 	}
-	return took(to.Sub(from))
+	return reconciler.Took(to.Sub(from))
 }
 
 func day(t time.Time) string {
@@ -181,13 +170,6 @@ func day(t time.Time) string {
 		return "–"
 	}
 	return t.UTC().Format("2 Jan 2006, 15:04 MST")
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // grouped writes a number with its thousands apart.
