@@ -22,6 +22,7 @@ import (
 	"github.com/fairlead/fairlead/certs/acme"
 	"github.com/fairlead/fairlead/certs/pair"
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/fairlead/fairlead/reconciler"
 )
 
@@ -38,7 +39,7 @@ func newPebble(t *testing.T, httpPort, tlsPort string) pebble {
 	key := newKey(t)
 	write(t, keyPEM(t, key), dir, "key.pem")
 	write(t, pemOf(ca.issue(key.Public(), time.Now().Add(-time.Hour), time.Now().Add(day), "127.0.0.1"), ca.ca), dir, "cert.pem")
-	listen, manage := freeAddress(t), freeAddress(t)
+	listen, manage := ports.Address(t), ports.Address(t)
 	conf, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": listen, "managementListenAddress": manage, "certificate": filepath.Join(dir, "cert.pem"),
 		"privateKey": filepath.Join(dir, "key.pem"), "httpPort": number(t, httpPort), "tlsPort": number(t, tlsPort),
@@ -73,14 +74,6 @@ func pebbleBinary(t *testing.T) string {
 		t.Fatalf("Pebble is missing, run scripts/pebble.sh: %v", err)
 	}
 	return file
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func number(t *testing.T, text string) int {

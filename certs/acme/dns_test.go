@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/fairlead/fairlead/certs/acme/dns01"
+	"github.com/fairlead/fairlead/examples/ports"
 )
 
 const bindZone = `$TTL 60
@@ -42,7 +43,7 @@ func bind(t *testing.T) (addr, secret string) {
 	}
 	dir, raw := t.TempDir(), make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails
-	secret, addr = base64.StdEncoding.EncodeToString(raw), freePort(t)
+	secret, addr = base64.StdEncoding.EncodeToString(raw), ports.Address(t)
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)

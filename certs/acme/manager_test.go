@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/examples/ports"
 )
 
 // TestDamageIsRepaired cuts files as a crash of another file system might, and
@@ -130,7 +132,7 @@ func given(t *testing.T, dir string, from, until time.Time) Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := record{Directory: "https://" + freePort(t) + "/dir", Issued: from, Chain: string(pemOf(cert)), Key: string(text)}
+	r := record{Directory: "https://" + ports.Address(t) + "/dir", Issued: from, Chain: string(pemOf(cert)), Key: string(text)}
 	if err := newStore(dir).save(t.Context(), pairsDir, "data", r); err != nil {
 		t.Fatal(err)
 	}

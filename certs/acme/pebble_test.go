@@ -22,15 +22,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/server/front"
 )
@@ -103,7 +102,7 @@ func newAuthority(t *testing.T, conf pebbleConf) *authority {
 	if conf.Profiles == nil {
 		conf.Profiles = map[string]int{"default": 90 * 24 * 3600}
 	}
-	a := &authority{t: t, listen: freePort(t), manage: freePort(t), conf: conf, log: &buffer{}}
+	a := &authority{t: t, listen: ports.Address(t), manage: ports.Address(t), conf: conf, log: &buffer{}}
 	a.url = "https://" + a.listen + "/dir"
 	var cert, key []byte
 	cert, key, a.roots = serverCert(t)
@@ -206,29 +205,6 @@ func write(t *testing.T, dir, name string, text []byte) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-// ports counts those that were given away.
-var ports atomic.Int32
-
-// freePort is an address for a program that cannot be handed a listener. Its port
-// is given once, and is none of those that the kernel takes by itself (32768 and
-// up): nobody else may have it before the program, or while it is started anew.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		port := 20000 + (os.Getpid()*100+int(ports.Add(1)))%12000
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return l.Addr().String()
-	}
-	t.Fatal("there is no free port")
-	return ""
 }
 
 // serverCert makes a root and what it issues for 127.0.0.1.

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -22,6 +21,7 @@ import (
 	"github.com/fairlead/fairlead/certs/deliver"
 	"github.com/fairlead/fairlead/certs/pair"
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/examples/ports"
 )
 
 // The servers in this file are real ones, as somebody runs them before or
@@ -111,17 +111,6 @@ func caddy(t testing.TB) string {
 	return file
 }
 
-// freePort is one that nobody listens at, as ":PORT".
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer func() { must(t, l.Close()) }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	must(t, err)
-	return ":" + port
-}
-
 // stage is a directory that is delivered to, and the ports of its server.
 type stage struct {
 	dir, https, admin string
@@ -130,7 +119,7 @@ type stage struct {
 
 func newStage(t testing.TB, formats ...string) stage {
 	t.Helper()
-	s := stage{dir: directory(t), https: freePort(t), admin: freePort(t), first: fresh(t)}
+	s := stage{dir: directory(t), https: ":" + ports.Test(t), admin: ":" + ports.Test(t), first: fresh(t)}
 	proved(t, one(t, deliver.New(deliver.Options{}), to(s.dir, formats...), s.first))
 	return s
 }

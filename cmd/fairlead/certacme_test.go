@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/fairlead/fairlead/examples/ports"
 )
 
 // pebble is the real one, as scripts/pebble.sh built it, which comes to the
@@ -33,7 +35,7 @@ func (c *corporation) pebble() (directory string) {
 	if _, err := os.Stat(program); err != nil {
 		c.t.Fatalf("Pebble is missing, run scripts/pebble.sh: %v", err)
 	}
-	listen, manage := freePort(c.t), freePort(c.t)
+	listen, manage := ports.Address(c.t), ports.Address(c.t)
 	key := p256(c.t)
 	server := leafOf("", time.Now().Add(24*time.Hour))
 	server.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}

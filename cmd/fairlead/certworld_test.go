@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/fairlead/fairlead/reconciler"
 )
 
@@ -44,7 +45,7 @@ type corporation struct {
 
 func newCorporation(t *testing.T) *corporation {
 	t.Helper()
-	c := &corporation{world: newWorld(t), https: freePort(t), plain: freePort(t)}
+	c := &corporation{world: newWorld(t), https: ports.Address(t), plain: ports.Address(t)}
 	c.Server = httptest.NewTLSServer(c)
 	t.Cleanup(c.Close)
 	rootKey := p256(t)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/examples/ports"
 )
 
 // opening runs a door and serves "hello" on it until the test ends.
@@ -66,16 +68,6 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestDoorOpensWhenItIsWanted(t *testing.T) {
 	d := newDoor("https", "127.0.0.1:0", nil, quietLog())
 	opening(t, d)
@@ -99,7 +91,7 @@ func TestDoorOpensWhenItIsWanted(t *testing.T) {
 }
 
 func TestDoorWaitsForAPortThatIsTaken(t *testing.T) {
-	address := freePort(t)
+	address := ports.Address(t)
 	other, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)

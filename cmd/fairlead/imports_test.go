@@ -77,7 +77,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"desired/edit":          {nil, []string{"go.yaml.in/yaml"}},
 		"desired/git":           {[]string{"desired"}, []string{"github.com/go-git", "github.com/fsnotify/fsnotify", "golang.org/x", "github.com/sirupsen/logrus"}},
 		"reconciler":            {[]string{"desired"}, []string{"github.com/sirupsen/logrus", "go.etcd.io/bbolt", "golang.org/x/sync"}},
-		"reconciler/drivertest": {[]string{"desired", "reconciler", driverContract}, nil},
+		"reconciler/drivertest": {[]string{"desired", "reconciler", driverContract, "examples/ports"}, nil},
 		"reconciler/docker": {[]string{"desired", "reconciler", driverContract}, []string{"github.com/docker", "github.com/containerd/errdefs",
 			"github.com/sirupsen/logrus", "github.com/opencontainers", "github.com/moby", "golang.org/x/sync", "golang.org/x/sys",
 			"github.com/google/go-containerregistry/pkg/authn", "github.com/google/go-containerregistry/pkg/name"}}, // credentials of registries

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/connectors"
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -126,7 +127,7 @@ func begin() (*server, error) {
 		return nil, err
 	}
 	for try := 0; ; try++ {
-		if s.port, err = freePort(); err != nil {
+		if s.port, err = ports.Free(); err != nil {
 			return nil, err
 		}
 		if err = s.start(); err == nil {
@@ -181,15 +182,6 @@ func (s *server) certify(as *syscall.Credential) error {
 		}
 	}
 	return nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // admin connects as who may do anything, by the socket.

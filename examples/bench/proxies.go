@@ -13,11 +13,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/fairlead/fairlead/examples/ports"
 )
 
 // process is a part of the comparison, or a proxy of somebody else's.
@@ -231,13 +234,10 @@ func (p *proxies) addOthers(ctx context.Context) {
 	}
 }
 
-// freeAddress is one that nobody listened on just now.
+// freeAddress is one that nobody listens on.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	port, err := ports.Free()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }
 
 // answers waits until a proxy shows a certificate.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/fairlead/fairlead/server"
 )
 
@@ -189,16 +189,6 @@ func (d *demo) down(ctx context.Context) error {
 	return d.remove()
 }
 
-// freePort finds a port of loopback that nobody listens on.
-func freePort(ctx context.Context) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find free port: %w", err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return strconv.Itoa(port), l.Close()
-}
-
 // setUp makes everything that the story needs, after what an earlier demo left is gone.
 func (d *demo) setUp(ctx context.Context) error {
 	d.out.heading("Setting up in " + d.dir)
@@ -275,10 +265,11 @@ func moduleRoot() (string, error) {
 }
 
 func (d *demo) registryUp(ctx context.Context) error {
-	var err error
-	if d.port, err = freePort(ctx); err != nil {
+	port, err := ports.Free()
+	if err != nil {
 		return err
 	}
+	d.port = strconv.Itoa(port)
 	_, err = d.startRegistry(ctx)
 	return err
 }
@@ -286,11 +277,11 @@ func (d *demo) registryUp(ctx context.Context) error {
 const daemonLimit = 30 * time.Second
 
 func (d *demo) daemonUp(ctx context.Context) error {
-	port, err := freePort(ctx)
+	port, err := ports.Free()
 	if err != nil {
 		return err
 	}
-	d.login.address = "127.0.0.1:" + port
+	d.login.address = "127.0.0.1:" + strconv.Itoa(port)
 	config := fmt.Sprintf("repo: %q\npaths: [instances/*]\ndata: %q\ndockerHost: %q\npoll: 5s\nfront: {http: \"off\", https: %q}\nserver: {listen: %q}\n%s",
 		d.repo(), d.data(), engineHost(), d.front(), d.login.address, d.fetchSettings())
 	if err := writeFile(d.config(), config); err != nil {

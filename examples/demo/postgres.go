@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/fairlead/fairlead/examples/ports"
 )
 
 const (
@@ -117,15 +119,15 @@ func servePostgres(ctx context.Context, p place) error {
 	if err := program("initdb", "-D", data, "-U", "admin", "-E", "UTF8", "--locale=C", "--no-sync", "--auth-local=trust", "--auth-host=scram-sha-256").Run(); err != nil {
 		return fmt.Errorf("make cluster: %w", err)
 	}
-	port, err := freePort(ctx)
+	port, err := ports.Free()
 	if err != nil {
 		return err
 	}
-	if err := writeFile(p.in(postgresAddress), dir+" "+port+"\n"); err != nil {
+	if err := writeFile(p.in(postgresAddress), fmt.Sprintf("%s %d\n", dir, port)); err != nil {
 		return fmt.Errorf("tell address of PostgreSQL: %w", err)
 	}
 	err = program("postgres", "-D", data, "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "listen_addresses=127.0.0.1",
-		"-c", "unix_socket_directories="+dir, "-p", port).Run()
+		"-c", "unix_socket_directories="+dir, "-p", strconv.Itoa(port)).Run()
 	if ctx.Err() != nil {
 		return nil
 	}

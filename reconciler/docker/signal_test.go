@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/fairlead/fairlead/examples/registry"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/reconciler/docker"
@@ -117,7 +118,7 @@ func TestSignalReachesOnlyOurs(t *testing.T) {
 func TestSignalOfHostNetwork(t *testing.T) {
 	r := newRig(t, imagesOf(t, registry.Test(t)))
 	r.deploy(r.target(desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 1), NetworkMode: "host",
-		Environment: map[string]string{"PORT": freePort(t)}}))
+		Environment: map[string]string{"PORT": ports.Test(t)}}))
 	list, err := r.engine.Addresses(t.Context(), r.instance, "web")
 	if err != nil || !slices.Equal(list, []netip.Addr{netip.MustParseAddr("127.0.0.1")}) {
 		t.Errorf("addresses %v, %v", list, err)

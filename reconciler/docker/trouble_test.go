@@ -8,20 +8,11 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/fairlead/fairlead/examples/registry"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/reconciler/drivertest"
 )
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
-}
 
 func publishing(name, image, port string) desired.Service {
 	s := desired.Service{Name: name, Image: image}
@@ -39,7 +30,7 @@ func (r *rig) ensure(t reconciler.Target, service string) error {
 // comes first, the new holder waits until the old one has given it up.
 func TestPortGoesOverFromOneServiceToAnother(t *testing.T) {
 	r := newRig(t, imagesOf(t, registry.Test(t)))
-	ref, port := r.images(drivertest.KindPlain, 1), freePort(t)
+	ref, port := r.images(drivertest.KindPlain, 1), ports.Test(t)
 	one := r.deploy(r.target(publishing("app", ref, port)))
 	two := r.target(publishing("app", ref, ""), publishing("proxy", ref, port))
 	two.Images = one.Images
@@ -65,7 +56,7 @@ func TestPortOfAStrangerIsNotWaitedFor(t *testing.T) {
 	r.check(err)
 	defer l.Close()
 	ref := r.images(drivertest.KindPlain, 1)
-	one := r.deploy(r.target(publishing("app", ref, freePort(t))))
+	one := r.deploy(r.target(publishing("app", ref, ports.Test(t))))
 	two := r.target(publishing("app", ref, fmt.Sprint(l.Addr().(*net.TCPAddr).Port)))
 	two.Images = one.Images
 	began := time.Now()

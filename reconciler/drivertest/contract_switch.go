@@ -7,12 +7,12 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/fairlead/fairlead/reconciler"
 )
 
@@ -198,7 +198,7 @@ func (b *bench) switchNetwork() {
 }
 
 func (b *bench) addresses() {
-	port := freePort(b)
+	port := ports.Test(b)
 	host := b.web(KindPlain, 1)
 	host.Name, host.NetworkMode, host.Environment = "host", "host", map[string]string{"PORT": port}
 	side := b.web(KindPlain, 1)
@@ -248,13 +248,6 @@ func (b *bench) answers(at netip.Addr) {
 			b.Fatalf("nobody answers at %s: %v", at, err)
 		}
 	}
-}
-
-func freePort(b *bench) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	b.must(err, "listen")
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
 // lockHeld: a lock that outlives its container keeps the successor away.
