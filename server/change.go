@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/server/auth"
 )
 
@@ -23,6 +24,9 @@ type Change struct {
 	// Base is the commit that the change was made on: when one of the files was
 	// changed since, that is a conflict. Empty: the newest that is known.
 	Base string
+	// again says how a caller of the API makes the change once more after a
+	// conflict; empty: by the same call.
+	again string
 }
 
 // Restoration is a commit in which a directory is as it was before.
@@ -38,7 +42,9 @@ type Committed struct {
 	// Commit is the new one, or the newest when nothing had to change. It is
 	// empty where Patch is handed back.
 	Commit string `json:"commit,omitempty"`
-	Pushed bool   `json:"pushed"` // it is in the remote
+	// Unchanged says that it was all so already, and no commit was made.
+	Unchanged bool `json:"unchanged,omitempty"`
+	Pushed    bool `json:"pushed"` // it is in the remote
 	// Patch is the change in the format of git am, where this daemon may not push.
 	Patch string `json:"patch,omitempty"`
 }
@@ -89,7 +95,7 @@ func (a *API) commit(ctx context.Context, c Change) (Committed, error) {
 	defer a.cfg.Fleet.Attend(ctx)() // a watch of the repository may see the commit first
 	done, err := a.cfg.Source.Commit(ctx, c)
 	if isConflict(err) { // so that who tries again sees what is in the way
-		err = errors.Join(err, a.cfg.Source.Sync(ctx))
+		err = errors.Join(sayAgain(ctx, err, c.again), a.cfg.Source.Sync(ctx))
 	}
 	if err != nil {
 		return Committed{}, fmt.Errorf("commit: %w", err)
@@ -112,6 +118,11 @@ func (a *API) taken(ctx context.Context, done Committed) error {
 	return nil
 }
 
+// asBefore is what becomes of a change that changes nothing.
+func asBefore(s desired.Snapshot) Committed {
+	return Committed{Commit: s.Commit, Unchanged: true}
+}
+
 // changed is the answer to a change of an instance.
 func changed(done Committed, instance, connector string) ChangeAnswer {
 	answer := ChangeAnswer{Committed: done, Instance: instance, Connector: connector}
@@ -127,7 +138,24 @@ func isConflict(err error) bool {
 	return errors.As(err, &e) && e.Status == http.StatusConflict && e.moved
 }
 
+// sayAgain has the hint of a conflict name what is to be repeated; other errors
+// stay as they are.
+func sayAgain(ctx context.Context, err error, again string) error {
+	if !isConflict(err) {
+		return err
+	}
+	if v, known := ctx.Value(visitKey{}).(*visit); !known || v.call == "" {
+		again = "look at the newest state, and make the change again"
+	} else if again == "" {
+		again = "make the change on the newest state by the same call: " + v.call
+	}
+	e := AsError(err)
+	e.Hint = strings.TrimPrefix(e.Hint+"; "+again, "; ")
+	return e
+}
+
 // Moved is the error of a change whose files somebody else changed meanwhile.
-func Moved(cause error, hint string) *Error {
-	return &Error{Status: http.StatusConflict, Detail: cause.Error(), Hint: hint, cause: cause, moved: true}
+// newest says by what; how the change is made again is added to it.
+func Moved(cause error, newest string) *Error {
+	return &Error{Status: http.StatusConflict, Detail: cause.Error(), Hint: newest, cause: cause, moved: true}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"path"
 	"regexp"
 	"strings"
@@ -86,8 +87,16 @@ func (a *API) PutConnectorFile(ctx context.Context, instance, connector string, 
 	if f.Base == "" {
 		f.Base = p.snapshot.Commit
 	}
-	done, err := a.commit(ctx, Change{Files: map[string][]byte{name: []byte(f.YAML)}, Message: verb + connector + " of " + instance + "\n", Base: f.Base})
+	done, err := a.commit(ctx, Change{Files: map[string][]byte{name: []byte(f.YAML)}, Message: verb + connector + " of " + instance + "\n", Base: f.Base,
+		again: readAgain("PUT", instance, connector)})
 	return changed(done, instance, connector), err
+}
+
+// readAgain says how a file is changed after somebody else changed it: on what it
+// is now, by whoever reads it.
+func readAgain(method, instance, connector string) string {
+	file := of(instance, "connectors/"+url.PathEscape(connector)+"/file", nil)
+	return fmt.Sprintf("GET %s answers the newest state and its base: make the change in it, and %s it with that base", file, method)
 }
 
 // answeredStatus is the status that an error is answered with; 0: there is none.
@@ -116,7 +125,8 @@ func (a *API) DeleteConnectorFile(ctx context.Context, instance, connector, base
 	if base == "" {
 		base = p.snapshot.Commit
 	}
-	done, err := a.commit(ctx, Change{Files: map[string][]byte{name: nil}, Message: "Remove the connector " + connector + " of " + instance + "\n", Base: base})
+	done, err := a.commit(ctx, Change{Files: map[string][]byte{name: nil}, Message: "Remove the connector " + connector + " of " + instance + "\n", Base: base,
+		again: readAgain("DELETE", instance, connector)})
 	return changed(done, instance, connector), err
 }
 
@@ -144,7 +154,7 @@ func (a *API) ensureInstance(ctx context.Context, name string) (ChangeAnswer, er
 		return ChangeAnswer{}, err
 	}
 	if p.found {
-		return changed(Committed{Commit: p.snapshot.Commit}, name, ""), nil
+		return changed(asBefore(p.snapshot), name, ""), nil
 	}
 	if err := p.check(); err != nil {
 		return ChangeAnswer{}, err
@@ -251,7 +261,7 @@ func (a *API) Revert(ctx context.Context, instance string, req RevertRequest) (C
 	done, err := a.cfg.Source.Restore(ctx, Restoration{Dir: p.dir, Commit: req.Commit, Author: authorOf(ctx),
 		Message: fmt.Sprintf("Restore %s as of %s\n", instance, req.Commit[:min(8, len(req.Commit))])})
 	if err != nil {
-		return ChangeAnswer{}, fmt.Errorf("revert %s: %w", instance, err)
+		return ChangeAnswer{}, fmt.Errorf("revert %s: %w", instance, sayAgain(ctx, err, ""))
 	}
 	return changed(done, instance, ""), a.taken(ctx, done)
 }

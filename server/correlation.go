@@ -33,6 +33,7 @@ const (
 
 // visit is what is known of a request while it is answered.
 type visit struct {
+	call      string // of the API: method and URL; empty: it is none
 	operation string // id; empty: no operation took it
 	path      string // of the operation, with the names of its parameters
 	need      auth.Role
@@ -57,7 +58,7 @@ func (a *API) Observe(next http.Handler) http.Handler {
 			id = rand.Text()
 		}
 		w.Header().Set(CorrelationHeader, id)
-		c, s, began := &visit{}, &seen{ResponseWriter: w}, time.Now()
+		c, s, began := &visit{call: callOf(r)}, &seen{ResponseWriter: w}, time.Now()
 		ctx := reconciler.WithCorrelation(context.WithValue(r.Context(), visitKey{}, c), id)
 		defer func() { // also when the handler panics: half of an answer is cut off so
 			a.tell(r.WithContext(ctx), c, s.code())
@@ -65,6 +66,15 @@ func (a *API) Observe(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(s, r.WithContext(ctx))
 	})
+}
+
+// callOf is what would be sent to ask the same again.
+func callOf(r *http.Request) string {
+	call := r.Method + " " + r.URL.RequestURI()
+	if !isCall(r.URL.Path) || len(call) > 400 { // longer than any that there is
+		return ""
+	}
+	return call
 }
 
 // asked notes which operation takes a request, and for whom.

@@ -255,7 +255,7 @@ func (a *API) Rollback(ctx context.Context, name string, req RollbackRequest) (R
 	defer a.cfg.Fleet.Attend(ctx)() // a watch of the repository may see the commit first
 	done, err := a.cfg.Source.Restore(ctx, Restoration{Dir: r.Status().Dir, Commit: g.Revision.Commit, Message: message, Author: by})
 	if err != nil {
-		return RolledBack{Generation: g}, fmt.Errorf("commit rollback: %w", err)
+		return RolledBack{Generation: g}, fmt.Errorf("commit rollback: %w", sayAgain(ctx, err, ""))
 	}
 	return RolledBack{Generation: g, Commit: done.Commit, Patch: done.Patch}, a.taken(ctx, done)
 }

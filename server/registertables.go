@@ -132,7 +132,7 @@ func (a *API) UpdateTable(ctx context.Context, instance, id string, t TableEntry
 			}
 		}
 		if len(keys) == 0 {
-			out.ChangeAnswer = changed(Committed{Commit: s.snapshot.Commit}, s.instance, s.connector)
+			out.ChangeAnswer = changed(asBefore(s.snapshot), s.instance, s.connector)
 			return out, nil
 		}
 		out.ChangeAnswer, err = a.commitSource(ctx, s, text, "Change the table "+s.Tables[i].Name+" of "+s.connector)

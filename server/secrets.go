@@ -127,7 +127,7 @@ func (a *API) changeSecrets(ctx context.Context, instance, subject string, chang
 			return ChangeAnswer{}, secretError(err)
 		}
 		if len(files) == 0 {
-			return changed(Committed{Commit: snapshot.Commit}, instance, ""), nil
+			return changed(asBefore(snapshot), instance, ""), nil
 		}
 		done, err := a.commit(ctx, Change{Files: files, Message: subject + "\n", Base: snapshot.Commit})
 		if err == nil || !isConflict(err) || try == secretTries {

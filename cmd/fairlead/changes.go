@@ -41,9 +41,10 @@ func (s source) Restore(ctx context.Context, r server.Restoration) (server.Commi
 
 // made makes a commit, or a patch where pushing is not allowed.
 func (s source) made(ctx context.Context, commit func() (desired.Revision, error), patch func() ([]byte, error)) (server.Committed, error) {
+	before := s.Repo.Status().Commit
 	rev, err := commit()
 	if err == nil {
-		return server.Committed{Commit: rev.Commit, Pushed: !s.Repo.Status().Local}, nil
+		return server.Committed{Commit: rev.Commit, Unchanged: rev.Commit == before, Pushed: !s.Repo.Status().Local}, nil
 	}
 	if !errors.Is(err, git.ErrPushDisabled) {
 		return server.Committed{}, s.refused(ctx, err)
@@ -53,7 +54,7 @@ func (s source) made(ctx context.Context, commit func() (desired.Revision, error
 		return server.Committed{}, s.refused(ctx, err)
 	}
 	if text == nil { // nothing would change
-		return server.Committed{Commit: s.Repo.Status().Commit}, nil
+		return server.Committed{Commit: s.Repo.Status().Commit, Unchanged: true}, nil
 	}
 	return server.Committed{Patch: string(text)}, nil
 }
@@ -91,17 +92,17 @@ func (s source) refused(ctx context.Context, err error) error {
 	return err
 }
 
-// meanwhile says what the newest revision is, which was in the way.
+// meanwhile says what the newest revision is, which was in the way; empty: it
+// cannot be read now.
 func (s source) meanwhile(ctx context.Context) string {
-	const again = "read the newest state, make the change in it, and send it again"
 	if err := s.Repo.Sync(ctx); err != nil {
-		return again
+		return ""
 	}
 	tip, err := s.Repo.Latest(ctx)
 	if err != nil {
-		return again
+		return ""
 	}
-	return fmt.Sprintf("the newest revision is %s by %s, %q; %s", tip.Short(), tip.Author, tip.Subject, again)
+	return fmt.Sprintf("the newest revision is %s by %s, %q", tip.Short(), tip.Author, tip.Subject)
 }
 
 // checkResult loads the instances of this host that a commit would change, as

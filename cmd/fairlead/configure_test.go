@@ -351,7 +351,7 @@ func TestChangesByTheAPI(t *testing.T) {
 	// somebody else was faster
 	w.commit("By hand", map[string]string{"instances/acme/connectors/shop.yaml": good + "# by hand\n"})
 	e = api.call(409, "PUT", file, fmt.Sprintf(`{"yaml":%s,"base":%q}`, yaml(good+"# mine\n"), made["commit"]))
-	if !strings.Contains(fmt.Sprint(e["detail"]), "instances/acme/connectors/shop.yaml") || !strings.Contains(fmt.Sprint(e["hint"]), `by Ada, "By hand"`) {
+	if !strings.Contains(fmt.Sprint(e["detail"]), "instances/acme/connectors/shop.yaml") || !strings.Contains(fmt.Sprint(e["hint"]), `by Ada, "By hand"; GET `+file+` answers`) {
 		t.Errorf("conflict: %v", e)
 	}
 	api.call(422, "PATCH", "/api/instances/acme/release", `{"version":"2026.10.1","unpin":true}`)

@@ -140,8 +140,8 @@ func (c *cli) changeSecret(ctx context.Context, where, done string, change func(
 	case answer.Patch != "":
 		fmt.Fprint(c.out, answer.Patch)
 		fmt.Fprintln(c.err, answer.Hint)
-	case isLocal && len(local.written) == 0:
-		fmt.Fprintln(c.out, "nothing changed")
+	case answer.Unchanged, isLocal && len(local.written) == 0:
+		fmt.Fprintln(c.out, "nothing to do: it is so already")
 	case isLocal:
 		fmt.Fprintf(c.out, "%s\nwritten, to be committed: %s\n", done, strings.Join(local.written, ", "))
 	default:

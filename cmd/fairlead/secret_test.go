@@ -72,6 +72,9 @@ func TestSecretsOfTheDaemon(t *testing.T) {
 		t.Errorf("get --show: %q", got)
 	}
 	w.refuseSecrets()
+	if got := w.must(0, "secret", "rekey", "acme").stdout; got != "nothing to do: it is so already\n" {
+		t.Errorf("rekey without a reason: %s", got)
+	}
 	if r := w.must(1, "secret", "remove", "acme", "NONE"); !strings.Contains(r.stderr, "there are: GREETING, PASSWORD") {
 		t.Errorf("remove: %s", r.stderr)
 	}
@@ -263,6 +266,9 @@ func TestSecretsOfADirectory(t *testing.T) {
 	w.must(0, "secret", "recipients", dir, "--remove", other.Recipients()[0])
 	if got := w.must(0, "secret", "recipients", dir).stdout; got != public+" (this host)\n" {
 		t.Errorf("recipients: %s", got)
+	}
+	if got := w.must(0, "secret", "rekey", dir).stdout; got != "nothing to do: it is so already\n" {
+		t.Errorf("rekey without a reason: %s", got)
 	}
 	w.must(0, "secret", "rekey", dir, "--rotate")
 	w.must(0, "secret", "remove", dir, "FILE")
