@@ -104,13 +104,14 @@ type Route struct {
 	Hold         *Duration `json:"hold,omitempty" is:"grace" default:"30s" doc:"How long new requests wait while there is no target."`
 }
 
-// Policy bounds what a revision may ask for.
+// Policy bounds what a revision may ask for. Each key bounds only when it is
+// there.
 type Policy struct {
-	RequireSignedCommits bool     `json:"requireSignedCommits,omitempty" doc:"Refuses a commit without a good signature."`
-	AllowedSigners       string   `json:"allowedSigners,omitempty" is:"file" doc:"The file of allowed signers, as ssh-keygen reads it."`
-	Images               []string `json:"images,omitempty" is:"imageGlob" unique:"true" doc:"The images that may run."`
-	Privileged           bool     `json:"privileged,omitempty" doc:"Permits privileged containers."`
-	HostMounts           []string `json:"hostMounts,omitempty" is:"hostPath" unique:"true" doc:"The host directories that may be mounted."`
+	RequireSignedCommits bool     `json:"requireSignedCommits,omitempty" default:"false" doc:"Refuses a commit without a good signature of an allowed signer."`
+	AllowedSigners       string   `json:"allowedSigners,omitempty" is:"signersFile" doc:"The file of allowed signers, as ssh-keygen reads it."`
+	Images               []string `json:"images,omitempty" is:"imageGlob" unique:"true" empty:"true" default:"any" doc:"The repositories whose images may run. * is a part of a name, /** at the end is anything below. [] permits none."`
+	Privileged           *bool    `json:"privileged,omitempty" default:"true" doc:"false refuses containers that are, or may become, root on the host."`
+	HostMounts           []string `json:"hostMounts,omitempty" is:"hostPath" unique:"true" empty:"true" default:"any" doc:"The directories of the host in which what is mounted must lie. [] permits none."`
 }
 
 // Retain says how much of the past is kept.

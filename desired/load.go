@@ -15,6 +15,11 @@ type Input struct {
 	AnyHost bool
 	// Compose reads the compose files (desired/compose.Load).
 	Compose ComposeLoader
+	// Bounds are the host's own, which count beside those of instance.yaml.
+	Bounds []Bounds
+	// Real says where a path of the host leads when its links are followed; nil:
+	// nobody can tell, and it is taken as it is written.
+	Real func(string) (string, error)
 	// Secrets reads secrets.enc.yaml (desired/secrets.Reader); nil: one that is
 	// there is a problem.
 	Secrets Secrets
@@ -35,6 +40,8 @@ type ComposeInput struct {
 	Profiles []string          // active profiles
 	Env      map[string]string // compose.env of instance.yaml, as written; stronger than .env
 	NoFiles  bool              // there are none, and only .env is read
+	Bounds   []Bounds          // that the services must keep
+	Real     func(string) (string, error)
 	// Fill is called once with the variables of the .env file when it is the
 	// host's own. What it gives is used in place of Env. Nil: Env is used.
 	Fill func(host map[string]string) ComposeValues

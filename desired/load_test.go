@@ -227,7 +227,7 @@ func TestProblemsHideNoOthers(t *testing.T) {
 		"a variable":         {head + "name: a\ncompose: {env: {A: [b]}}\n", "compose.env.A: ", true},
 		"not YAML":           {"{", "instance.yaml:1: ", true},
 		"another version":    {"apiVersion: fairlead/v9\nname: a\n", "instance.yaml:1: apiVersion: ", false},
-		"a field for later":  {head + "name: a\npolicy: {privileged: true}\n", "instance.yaml:3: policy", false},
+		"a field for later":  {head + "name: a\npolicy: {allowedSigners: a}\n", "instance.yaml:3: policy", false},
 		"no apiVersion":      {"name: a\n", "apiVersion: is required", false},
 		"a certificate file": {head + "name: a\ncertificates: {a: {domains: [a.b], fullchain: none.pem, privkey: k.age}}\n", "certificates.a.", false},
 	}

@@ -155,7 +155,8 @@ func (l *loader) compose() (*Project, error) {
 		name = standInName
 	}
 	p, err := l.in.Compose(ComposeInput{Tree: l.in.Tree, Dir: l.dir, Local: l.in.Local, Name: name,
-		Files: once(c.Files), Profiles: c.Profiles, Env: c.Env, NoFiles: empty, Fill: l.composeValues})
+		Files: once(c.Files), Profiles: c.Profiles, Env: c.Env, NoFiles: empty, Fill: l.composeValues,
+		Bounds: l.bounds(), Real: l.in.Real})
 	var problems Problems
 	if errors.As(err, &problems) {
 		l.problems = append(l.problems, problems...)
@@ -264,9 +265,10 @@ func (l *loader) spec(p Project, read map[string]certificateFiles, roots map[str
 		HealthTimeout: DefaultHealthTimeout, Bake: DefaultBake, RetainGenerations: DefaultRetainGenerations,
 		LocalFiles: l.local,
 		Follow:     l.follow(p), Check: l.check(p), Smoke: l.smoke(p),
-		Front: l.front(p), Certificates: l.certificates(p, read), Notify: l.notify(p),
+		Front: l.front(p), Certificates: l.certificates(p, read), Notify: l.notify(p), Policy: l.policy(),
 	}
 	s.Connectors, s.Files = l.connectorSpecs(p, roots), l.withPrograms(p.Files)
+	l.boundImages(s.Connectors)
 	if h := l.file.Health; h != nil {
 		s.HealthTimeout = orDefault(h.Timeout, DefaultHealthTimeout)
 		s.Bake = orDefault(h.Bake, DefaultBake)

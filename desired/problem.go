@@ -14,6 +14,9 @@ type Problem struct {
 	Field string `json:"field,omitempty"`
 	Text  string `json:"problem"`
 	Hint  string `json:"hint,omitempty"`
+	// Rule is the key of the policy that does not permit it; empty: it is wrong
+	// by itself.
+	Rule string `json:"rule,omitempty"`
 }
 
 // String reads "file:line: field: problem (hint)".
@@ -56,6 +59,11 @@ func (ps Problems) Sort() {
 		}
 		return strings.Compare(a.Field, b.Field)
 	})
+}
+
+// Forbidden says whether all that is wrong is against a policy.
+func (ps Problems) Forbidden() bool {
+	return len(ps) > 0 && !slices.ContainsFunc(ps, func(p Problem) bool { return p.Rule == "" })
 }
 
 // Err returns the problems sorted, or nil when there are none.

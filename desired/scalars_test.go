@@ -90,7 +90,7 @@ func TestSyntaxes(t *testing.T) {
 		"pin":        {[]string{"sha256/" + strings.Repeat("A", 43) + "="}, []string{"sha256/AAAA", "sha1/" + strings.Repeat("A", 43) + "=", strings.Repeat("A", 43) + "="}},
 		"macKey":     {[]string{"Yg", "Yg==", "${secret:A}"}, []string{"", "a b", "a+b", "Y", "x${secret:A}"}},
 		"hostPath":   {[]string{"/data", "/"}, []string{"data", "/data/", "/a/../b", ""}},
-		"imageGlob":  {[]string{"ghcr.io/keboola/*", "*"}, []string{"", "[", "a b"}},
+		"imageGlob":  {[]string{"ghcr.io/keboola/*", "postgres"}, []string{"", "[", "a b", "*"}},
 		"profile":    {[]string{"full", "*", "a1"}, []string{"", "-a", "a b"}},
 		"field":      {[]string{"locked", "data.rows", "tables.0.name"}, []string{"", ".a", "a..b", "a b", "0a"}},
 		"notify": {[]string{"slack://a@b", "generic+https://x/y", "generic+http://10.0.0.1:8080/y?a=b", "ntfy://ntfy.sh/topic", "smtp://u:p@h:587/?from=a@b&to=c@d", "telegram://1:a@telegram?chats=@a", "pushover://:t@u/", "discord://t@1", "teams://a@b/c/d?host=x"},

@@ -69,6 +69,9 @@ type Spec struct {
 	// Connectors are the sources of data, by name: the source's in the catalog.
 	Connectors map[string]ConnectorSpec `json:"connectors,omitempty"`
 
+	// Policy is what instance.yaml asks of its revisions. This one keeps it; it
+	// bears on nothing that runs.
+	Policy *PolicySpec `json:"policy,omitempty"`
 	// Notify are the channels that notices go to. They bear on nothing that runs.
 	Notify []NotifySpec `json:"notify,omitempty"`
 
@@ -172,7 +175,7 @@ func (v Volume) Hash() string { v.Key = ""; return hashJSON(v) }
 // revisions with equal hashes ask for the same thing.
 func (s Spec) Hash() string {
 	s.Notes, s.LocalFiles, s.Sensitive, s.Suspend, s.Dir = nil, nil, nil, nil, ""
-	s.RetainGenerations, s.Follow, s.Notify = 0, nil, nil
+	s.RetainGenerations, s.Follow, s.Notify, s.Policy = 0, nil, nil, nil
 	return hashJSON(s)
 }
 

@@ -43,7 +43,7 @@ var notHashed = map[reflect.Type][]string{
 	reflect.TypeFor[Service](): {"Image", "PullPolicy", "PullAfter", "Replicas", "UpdateOrder", "DependsOn", "Job", "Locks"},
 	reflect.TypeFor[Network](): {"Key"},
 	reflect.TypeFor[Volume]():  {"Key"},
-	reflect.TypeFor[Spec]():    {"Dir", "Suspend", "RetainGenerations", "Follow", "Sensitive", "Files", "Notes", "LocalFiles", "Notify"},
+	reflect.TypeFor[Spec]():    {"Dir", "Suspend", "RetainGenerations", "Follow", "Sensitive", "Files", "Notes", "LocalFiles", "Notify", "Policy"},
 }
 
 // For each field, and each field of what is in it: a change changes the hash

@@ -66,7 +66,8 @@ var syntaxes = merged(certificateSyntaxes(), connectorSyntaxes(), notifySyntaxes
 	"httpsURL":    {quiet: true, what: "an https URL", pattern: pat(`^https://`), example: "https://acme-v02.api.letsencrypt.org/directory", check: checkURL},
 	"host":        {what: "a host name", pattern: pat(`^` + hostName + `$`), example: "data.acme.com", hint: "lower case, without scheme and port, for example data.acme.com", check: checkHost},
 	"email":       {what: "an e-mail address", pattern: pat(`^[^@\s]+@[^@\s]+$`), example: "ops@acme.com"},
-	"imageGlob":   {what: "an image pattern", pattern: pat(`^\S+$`), example: "ghcr.io/acme/*", check: checkGlob},
+	"imageGlob":   {what: "an image pattern", pattern: pat(`^[A-Za-z0-9*?][^\s@\\]*$`), example: "ghcr.io/acme/*", hint: "a repository without tag and digest: ghcr.io/acme/* or docker.io/library/postgres", check: checkGlob},
+	"signersFile": {what: "a path in the repository", pattern: pat(`^[^/\\]`), example: "allowed_signers", hint: "relative to this directory, with forward slashes", check: checkFile},
 	"hostPath":    {what: "an absolute path of the host", pattern: pat(`^/`), example: "/data", check: checkHostPath},
 	"port":        {what: "a port", min: 1, max: 65535, example: "8000"},
 	"status":      {what: "an HTTP status code", min: 100, max: 599, example: "200"},
@@ -227,9 +228,23 @@ func checkHost(s string) error {
 	return nil
 }
 
+// checkGlob refuses what would match nothing, or more than it seems to.
 func checkGlob(s string) error {
-	if _, err := path.Match(s, ""); err != nil {
-		return fmt.Errorf("its brackets do not match")
+	parts := strings.Split(s, "/")
+	for i, part := range parts {
+		_, err := path.Match(part, "")
+		switch {
+		case err != nil:
+			return fmt.Errorf("its brackets do not match")
+		case part == "" || part == "." || part == "..":
+			return fmt.Errorf("it has an empty part, or dots for one")
+		case strings.Contains(part, "**") && (part != "**" || i == 0 || i < len(parts)-1):
+			return fmt.Errorf("** stands for anything below, at the end only")
+		case i == 0 && part == "*":
+			return fmt.Errorf("it does not say which registry; write docker.io/library/* for the images of Docker, or the host of yours")
+		case strings.Contains(part, ":") && (i > 0 || len(parts) == 1):
+			return fmt.Errorf("it has a tag, which does not matter")
+		}
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ type unsupportedKey struct{ field, instead string }
 // are read and checked, and using one is a problem. Deleting a line is all it
 // takes to let a key through.
 var unsupported = []unsupportedKey{
-	{"policy", "review commits before they reach the followed branch"},
+	{"policy.requireSignedCommits", "protect the followed branch: let the git host refuse commits without a signature"},
+	{"policy.allowedSigners", "protect the followed branch: let the git host refuse commits without a signature"},
 }
 
 const notYet = "not supported by this version of Fairlead"

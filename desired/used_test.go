@@ -127,6 +127,10 @@ var used = map[string][2]string{
 	"notify.on":                            {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', on: [failed]}]"},
 	"notify.remind":                        {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', remind: 1h}]"},
 	"notify.template":                      {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', template: a}]"},
+	"policy":                               {"", "policy: {privileged: true}"},
+	"policy.images":                        {"", "policy: {images: [postgres, 'ghcr.io/acme/*', caddy]}"},
+	"policy.privileged":                    {"policy: {privileged: false}", "policy: {privileged: true}"},
+	"policy.hostMounts":                    {"policy: {hostMounts: []}", "policy: {hostMounts: [/data]}"},
 	"retain.certificates":                  {byURL(""), byURL("") + "retain: {certificates: 1}\n"},
 }
 

@@ -27,6 +27,7 @@ func (l *loader) check() {
 	l.checkCycles(names)
 	l.checkCompletion(names)
 	l.checkOptions()
+	l.bounded()
 }
 
 // checkReferences follows service:NAME in the keys that share a namespace.

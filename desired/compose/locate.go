@@ -42,6 +42,15 @@ func (l *loader) wrong(p []string, text, hint string) {
 	l.add(desired.Problem{File: where.file, Line: where.line, Field: where.field, Text: text, Hint: hint})
 }
 
+// forbidden adds what a policy does not permit at a path of the model.
+func (l *loader) forbidden(p []string, b *desired.Breach) {
+	if b == nil {
+		return
+	}
+	where := l.locate(p)
+	l.add(desired.Problem{File: where.file, Line: where.line, Field: where.field, Text: b.Text, Hint: b.Hint, Rule: b.Rule})
+}
+
 func (l *loader) note(where at, text string) {
 	p := desired.Problem{File: where.file, Line: where.line, Field: where.field, Text: text}
 	p.Text = l.stage.scrub(p.Text)

@@ -89,6 +89,9 @@ func (l *loader) mount(s *types.ServiceConfig, v types.ServiceVolumeConfig, p []
 		if v.Source == "" {
 			l.wrong(p, "the mount names no image", "write the image under source")
 		}
+		for _, b := range l.in.Bounds {
+			l.forbidden(p, b.Image(v.Source))
+		}
 	default:
 		l.wrong(p, "a mount of type "+v.Type+" is not supported by this version", "write bind, volume, tmpfs or image")
 		return
@@ -135,6 +138,7 @@ func (l *loader) bind(v types.ServiceVolumeConfig, p []string, m *desired.Mount)
 		return
 	}
 	if host {
+		l.boundPath(p, in)
 		m.Type, m.Source = desired.MountBind, in
 		m.CreateHost = v.Bind == nil || bool(v.Bind.CreateHostPath)
 		return

@@ -84,6 +84,7 @@ func (l *loader) objectWrong(o object, err error) {
 // hostObject binds a file that is named by its absolute path. Nothing of it is
 // read, so what it says is not part of the revision.
 func (l *loader) hostObject(o object, name string, m desired.Mount, d *desired.Service) {
+	l.boundPath([]string{o.kind, o.ref.Source, "file"}, name)
 	m.Type, m.Source = desired.MountBind, name
 	l.noteAt([]string{o.kind, o.ref.Source, "file"}, "a file of the host is bound as it is: a change of it is not noticed")
 	if o.ref.UID != "" || o.ref.GID != "" || o.ref.Mode != nil {
