@@ -79,7 +79,21 @@ func newAttempt(c *connector, turns map[string]turn, everything bool) *attempt {
 		}
 	}
 	slices.Sort(a.only)
+	a.record.Correlation = c.asker(a.record.Cause)
 	return a
+}
+
+// asker is the request that a run by itself goes back to: the one that changed
+// what is wanted, or the one of the run that failed. m.mu is held.
+func (c *connector) asker(why Cause) string {
+	n := len(c.memo.Records)
+	switch {
+	case why == CauseChanged:
+		return c.changer
+	case why == CauseRetry && n > 0:
+		return c.memo.Records[n-1].Correlation
+	}
+	return ""
 }
 
 // begin takes the source for this run. m.mu is held.
@@ -121,7 +135,7 @@ func (a *attempt) run() {
 	a.c.m.busy--
 	a.c.m.mu.Unlock()
 	for _, e := range said {
-		a.c.m.report(a.c.in.name, e.reason, e.message)
+		a.c.m.report(a.c.in.name, e.reason, e.message, a.record.Correlation)
 	}
 }
 
@@ -295,7 +309,11 @@ func (a *attempt) logger() *logrus.Entry {
 	l.SetOutput(a.log)
 	l.SetLevel(logrus.DebugLevel)
 	l.SetFormatter(&logrus.TextFormatter{DisableColors: true, FullTimestamp: true, TimestampFormat: time.RFC3339})
-	return l.WithField("connector", a.c.name)
+	entry := l.WithField("connector", a.c.name)
+	if a.record.Correlation != "" {
+		entry = entry.WithField("correlation", a.record.Correlation)
+	}
+	return entry
 }
 
 // note writes down what the run came to, and ends the log: what a program left

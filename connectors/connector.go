@@ -26,6 +26,7 @@ type connector struct {
 	// All of this is under m.mu.
 	spec    desired.ConnectorSpec
 	commit  string
+	changer string // the request that changed spec; empty: none did
 	wanted  bool
 	opened  bool // memo was read
 	ready   bool // the publisher knows what is wanted
@@ -38,6 +39,7 @@ type connector struct {
 	since   time.Time // since when a run waits
 	asked   *attempt  // waits for its turn
 	nudged  bool      // something changed at the service
+	nudger  string    // the request that said so last
 	running *attempt
 	phase   reconciler.AttachmentPhase
 	reason  string
@@ -56,9 +58,9 @@ func (c *connector) key() string { return c.in.name + "/" + c.name }
 
 // set says what is wanted. A run for another identity is of no use any more.
 // m.mu is held.
-func (c *connector) set(spec desired.ConnectorSpec, commit string) {
+func (c *connector) set(spec desired.ConnectorSpec, commit, correlation string) {
 	if !c.wanted || c.spec.Identity != spec.Identity {
-		c.ready = false
+		c.ready, c.changer = false, correlation
 		c.stop(errChanged)
 	}
 	c.spec, c.commit, c.wanted, c.summed, c.lanes = spec, commit, true, "", nil
@@ -215,7 +217,7 @@ func (c *connector) heed(now, next time.Time) (*attempt, time.Time) {
 		return nil, next
 	}
 	a := c.ask(nil)
-	a.quiet = true
+	a.quiet, a.record.Correlation = true, c.nudger
 	return a, time.Time{}
 }
 

@@ -208,7 +208,7 @@ func runs(ctx context.Context, m *connectors.Manager, many int) error {
 		if done == many {
 			return nil
 		}
-		switch _, err := m.Trigger(inst, "shop", nil); {
+		switch _, err := m.Trigger(ctx, inst, "shop", nil); {
 		case err == nil:
 			done++
 		case !errors.Is(err, connectors.ErrRunning) && !errors.Is(err, connectors.ErrNotReady):

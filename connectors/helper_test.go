@@ -31,6 +31,8 @@ type host struct {
 	by   map[string]*service // by Keboola's URL
 	off  time.Duration       // of the clock on the wall
 	said []string
+	// askers are the requests that what was said goes back to.
+	askers []string
 	stop func()
 }
 
@@ -39,10 +41,11 @@ func newHost(t testing.TB) *host {
 	h.pub = &publisher{gens: map[string][]connectors.Attached{}, keep: map[string]map[string]string{}}
 	h.opts = connectors.Options{
 		Dir: quick(t), Memory: h.mem, Publisher: h.pub, MinFree: -1, Seed: "vm1", Now: h.now,
-		Event: func(instance, reason, message string) {
+		Event: func(instance, reason, message, correlation string) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.said = append(h.said, reason+": "+message)
+			h.askers = append(h.askers, correlation)
 		},
 		Sources: func(_ context.Context, spec desired.ConnectorSpec) (connectors.Source, error) {
 			return h.service(spec.Keboola.URL), nil

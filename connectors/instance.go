@@ -71,7 +71,7 @@ func (in *instance) set(want reconciler.WantedConnectors) {
 		if in.all[name] == nil {
 			in.all[name] = newConnector(in, name)
 		}
-		in.all[name].set(spec, want.Commit)
+		in.all[name].set(spec, want.Commit, want.Correlation)
 	}
 	for name, c := range in.all {
 		if _, wanted := want.ByName[name]; !wanted {
@@ -175,7 +175,7 @@ func (in *instance) bring(want reconciler.WantedConnectors) error {
 		return err
 	}
 	for _, name := range gone {
-		in.m.report(in.name, ReasonConnectorRemoved, name+" is wanted no more: it does not run, and its tables are gone from the catalogue; its data stays")
+		in.m.report(in.name, ReasonConnectorRemoved, name+" is wanted no more: it does not run, and its tables are gone from the catalogue; its data stays", want.Correlation)
 	}
 	return nil
 }
@@ -359,6 +359,6 @@ func (m *Manager) setAside(instance, key, what string, data []byte, cause error)
 			return fmt.Errorf("set a damaged note aside: %w", err)
 		}
 	}
-	m.report(instance, ReasonConnectorNotes, fmt.Sprintf("%s could not be read and was set aside, so everything is read anew: %v", what, cause))
+	m.report(instance, ReasonConnectorNotes, fmt.Sprintf("%s could not be read and was set aside, so everything is read anew: %v", what, cause), "")
 	return nil
 }

@@ -208,9 +208,13 @@ func (m *Manager) connector(instance, source string) *connector {
 }
 
 // report tells people what happened. m.mu is not held.
-func (m *Manager) report(instance, reason, message string) {
-	m.opts.Log.WithFields(logrus.Fields{"instance": instance, "reason": reason}).Info("connectors: " + message)
+func (m *Manager) report(instance, reason, message, correlation string) {
+	fields := logrus.Fields{"instance": instance, "reason": reason}
+	if correlation != "" {
+		fields["correlation"] = correlation
+	}
+	m.opts.Log.WithFields(fields).Info("connectors: " + message)
 	if m.opts.Event != nil {
-		m.opts.Event(instance, reason, message)
+		m.opts.Event(instance, reason, message, correlation)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/reconciler"
 )
 
 // What a caller may have to tell apart.
@@ -33,9 +34,9 @@ func noSource(instance, source string) error {
 
 // Trigger has a source run now, or as soon as there is room: all of its tables,
 // or those that are named. It returns the number of the run, which is kept over
-// a restart. The errors are ErrUnknownSource, ErrUnknownTable, ErrRunning, also
+// a restart, and carries the id of the request of ctx. The errors are ErrUnknownSource, ErrUnknownTable, ErrRunning, also
 // of one that waits for its turn, and ErrNotReady.
-func (m *Manager) Trigger(instance, source string, tables []string) (runID int64, err error) {
+func (m *Manager) Trigger(ctx context.Context, instance, source string, tables []string) (runID int64, err error) {
 	m.mu.Lock()
 	c := m.connector(instance, source)
 	if err = c.askable(instance, source, tables); err != nil {
@@ -46,6 +47,7 @@ func (m *Manager) Trigger(instance, source string, tables []string) (runID int64
 	a := c.ask(tables)
 	c.asked = a // from here on nobody else asks
 	a.record.Source, a.record.Commit, a.record.Identity, a.record.Started = source, c.commit, c.spec.Identity, m.now()
+	a.record.Correlation = reconciler.CorrelationOf(ctx)
 	m.mu.Unlock()
 	id, err := c.in.number()
 	m.mu.Lock()
@@ -82,14 +84,14 @@ func (m *Manager) Trigger(instance, source string, tables []string) (runID int64
 // webhook): at once, or when the run that is under way has ended, and once a
 // minute at the most. Any number of nudges are one, and what fails waits as it
 // would. The error is ErrUnknownSource.
-func (m *Manager) Nudge(instance, source string) error {
+func (m *Manager) Nudge(ctx context.Context, instance, source string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.connector(instance, source)
 	if c == nil || !c.wanted {
 		return noSource(instance, source)
 	}
-	c.nudged = true
+	c.nudged, c.nudger = true, reconciler.CorrelationOf(ctx)
 	m.trigger()
 	return nil
 }

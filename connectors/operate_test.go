@@ -22,14 +22,14 @@ import (
 // and may be of some tables.
 func TestTrigger(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *host) {
-		if _, err := h.Trigger(inst, "shop", nil); !errors.Is(err, connectors.ErrUnknownSource) {
+		if _, err := h.Trigger(t.Context(), inst, "shop", nil); !errors.Is(err, connectors.ErrUnknownSource) {
 			t.Errorf("unknown source: %v", err)
 		}
 		h.want(one(source("", "orders", "events")))
-		if _, err := h.Trigger(inst, "shop", []string{"nothing"}); !errors.Is(err, connectors.ErrUnknownTable) {
+		if _, err := h.Trigger(t.Context(), inst, "shop", []string{"nothing"}); !errors.Is(err, connectors.ErrUnknownTable) {
 			t.Errorf("unknown table: %v", err)
 		}
-		id, err := h.Trigger(inst, "shop", []string{"events", "events"})
+		id, err := h.Trigger(t.Context(), inst, "shop", []string{"events", "events"})
 		must(t, err)
 		synctest.Wait()
 		if r := h.newest("shop"); r.ID != id || r.Cause != connectors.CauseAsked || r.Outcome != connectors.OK {
@@ -42,7 +42,7 @@ func TestTrigger(t *testing.T) {
 			t.Errorf("told %q", h.said)
 		}
 		h.service("shop").does(lasts(time.Hour))
-		id, err = h.Trigger(inst, "shop", nil)
+		id, err = h.Trigger(t.Context(), inst, "shop", nil)
 		must(t, err)
 		synctest.Wait()
 		if r, under := h.Progress(inst, "shop"); !under || r.ID != id {
@@ -114,7 +114,7 @@ func TestRemove(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *host) {
 		h.want(one(source("", "orders")))
 		h.service("shop").does(lasts(time.Hour))
-		_, err := h.Trigger(inst, "shop", nil)
+		_, err := h.Trigger(t.Context(), inst, "shop", nil)
 		must(t, err)
 		h.pass(time.Minute)
 		if err := h.Purge(inst, "shop"); !errors.Is(err, connectors.ErrWanted) {
@@ -187,7 +187,7 @@ func TestLogs(t *testing.T) {
 		<-inside
 		synctest.Wait()
 		for range 4 {
-			_, err := h.Trigger(inst, "shop", nil)
+			_, err := h.Trigger(t.Context(), inst, "shop", nil)
 			must(t, err)
 			synctest.Wait()
 			<-inside
@@ -294,18 +294,18 @@ func TestNotesCannotBeWritten(t *testing.T) {
 // more after the last time; nobody is told each time.
 func TestNudge(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *host) {
-		if err := h.Nudge(inst, "shop"); !errors.Is(err, connectors.ErrUnknownSource) {
+		if err := h.Nudge(t.Context(), inst, "shop"); !errors.Is(err, connectors.ErrUnknownSource) {
 			t.Error(err)
 		}
 		h.want(one(source("", "orders")))
 		s := h.service("shop")
 		h.pass(time.Hour)
 		s.times()
-		must(t, h.Nudge(inst, "shop"))
+		must(t, h.Nudge(t.Context(), inst, "shop"))
 		synctest.Wait()
 		same(t, "at once", s.times(), []string{"01 01:00:00"})
 		for range 600 {
-			must(t, h.Nudge(inst, "shop"))
+			must(t, h.Nudge(t.Context(), inst, "shop"))
 			h.pass(time.Second)
 		}
 		if n := s.count(); n < 9 || n > 11 {
@@ -314,18 +314,18 @@ func TestNudge(t *testing.T) {
 		h.pass(time.Hour)
 		s.times()
 		s.does(lasts(30 * time.Minute))
-		must(t, h.Nudge(inst, "shop"))
+		must(t, h.Nudge(t.Context(), inst, "shop"))
 		h.pass(10 * time.Minute)
-		must(t, h.Nudge(inst, "shop"))
+		must(t, h.Nudge(t.Context(), inst, "shop"))
 		h.pass(3 * time.Hour)
 		if n := s.count(); n != 2 {
 			t.Errorf("%d runs, of which the second is for what came during the first", n)
 		}
 		s.does(fails(reconciler.RetryAfter(errors.New("slow down"), time.Hour)))
-		must(t, h.Nudge(inst, "shop"))
+		must(t, h.Nudge(t.Context(), inst, "shop"))
 		synctest.Wait()
 		s.times()
-		must(t, h.Nudge(inst, "shop"))
+		must(t, h.Nudge(t.Context(), inst, "shop"))
 		h.pass(50 * time.Minute)
 		same(t, "while the service wants a pause", s.times(), nil)
 		if n := len(h.told(connectors.ReasonConnectorRan)); n != 1 {
@@ -389,7 +389,7 @@ func TestNamesThatAreNone(t *testing.T) {
 		h.want(map[string]desired.ConnectorSpec{"../x": source("", "orders"), "shop": source("", "orders")})
 		h.stands("../x", reconciler.AttachmentFailed, "InvalidName")
 		h.stands("shop", reconciler.AttachmentLive, "")
-		if _, err := h.Trigger(inst, "../x", nil); !errors.Is(err, connectors.ErrNotReady) {
+		if _, err := h.Trigger(t.Context(), inst, "../x", nil); !errors.Is(err, connectors.ErrNotReady) {
 			t.Errorf("trigger: %v", err)
 		}
 		if _, err := h.Log(inst, "../x", 1); !errors.Is(err, connectors.ErrUnknownSource) {

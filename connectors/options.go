@@ -38,7 +38,8 @@ type Options struct {
 	// Program runs the others; nil: they cannot run.
 	Program Program
 	// Event is told what people may want to know; nil: nobody is.
-	Event func(instance, reason, message string)
+	// correlation is the id of the request that led to it; empty: none did.
+	Event func(instance, reason, message, correlation string)
 
 	// AtOnce is how many runs there are at a time on this host; 2. Of several
 	// instances none gets all of them.

@@ -10,9 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/fairlead/fairlead/connectors"
 	"github.com/fairlead/fairlead/desired"
-	"pgregory.net/rapid"
 )
 
 // world is what a source is read from and published to: numbers that count up.
@@ -196,7 +197,7 @@ func (h *host) happens(s step, spec *desired.ConnectorSpec, i int) int {
 		h.run()
 		h.want(one(*spec))
 	case "ask":
-		_, _ = h.Trigger(inst, "shop", nil) // it may be running
+		_, _ = h.Trigger(context.Background(), inst, "shop", nil) // it may be running
 		synctest.Wait()
 	case "change":
 		spec.Identity = fmt.Sprintf("v%d", i%3)

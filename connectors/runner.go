@@ -42,19 +42,22 @@ const (
 
 // Record is what is remembered of a run. It holds nothing secret.
 type Record struct {
-	ID       int64         `json:"id"` // counts up, by instance
-	Source   string        `json:"source"`
-	Cause    Cause         `json:"cause"`
-	Commit   string        `json:"commit,omitempty"`
-	Identity string        `json:"identity,omitempty"`
-	Due      time.Time     `json:"due,omitzero"` // the time of the schedule that it was for
-	Started  time.Time     `json:"started"`
-	Ended    time.Time     `json:"ended,omitzero"`
-	Outcome  Outcome       `json:"outcome,omitempty"` // empty while it runs
-	Error    string        `json:"error,omitempty"`
-	Hint     string        `json:"hint,omitempty"`
-	Tables   []TableResult `json:"tables,omitempty"`
-	Problems []Problem     `json:"problems,omitempty"`
+	ID       int64  `json:"id"` // counts up, by instance
+	Source   string `json:"source"`
+	Cause    Cause  `json:"cause"`
+	Commit   string `json:"commit,omitempty"`
+	Identity string `json:"identity,omitempty"`
+	// Correlation is the id of the request that led to it, also when it is tried
+	// again; empty: none did.
+	Correlation string        `json:"correlation,omitempty"`
+	Due         time.Time     `json:"due,omitzero"` // the time of the schedule that it was for
+	Started     time.Time     `json:"started"`
+	Ended       time.Time     `json:"ended,omitzero"`
+	Outcome     Outcome       `json:"outcome,omitempty"` // empty while it runs
+	Error       string        `json:"error,omitempty"`
+	Hint        string        `json:"hint,omitempty"`
+	Tables      []TableResult `json:"tables,omitempty"`
+	Problems    []Problem     `json:"problems,omitempty"`
 	// Generation is what was published; 0: nothing.
 	Generation int `json:"generation,omitempty"`
 	// Done and Total are how far a run that is under way has come.

@@ -53,7 +53,7 @@ func TestStateIsNeverAheadOfTheData(t *testing.T) {
 		})
 		ask := func(tables ...string) {
 			t.Helper()
-			_, err := h.Trigger(inst, "shop", tables)
+			_, err := h.Trigger(t.Context(), inst, "shop", tables)
 			must(t, err)
 			synctest.Wait()
 		}

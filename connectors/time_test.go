@@ -68,7 +68,7 @@ func TestSuspended(t *testing.T) {
 		if n := h.service("shop").count(); n != 0 {
 			t.Errorf("%d runs while suspended", n)
 		}
-		if _, err := h.Trigger(inst, "shop", nil); err != nil {
+		if _, err := h.Trigger(t.Context(), inst, "shop", nil); err != nil {
 			t.Fatal(err)
 		}
 		h.pass(time.Second)
@@ -274,7 +274,7 @@ func TestNoOverlap(t *testing.T) {
 		if n := s.count(); n < 6 || s.most != 1 {
 			t.Errorf("%d runs, %d at a time", n, s.most)
 		}
-		if _, err := h.Trigger(inst, "shop", nil); !errors.Is(err, connectors.ErrRunning) {
+		if _, err := h.Trigger(t.Context(), inst, "shop", nil); !errors.Is(err, connectors.ErrRunning) {
 			t.Errorf("trigger: %v", err)
 		}
 	})

@@ -25,6 +25,9 @@ type WantedConnectors struct {
 	// the desired state was read: what is not in it was handed over before.
 	Files  map[string]desired.FileTree
 	Commit string
+	// Correlation is the id of the request that the pass is made for; it says
+	// nothing about what is wanted.
+	Correlation string
 	// Suspended says that nothing is to be run by itself meanwhile; what is
 	// attached stays.
 	Suspended bool
@@ -78,7 +81,7 @@ func (r *Instance) keepAttachments(coming *loaded, suspended bool) {
 	if r.cfg.Attachments == nil {
 		return
 	}
-	want := WantedConnectors{ByName: map[string]desired.ConnectorSpec{}, Files: map[string]desired.FileTree{}, Suspended: suspended}
+	want := WantedConnectors{ByName: map[string]desired.ConnectorSpec{}, Files: map[string]desired.FileTree{}, Suspended: suspended, Correlation: r.correlation}
 	if suspended {
 		coming = nil
 	}

@@ -64,7 +64,12 @@ func (e *Events) add(ev Event) error {
 
 // Report records what another part of the daemon saw happen to an instance.
 func (e *Events) Report(instance, reason, message string) error {
-	return e.add(Event{Instance: instance, Reason: reason, Message: message})
+	return e.ReportFor("", instance, reason, message)
+}
+
+// ReportFor is Report for what a request led to, by its id.
+func (e *Events) ReportFor(correlation, instance, reason, message string) error {
+	return e.add(Event{Instance: instance, Reason: reason, Message: message, Correlation: correlation})
 }
 
 // Listen returns a channel of what happens from now on, and a function that

@@ -142,7 +142,7 @@ func (a *API) deniedNudge(ctx context.Context, err error) error {
 
 // postWebhook hears of changes at a service.
 func (a *API) postWebhook(ctx context.Context, in *webhookInput) (none, error) {
-	if err := a.cfg.Connectors.Webhook(in.Name, in.Connector, in.Signature, in.body); err != nil {
+	if err := a.cfg.Connectors.Webhook(ctx, in.Name, in.Connector, in.Signature, in.body); err != nil {
 		return none{}, a.deniedNudge(ctx, conflict(err))
 	}
 	return none{}, nil

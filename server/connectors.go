@@ -18,7 +18,7 @@ import (
 type Connectors interface {
 	// Trigger has a connector run now, all tables or those that are named, and
 	// returns the number of the run.
-	Trigger(instance, name string, tables []string) (int64, error)
+	Trigger(ctx context.Context, instance, name string, tables []string) (int64, error)
 	// Cancel ends the run that is under way.
 	Cancel(instance, name string) error
 	// Runs are those that are remembered, newest first.
@@ -34,7 +34,7 @@ type Connectors interface {
 	// Purge removes the data and the runs of a connector that is wanted no more.
 	Purge(ctx context.Context, instance, name string) error
 	// Webhook has a connector run soon if its service signed what it sent.
-	Webhook(instance, name, signature string, body []byte) error
+	Webhook(ctx context.Context, instance, name, signature string, body []byte) error
 	// Removed are the connectors that are wanted no more and have left something.
 	Removed(instance string) []string
 }
@@ -131,7 +131,7 @@ func (a *API) RunConnector(ctx context.Context, instance, name string, req RunRe
 	if err := a.attended("run connector " + name); err != nil {
 		return RunStarted{}, err
 	}
-	id, err := c.Trigger(instance, name, req.Tables)
+	id, err := c.Trigger(ctx, instance, name, req.Tables)
 	if err != nil {
 		return RunStarted{}, conflict(err)
 	}

@@ -247,7 +247,7 @@ type deaf struct {
 	bodies atomic.Int64
 }
 
-func (d *deaf) Webhook(_, _, _ string, body []byte) error {
+func (d *deaf) Webhook(_ context.Context, _, _, _ string, body []byte) error {
 	d.bodies.Add(int64(len(body)))
 	return &Error{Status: http.StatusUnauthorized, Detail: "the signature is wrong"}
 }

@@ -98,7 +98,7 @@ const (
 // begin triggers a run, or joins one.
 func (a *API) begin(ctx context.Context, r startedRun) (startedRun, error) {
 	for end := time.Now().Add(readyWithin); ; {
-		id, err := a.cfg.Connectors.Trigger(r.instance, r.connector, r.tables)
+		id, err := a.cfg.Connectors.Trigger(ctx, r.instance, r.connector, r.tables)
 		if r.run = id; err == nil {
 			return r, nil
 		}

@@ -56,8 +56,8 @@ const withoutInstance = "_none"
 func keepConnectors(s settings, d *dataDir, store *reconciler.Store, events *reconciler.Events, jobs program.Engine, log *logrus.Entry) *dataParts {
 	log = log.WithField("part", "connectors")
 	instances := filepath.Join(d.path, "instances")
-	report := func(instance, reason, message string) {
-		if err := events.Report(instance, reason, message); err != nil {
+	report := func(instance, reason, message, correlation string) {
+		if err := events.ReportFor(correlation, instance, reason, message); err != nil {
 			log.WithError(err).Warn("Keep event")
 		}
 	}
@@ -84,7 +84,7 @@ func keepConnectors(s settings, d *dataDir, store *reconciler.Store, events *rec
 			if e.Hint != "" {
 				text += "; " + e.Hint
 			}
-			report(e.Instance, e.Reason, text)
+			report(e.Instance, e.Reason, text, "")
 		},
 	})
 	programs := program.New(program.Options{Engine: jobs, AllowHost: s.Connect.HostProcesses, Owner: d.path, Instances: instances, Log: log})
@@ -233,7 +233,7 @@ func (p *dataParts) Discover(ctx context.Context, instance, name string, limit i
 
 // Webhook implements server.Connectors. A connector without a secret takes none,
 // and whether there is such a connector is not told.
-func (p *dataParts) Webhook(instance, name, signature string, body []byte) error {
+func (p *dataParts) Webhook(ctx context.Context, instance, name, signature string, body []byte) error {
 	refused := &server.Error{Status: http.StatusUnauthorized, Detail: "take webhook: the signature is missing or wrong, or nothing is expected here",
 		Hint: "set webhookSecret of the connector to the secret of the webhook at Jira"}
 	spec, wanted := p.tokens.spec(instance, name)
@@ -249,7 +249,7 @@ func (p *dataParts) Webhook(instance, name, signature string, body []byte) error
 	case len(event.Issues) == 0:
 		return nil // about nothing that is read
 	}
-	return p.Nudge(instance, name)
+	return p.Nudge(ctx, instance, name)
 }
 
 // Generations implements server.Connectors.

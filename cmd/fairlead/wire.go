@@ -4,20 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/fairlead/fairlead/certs"
 	"github.com/fairlead/fairlead/connectors/program"
-	"github.com/fairlead/fairlead/desired"
-	"github.com/fairlead/fairlead/desired/compose"
 	"github.com/fairlead/fairlead/desired/git"
 	"github.com/fairlead/fairlead/reconciler"
 	"github.com/fairlead/fairlead/reconciler/registry"
@@ -65,6 +60,20 @@ type system struct {
 	api      *server.API
 }
 
+// wiring is a system while it is put together.
+type wiring struct {
+	*cli
+	s     settings
+	d     *dataDir
+	log   *logrus.Entry
+	alone bool // no loop will run
+	store *reconciler.Store
+	eng   engine
+	sys   *system
+	cfg   reconciler.ManagerConfig
+	api   server.Config
+}
+
 // assemble wires a system over an open data directory, without I/O. Without l
 // it leads no requests.
 func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone bool) (*system, error) {
@@ -72,76 +81,114 @@ func (c *cli) assemble(s settings, d *dataDir, l *lead, log *logrus.Entry, alone
 	if err != nil {
 		return nil, err
 	}
-	eng, err := c.newEngine(engineOptions{host: s.DockerHost, certs: s.DockerTLS, owner: d.path, log: log, memory: store.Memory(),
-		keep: func(context.Context) (map[string]bool, error) { return store.ImagesInUse() }})
-	if err != nil {
-		return nil, err
+	w := &wiring{cli: c, s: s, d: d, log: log, alone: alone, store: store, sys: &system{data: d, lead: l, events: reconciler.NewEvents(store)}}
+	for _, part := range []func() error{w.engine, w.desiredState, w.core, w.owned, w.told, w.doors} {
+		if err := part(); err != nil {
+			return nil, err
+		}
 	}
-	mirror := filepath.Join(d.path, "repo")
-	if d.lock == nil { // another process may write to the mirror meanwhile
-		mirror = filepath.Join(d.scratch, "repo")
+	w.join()
+	return w.sys, nil
+}
+
+// engine is where containers run.
+func (w *wiring) engine() (err error) {
+	w.eng, err = w.newEngine(engineOptions{host: w.s.DockerHost, certs: w.s.DockerTLS, owner: w.d.path, log: w.log, memory: w.store.Memory(),
+		keep: func(context.Context) (map[string]bool, error) { return w.store.ImagesInUse() }})
+	return err
+}
+
+// desiredState is where revisions and releases come from.
+func (w *wiring) desiredState() error {
+	mirror := filepath.Join(w.d.path, "repo")
+	if w.d.lock == nil { // another process may write to the mirror meanwhile
+		mirror = filepath.Join(w.d.scratch, "repo")
 	}
-	sys := &system{data: d, lead: l, events: reconciler.NewEvents(store)}
-	sys.repo = git.Open(git.Options{Repo: s.Repo, Ref: s.Ref, Auth: s.Auth, Mirror: mirror, Poll: s.Poll, Push: s.Push, Log: log})
-	sys.releases = registry.New(registry.Options{Memory: store.Memory(), Engine: platformOf(eng), CAFile: s.Registry.CAFile, Insecure: s.Registry.Insecure,
-		Mirrors: s.Registry.Mirrors, Changed: func(string) { sys.manager.TriggerAll() }, Log: log.WithField("part", "registry")})
+	w.sys.repo = git.Open(git.Options{Repo: w.s.Repo, Ref: w.s.Ref, Auth: w.s.Auth, Mirror: mirror, Poll: w.s.Poll, Push: w.s.Push, Log: w.log})
+	w.sys.releases = registry.New(registry.Options{Memory: w.store.Memory(), Engine: platformOf(w.eng), CAFile: w.s.Registry.CAFile, Insecure: w.s.Registry.Insecure,
+		Mirrors: w.s.Registry.Mirrors, Changed: func(string) { w.sys.manager.TriggerAll() }, Log: w.log.WithField("part", "registry")})
+	return nil
+}
+
+// core is what the loop and the API are in any process.
+func (w *wiring) core() error {
 	progress := server.NewProgress()
-	cfg := reconciler.ManagerConfig{
-		Data: d.path, Driver: eng, Store: store, Events: sys.events,
-		Source: source{sys.repo, s}, Changed: sys.repo.Changed(),
-		Discover: discover(s), Load: load(s), LoadedBy: s.keyring().state, Hints: eng.Events,
-		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For,
-		Releases: sys.releases, Prober: verify.New(verify.Options{}), Log: log,
+	w.cfg = reconciler.ManagerConfig{
+		Data: w.d.path, Driver: w.eng, Store: w.store, Events: w.sys.events,
+		Source: source{w.sys.repo, w.s}, Changed: w.sys.repo.Changed(),
+		Discover: discover(w.s), Load: load(w.s), LoadedBy: w.s.keyring().state, Hints: w.eng.Events,
+		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For, Lines: progress.Lines,
+		Releases: w.sys.releases, Prober: verify.New(verify.Options{}), Log: w.log,
 	}
-	api := server.Config{Source: source{sys.repo, s}, Events: sys.events, Log: log.WithField("part", "server"), AccessLog: s.Server.AccessLog, Logs: eng, Progress: progress, Alone: alone,
-		Version: server.Version{Version: c.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
-	api.Secrets = s.keyring()
+	w.api = server.Config{Source: source{w.sys.repo, w.s}, Events: w.sys.events, Log: w.log.WithField("part", "server"), AccessLog: w.s.Server.AccessLog,
+		Logs: w.eng, Progress: progress, Alone: w.alone, Secrets: w.s.keyring(),
+		Version: server.Version{Version: w.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
+	return nil
+}
+
+// owned is what only a process has whose the data directory is.
+func (w *wiring) owned() (err error) {
+	if w.d.lock == nil {
+		return nil
+	}
+	w.sys.certs = keepCertificates(w.s, w.d, w.store, w.sys.events, w.eng, w.log)
+	w.cfg.Certificates, w.api.Certificates = w.sys.certs, certificates{w.sys.certs}
+	w.api.Metrics = append(w.api.Metrics, w.sys.certs)
+	jobs, _ := w.eng.(program.Engine)
+	w.sys.sources = keepConnectors(w.s, w.d, w.store, w.sys.events, jobs, w.log)
+	w.cfg.Attachments, w.api.Connectors, w.api.Data = w.sys.sources, w.sys.sources, w.sys.sources
+	w.api.Drafts = keepDrafts(source{w.sys.repo, w.s}, w.sys.sources)
+	w.sys.people, err = keepPeople(w.s, w.d)
+	w.api.Auth = w.sys.people
+	return err
+}
+
+// told is who hears of what happens: whoever asks for health, and people.
+func (w *wiring) told() error {
+	w.keepHealth(&w.api, w.d, w.store)
+	if w.d.lock != nil && !w.alone {
+		if err := w.keepTelling(w.s, w.sys, w.store, &w.cfg, &w.api, w.log); err != nil {
+			return err
+		}
+	}
+	w.api.Metrics = append(w.api.Metrics, newHostFigures(w.d, w.sys.sources))
+	return nil
+}
+
+// doors are where requests come in, for applications and for the API.
+func (w *wiring) doors() error {
+	if l := w.sys.lead; l != nil {
+		l.certs.Manager = w.sys.certs
+		w.cfg.Certificates = doorkeeper{w.sys.certs, l}
+		w.cfg.Traffic, w.cfg.Routed, w.api.Front = l, l.Ready, l.listeners
+		w.api.Metrics = append(w.api.Metrics, l.Front)
+	}
+	if w.alone {
+		return nil
+	}
+	if w.sys.entrance = newReception(w.s, w.sys.lead, w.log); w.sys.entrance != nil {
+		w.api.Server = w.sys.entrance.listener
+	}
+	return nil
+}
+
+// join makes the loop and the API of what was gathered, and tells each part of
+// those that did not exist before it.
+func (w *wiring) join() {
 	var known fleet
-	cfg.Discover = known.watch(cfg.Discover)
-	if d.lock != nil {
-		sys.certs = keepCertificates(s, d, store, sys.events, eng, log)
-		cfg.Certificates, api.Certificates = sys.certs, certificates{sys.certs}
-		api.Metrics = append(api.Metrics, sys.certs)
-		jobs, _ := eng.(program.Engine)
-		sys.sources = keepConnectors(s, d, store, sys.events, jobs, log)
-		cfg.Attachments, api.Connectors, api.Data = sys.sources, sys.sources, sys.sources
-		api.Drafts = keepDrafts(source{sys.repo, s}, sys.sources)
-		if sys.people, err = keepPeople(s, d); err != nil {
-			return nil, err
-		}
-		api.Auth = sys.people
+	w.cfg.Discover = known.watch(w.cfg.Discover)
+	w.sys.manager = reconciler.NewManager(w.cfg)
+	known.Fleet = w.sys.manager
+	if w.sys.lead != nil {
+		w.sys.lead.certs.instances = w.sys.manager.Instances
 	}
-	c.keepHealth(&api, d, store)
-	if d.lock != nil && !alone {
-		if err := c.keepTelling(s, sys, store, &cfg, &api, log); err != nil {
-			return nil, err
-		}
+	if w.api.Fleet = &known; w.alone {
+		w.api.Fleet = w.sys.manager // one pass, which looks before anything is asked
 	}
-	api.Metrics = append(api.Metrics, newHostFigures(d, sys.sources))
-	if l != nil {
-		l.certs.Manager = sys.certs
-		cfg.Certificates = doorkeeper{sys.certs, l}
-		cfg.Traffic, cfg.Routed, api.Front = l, l.Ready, l.listeners
-		api.Metrics = append(api.Metrics, l.Front)
+	if w.sys.sources != nil {
+		w.sys.sources.fleet, w.sys.sources.alone = w.sys.manager, w.alone
 	}
-	if sys.entrance = newReception(s, l, log); alone {
-		sys.entrance = nil
-	}
-	if sys.entrance != nil {
-		api.Server = sys.entrance.listener
-	}
-	sys.manager = reconciler.NewManager(cfg)
-	if known.Fleet = sys.manager; l != nil {
-		l.certs.instances = sys.manager.Instances
-	}
-	if api.Fleet = &known; alone {
-		api.Fleet = sys.manager // one pass, which looks before anything is asked
-	}
-	if sys.sources != nil {
-		sys.sources.fleet, sys.sources.alone = sys.manager, alone
-	}
-	sys.api = server.NewAPI(api)
-	return sys, nil
+	w.sys.api = server.NewAPI(w.api)
 }
 
 // platformOf asks the engine what it runs on; nil: it does not tell.
@@ -160,75 +207,6 @@ func (s *system) Close() error {
 		s.sources.analytics.Close()
 	}
 	return errors.Join(s.repo.Close(), s.data.Close())
-}
-
-// source is the repository as the reconciler and the server want it.
-type source struct {
-	*git.Repo
-	settings settings
-}
-
-func (s source) Status() reconciler.SourceStatus {
-	st := s.Repo.Status()
-	ref := st.Ref
-	if ref == "" {
-		ref = s.settings.Ref
-	}
-	return reconciler.SourceStatus{Repo: redactURL(s.settings.Repo), Ref: ref, LastSuccess: st.LastSuccess, Err: st.Err}
-}
-
-// redactURL takes the password out of a repository's URL.
-func redactURL(repo string) string {
-	scheme, rest, found := strings.Cut(repo, "://")
-	at := strings.LastIndexByte(strings.SplitN(rest, "/", 2)[0], '@')
-	if !found || at < 0 {
-		return repo
-	}
-	user, _, _ := strings.Cut(rest[:at], ":")
-	return scheme + "://" + user + rest[at:]
-}
-
-// rootName names an instance at the root of the repository.
-func rootName(s settings) string {
-	return strings.TrimSuffix(path.Base(filepath.ToSlash(strings.TrimRight(s.Repo, "/"))), ".git")
-}
-
-func load(s settings) reconciler.LoadFunc {
-	keys := s.keyring().reader()
-	return func(tree fs.FS, dir string, local fs.FS) (desired.Spec, error) {
-		return desired.Load(desired.Input{Tree: tree, Dir: dir, Local: local, RootName: rootName(s), Compose: compose.Load, Secrets: keys})
-	}
-}
-
-// discover finds the instances of a tree. A directory whose name cannot be
-// read is found without one, and the error says why.
-func discover(s settings) func(fs.FS) ([]reconciler.Found, error) {
-	return func(tree fs.FS) ([]reconciler.Found, error) {
-		dirs, err := desired.Discover(tree, s.Paths)
-		var all desired.Problems
-		if err != nil && !errors.As(err, &all) {
-			return nil, err
-		}
-		if s.begins() && len(dirs) == 0 && len(all) == 1 && all[0].File == "." {
-			return nil, nil // nobody has set anything up yet
-		}
-		found, taken := []reconciler.Found{}, map[string]bool{}
-		for _, dir := range dirs {
-			name, err := desired.NameOf(tree, dir, rootName(s))
-			var problems desired.Problems
-			switch {
-			case errors.As(err, &problems):
-				all = append(all, problems...)
-			case err != nil:
-				return nil, err
-			case taken[name]:
-				continue // which is one of the problems
-			}
-			taken[name] = name != ""
-			found = append(found, reconciler.Found{Name: name, Dir: dir})
-		}
-		return found, all.Err()
-	}
 }
 
 // quietLog is for commands that tell by themselves what happens.

@@ -359,7 +359,7 @@ func (w *wells) Profile(_ context.Context, _, _, _, _, column string) (json.RawM
 		"quantiles":{"0.25":"12.5","0.5":"80","0.75":"402.75"},"top":[{"value":"19.90","count":210},{"value":"<b>5</b>","count":90},{"value":"","count":12}]}`), nil
 }
 
-func (w *wells) Trigger(instance, name string, _ []string) (int64, error) {
+func (w *wells) Trigger(_ context.Context, instance, name string, _ []string) (int64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ran = append(w.ran, instance+"/"+name)
@@ -397,7 +397,7 @@ func (w *wells) Rollback(context.Context, string, string, int) error { return ni
 
 func (w *wells) Purge(context.Context, string, string) error { return nil }
 
-func (w *wells) Webhook(string, string, string, []byte) error { return nil }
+func (w *wells) Webhook(context.Context, string, string, string, []byte) error { return nil }
 
 func (w *wells) Removed(string) []string { return nil }
 
