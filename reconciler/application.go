@@ -40,6 +40,7 @@ func (r *Instance) apply(ctx context.Context, a application) error {
 	}
 	switches := r.switches(a.target.Spec, a.planned)
 	r.setStatus(func(s *Status) { s.Pending, s.Switches = a.planned.Actions, switches })
+	r.sayPlan(a, switches)
 	log := r.log().WithFields(logrus.Fields{"generation": a.generation.Number, "revision": a.generation.Revision.Short(), "kind": a.kind})
 	guard := r.raiseShield(a.target.Spec)
 	watched, stop := r.cancelWhenNewer(ctx, a, guard)
@@ -193,8 +194,10 @@ func (r *Instance) applyFailed(ctx context.Context, a application, begin Entry, 
 		r.record(rec)
 		return errSuperseded
 	case ctx.Err() != nil: // the daemon stops: the next start resumes
+		r.sayEnd("", "the daemon stops, and goes on with generation %d when it is started again", rec.Generation)
 		return context.Cause(ctx)
 	case errors.Is(err, ErrUnreachable):
+		r.sayEnd(Failed, "it goes on as soon as the engine answers: %v", err)
 		r.broken = &in
 		return err
 	case a.kind == "heal":
@@ -245,6 +248,7 @@ func (r *Instance) rollBack(ctx context.Context, a application, rec Record, in i
 		lost = errors.Join(lost, r.journal.write(Entry{Step: StepUndo, Generation: in.Generation, Reason: cause.Error()}))
 	}
 	r.log().WithError(cause).WithField("generation", in.Generation).Warn("Roll back generation")
+	r.own().say(LineUndo, "", "generation %d failed, so generation %d comes back: %v", in.Generation, r.good.Number, cause)
 	if err := redactError(append(slices.Clone(r.good.target.Spec.Sensitive), a.target.Spec.Sensitive...), r.undo(ctx)); err != nil {
 		if ctx.Err() == nil && !errors.Is(err, ErrUnreachable) {
 			rec.Outcome, rec.Duration = Failed, time.Since(rec.Started)
@@ -333,6 +337,7 @@ func (r *Instance) record(rec Record) {
 	if rec.Duration == 0 {
 		rec.Duration = time.Since(rec.Started)
 	}
+	r.sayResult(rec)
 	if _, err := r.cfg.Store.addRecord(r.cfg.Name, rec); err != nil {
 		r.log().WithError(err).Error("Record apply")
 	}

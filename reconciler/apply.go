@@ -40,6 +40,7 @@ type executor struct {
 	held    holds
 	risks   risks
 	served  func() // called when everything that was touched serves; may be nil
+	tell    teller
 }
 
 // parallelStarts bounds how many containers are started at a time. An engine
@@ -49,7 +50,7 @@ const parallelStarts = 16
 
 func (r *Instance) newExecutor(log *logrus.Entry, t Target, actions []Action, touched []string) *executor {
 	x := &executor{driver: r.cfg.Driver, journal: r.journal, log: log, target: t, actions: actions,
-		touched: touched, slots: semaphore.NewWeighted(parallelStarts), routing: r.routing, prober: r.cfg.Prober}
+		touched: touched, slots: semaphore.NewWeighted(parallelStarts), routing: r.routing, prober: r.cfg.Prober, tell: r.teller(t.Spec)}
 	x.target.Switch = x
 	return x
 }
@@ -127,6 +128,7 @@ func (x *executor) act(ctx context.Context, a Action) error {
 		return err
 	}
 	x.log.WithFields(logrus.Fields{"action": words, "reason": a.Reason}).Info("Apply action")
+	told := x.sayAction(a)
 	do := x.driver.Ensure
 	if a.Verb == Remove {
 		do = x.driver.Remove
@@ -139,6 +141,7 @@ func (x *executor) act(ctx context.Context, a Action) error {
 		}
 		return fmt.Errorf("%s: %w", words, err)
 	}
+	told()
 	return nil
 }
 
@@ -246,6 +249,7 @@ func (x *executor) awaitDependencies(ctx context.Context, name string, done map[
 		if !known {
 			continue // optional, and its profile is off
 		}
+		x.sayDependency(name, d)
 		for replica := 1; replica <= dep.Replicas; replica++ {
 			err := x.await(ctx, Wait{Service: d.Service, Replica: replica, Condition: d.Condition})
 			if err != nil && (d.Required || context.Cause(ctx) != nil) {

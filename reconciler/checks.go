@@ -37,6 +37,9 @@ func (x *executor) verify(ctx context.Context) error {
 	if x.baking != nil {
 		x.baking()
 	}
+	if x.target.Spec.Bake > 0 {
+		x.tell.say(LineBake, "", "see for %s that all of it stays so (health.bake)", x.target.Spec.Bake)
+	}
 	if err := x.allReady(ctx, bake, x.await); err != nil {
 		return err
 	}
@@ -63,6 +66,15 @@ func (x *executor) allReady(ctx context.Context, stable time.Duration, await fun
 // answers: its health check says so only at its next turn, seconds later, while
 // requests may be held. What the health check says counts in the bake.
 func (x *executor) ready(ctx context.Context, w Wait) error {
+	told := x.sayWait(w)
+	if err := x.isReady(ctx, w); err != nil {
+		return err
+	}
+	told()
+	return nil
+}
+
+func (x *executor) isReady(ctx context.Context, w Wait) error {
 	if !x.answersHTTP(w.Service) {
 		return x.await(ctx, w)
 	}
@@ -163,6 +175,7 @@ func (x *executor) admit(ctx context.Context, services ...string) error {
 	}
 	for _, s := range services {
 		x.routing.admit(x.target.Spec, s, have)
+		x.tell.say(LineSwitch, s, "requests go to it")
 	}
 	return nil
 }
@@ -230,9 +243,11 @@ func (x *executor) Leave(ctx context.Context, _ Target, c Container) error {
 			x.held.began(f.Hold)
 		}
 	}
+	x.tell.say(LineSwitch, c.Name, "lead no more requests to it, and wait for those on their way")
 	if err := x.routing.leave(ctx, c.ID); err != nil {
 		return fmt.Errorf("drain %s: %w", c.Name, err)
 	}
+	x.tell.say(LineSwitch, c.Name, "no request is on its way to it any more")
 	return nil
 }
 
@@ -240,6 +255,7 @@ func (x *executor) Leave(ctx context.Context, _ Target, c Container) error {
 // before requests are led to it.
 func (x *executor) Ready(ctx context.Context, _ Target, c Container) error {
 	if check := x.target.Spec.Check; check != nil && check.Service == c.Service && x.prober != nil {
+		x.tell.say(LineCheck, c.Name, "ask it before requests go to it: GET %s", check.Path)
 		if err := x.probe(ctx, c, true, len(x.target.Spec.Smoke) > 0); err != nil {
 			return err
 		}
@@ -247,6 +263,7 @@ func (x *executor) Ready(ctx context.Context, _ Target, c Container) error {
 	}
 	if x.routed(c.Service) {
 		x.routing.add(x.target.Spec, c)
+		x.tell.say(LineSwitch, c.Name, "requests go to it as well")
 	}
 	return nil
 }
@@ -258,6 +275,7 @@ func (x *executor) checkHealth(ctx context.Context) error {
 	if check == nil || !x.answersHTTP(check.Service) || !x.concerns(check.Service) {
 		return nil
 	}
+	x.tell.say(LineCheck, check.Service, "ask whether it is well: GET %s", check.Path)
 	return x.eachCurrent(ctx, check.Service, func(ctx context.Context, c Container) error { return x.probe(ctx, c, true, false) })
 }
 
@@ -322,7 +340,12 @@ func (x *executor) probe(ctx context.Context, c Container, health, smoke bool) e
 	}
 	limited, cancel := context.WithTimeout(ctx, smokeLimit)
 	defer cancel()
+	began := time.Now()
+	x.tell.say(LineSmoke, c.Name, "make %s", Count(len(x.target.Spec.Smoke), "smoke step"))
 	err := x.prober.Smoke(limited, base, x.target.Spec.Smoke)
+	if err == nil {
+		x.tell.say(LineSmoke, c.Name, "every smoke step was answered as it should be, after %s", Took(time.Since(began)))
+	}
 	if limited.Err() != nil && ctx.Err() == nil && err != nil {
 		err = &NotReady{Phase: "smoke", Reason: fmt.Sprintf("the steps did not end within %s", smokeLimit)}
 	}

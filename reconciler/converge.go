@@ -111,7 +111,7 @@ func (r *Instance) deploy(ctx context.Context, l loaded, m memo, d decision) err
 	}
 	r.going.Store(true)
 	defer r.going.Store(false)
-	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
+	r.begins("deploy %s %q: see which images are here, and fetch the others", l.rev.Short(), l.rev.Subject)
 	watched, stop := r.watchPull(ctx, "new "+key, d.digest)
 	g, t, planned, err := r.prepare(watched, l, m, d.digest)
 	cause := context.Cause(watched)
@@ -334,7 +334,7 @@ func (r *Instance) holdTo(ctx context.Context, m memo, number int) error {
 	if r.waits() {
 		return r.instead(ctx, r.try.err)
 	}
-	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
+	r.begins("go back to generation %d, which %s asked for", number, m.Hold.By)
 	watched, stop := r.watchPull(ctx, doing, "")
 	g, t, planned, err := r.prepareHeld(watched, number)
 	cause := context.Cause(watched)
@@ -373,6 +373,7 @@ func (r *Instance) prepareHeld(ctx context.Context, number int) (g Generation, t
 // not be begun. cause is set when something else took over meanwhile.
 func (r *Instance) notPrepared(ctx context.Context, cause, err error) error {
 	r.tookOver = errors.Is(cause, errSuperseded)
+	r.sayNotBegun(cause, err)
 	if cause != nil {
 		return cause
 	}

@@ -189,7 +189,15 @@ func redactError(values []string, err error) error {
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
+	text := redactText(values, err.Error())
+	if text == err.Error() {
+		return err
+	}
+	return redactedError{text, err}
+}
+
+// redactText hides sensitive values in a text.
+func redactText(values []string, text string) string {
 	values = slices.Clone(values)
 	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
 	for _, v := range values {
@@ -197,10 +205,7 @@ func redactError(values []string, err error) error {
 			text = strings.ReplaceAll(text, v, sensitiveMark)
 		}
 	}
-	if text == err.Error() {
-		return err
-	}
-	return redactedError{text, err}
+	return text
 }
 
 type redactedError struct {

@@ -74,7 +74,7 @@ func (r *Instance) healDue(ctx context.Context, t Target, planned Planned) error
 		return errors.Join(prepareErr, waiting)
 	}
 	planned.Actions = ready
-	r.setStatus(func(s *Status) { s.Phase = PhaseApplying })
+	r.begins("put back what is not as it should be: %s", Count(len(ready), "action"))
 	err := r.apply(ctx, application{kind: "heal", doing: "good", generation: r.good.Generation, target: t, planned: planned, who: "fairlead"})
 	if err != nil {
 		return err

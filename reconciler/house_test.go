@@ -35,6 +35,7 @@ type house struct {
 	releases reconciler.Releases
 	traffic  reconciler.Traffic
 	prober   reconciler.Prober
+	lines    reconciler.Lines
 
 	certificates reconciler.Certificates
 	attachments  reconciler.Attachments
@@ -124,7 +125,7 @@ func (h *house) start() {
 	h.inst = reconciler.NewInstance(reconciler.Config{
 		Name: "acme", Dir: "instances/acme", Home: filepath.Join(h.dir, "instances", "acme"), Journals: filepath.Join(h.dir, "journal"),
 		Driver: h.engine, Store: h.store, Events: reconciler.NewEvents(h.store), Source: h.repo, Load: h.repo.load,
-		Releases: h.releases, Traffic: h.traffic, Prober: h.prober, Certificates: h.certificates, Attachments: h.attachments,
+		Releases: h.releases, Traffic: h.traffic, Prober: h.prober, Lines: h.lines, Certificates: h.certificates, Attachments: h.attachments,
 		Interval: time.Minute, DeepEvery: 10 * time.Minute, Log: log.WithField("test", h.t.Name()),
 	})
 }

@@ -34,8 +34,8 @@ type SourceStatus struct {
 // LoadFunc reads one instance from a tree, with the host's own files over it.
 type LoadFunc func(tree fs.FS, dir string, local fs.FS) (desired.Spec, error)
 
-// Config wires an Instance. Progress, Releases, Traffic and Prober may be nil:
-// nothing is shown, asked, led or probed then.
+// Config wires an Instance. Progress, Lines, Releases, Traffic and Prober may be
+// nil: nothing is shown, told, asked, led or probed then.
 type Config struct {
 	Name     string
 	Dir      string // in the repository
@@ -54,6 +54,7 @@ type Config struct {
 	Interval  time.Duration
 	DeepEvery time.Duration
 	Progress  Progress
+	Lines     Lines
 	Releases  Releases
 	Traffic   Traffic
 	Prober    Prober

@@ -17,7 +17,7 @@ import (
 // Found is an instance that a tree holds.
 type Found struct{ Name, Dir string }
 
-// ManagerConfig wires a Manager. All fields but Progress and Hints are needed.
+// ManagerConfig wires a Manager. All fields but Progress, Lines and Hints are needed.
 type ManagerConfig struct {
 	Data   string // the data directory
 	Driver Driver
@@ -38,6 +38,7 @@ type ManagerConfig struct {
 	Interval  time.Duration
 	DeepEvery time.Duration
 	Progress  func(instance string) Progress
+	Lines     func(instance string) Lines
 	Releases  Releases
 	Traffic   Traffic
 	Prober    Prober
@@ -328,6 +329,9 @@ func (m *Manager) newInstance(f Found) *Instance {
 	}
 	if m.cfg.Progress != nil {
 		cfg.Progress = m.cfg.Progress(f.Name)
+	}
+	if m.cfg.Lines != nil {
+		cfg.Lines = m.cfg.Lines(f.Name)
 	}
 	inst := NewInstance(cfg)
 	inst.cause = m.cause

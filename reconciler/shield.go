@@ -163,5 +163,6 @@ func (r *Instance) sayWaits(rev desired.Revision, generation int) {
 		rev.Short(), rev.Subject, generation, cutsAllowed)
 	r.setStatus(func(s *Status) { s.set(time.Now(), SourceReady, "True", "NewerWaits", message) })
 	r.cfg.Log.WithField("generation", generation).Info("A newer revision waits until the apply in progress serves")
+	r.teller().say(LineGate, "", "%s", message)
 	r.event("NewerWaits", message, rev, generation)
 }

@@ -93,6 +93,7 @@ func (r *Instance) announce(l loaded, m memo, d decision) {
 	case d.phase == PhaseRefused:
 		message = fmt.Sprintf("%s %q does not validate: %s", l.rev.Short(), l.rev.Subject, firstLines(d.message, 3))
 	}
+	r.own().say(LineGate, "", "%s", message)
 	r.event(string(d.phase), message, l.rev, 0)
 }
 

@@ -148,7 +148,7 @@ func newHouse(t *testing.T) *house {
 		Discover: func(fs.FS) ([]reconciler.Found, error) {
 			return []reconciler.Found{{Name: "acme", Dir: "instances/acme"}}, h.bad
 		},
-		Interval: time.Hour, DeepEvery: time.Hour, Progress: progress.For, Log: logrus.NewEntry(log),
+		Interval: time.Hour, DeepEvery: time.Hour, Progress: progress.For, Lines: progress.Lines, Log: logrus.NewEntry(log),
 	})
 	h.config = Config{Fleet: manager, Source: h, Events: events, Logs: h, Progress: progress, Version: Version{Version: "v1", PID: 7}}
 	h.config.Log, h.config.Notes = logrus.NewEntry(log), store.Notebook("server")

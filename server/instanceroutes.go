@@ -90,6 +90,17 @@ func (a *API) watchRoutes(r *router) {
 		}, w http.ResponseWriter) error {
 			return a.writeEvents(ctx, in.Name, in.EventQuery, w)
 		})
+	routeStream(r, watch("/api/instances/{name}/live", "watchApply", "What is done for an instance, as it is done",
+		"Each action, what is waited for, pulls, checks, switches and results, oldest first: a list, or with follow a line of JSON each for as long as the client stays. "+
+			"The newest 500 lines are kept, until the daemon ends. After a broken connection the number of the last line that came, as after, goes on without a loss; a line of the kind missed says where there is one.",
+		map[string]any{"application/json": []ApplyLine{}, ndjson: ApplyLine{}}),
+		func(ctx context.Context, in *struct {
+			OfInstance
+			After  int64 `query:"after" minimum:"0" doc:"only lines with a greater number"`
+			Follow bool  `query:"follow" doc:"go on with those that come"`
+		}, w http.ResponseWriter) error {
+			return a.writeApplyLog(ctx, in.Name, in.After, in.Follow, w)
+		})
 	routeStream(r, watch("/api/instances/{name}/logs", "readLogs", "What containers write", "A line of JSON a line, the container's name first.",
 		map[string]any{ndjson: LogLine{}}),
 		func(ctx context.Context, in *struct {
@@ -116,6 +127,24 @@ func (a *API) writeEvents(ctx context.Context, name string, q EventQuery, w http
 	list := []reconciler.Event{}
 	err := a.Events(ctx, name, limit, false, func(e reconciler.Event) error {
 		list = append(list, e)
+		return nil
+	})
+	if err == nil {
+		answerJSON(w, http.StatusOK, list)
+	}
+	return err
+}
+
+func (a *API) writeApplyLog(ctx context.Context, name string, after int64, follow bool, w http.ResponseWriter) error {
+	if follow {
+		s := &stream{w: w}
+		s.end(a.ApplyLog(ctx, name, after, true, func(l ApplyLine) error { return s.send(l) }))
+		return nil
+	}
+	deadline(w, callTimeout)
+	list := []ApplyLine{}
+	err := a.ApplyLog(ctx, name, after, false, func(l ApplyLine) error {
+		list = append(list, l)
 		return nil
 	})
 	if err == nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 
 	"github.com/fairlead/fairlead/reconciler"
 )
@@ -41,4 +42,42 @@ func (a *API) Watch(ctx context.Context, emit func(Move)) {
 			emit(Move{Instance: p.instance, Pull: &p.Pull})
 		}
 	}
+}
+
+// ApplyLog gives the lines of what is done for an instance that have a number
+// above after, oldest first, as far as they are kept; and then, if follow is set,
+// each as it comes, until ctx ends. Whoever does not keep up delays nobody, and
+// is told in a line of the kind LineMissed what is not kept any more.
+func (a *API) ApplyLog(ctx context.Context, name string, after int64, follow bool, emit func(ApplyLine) error) error {
+	if _, err := a.find(name); err != nil {
+		return err
+	}
+	for {
+		lines, more := a.cfg.Progress.logs.since(name, after)
+		for _, l := range lines {
+			if err := emit(l); err != nil {
+				return err
+			}
+			after = l.Seq
+		}
+		if more == nil {
+			continue
+		}
+		if !follow {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-more:
+		}
+	}
+}
+
+// clip cuts a text to so many bytes, between characters.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }

@@ -99,7 +99,7 @@ func houseFor(t testing.TB) *house {
 	h.events, h.progress = reconciler.NewEvents(store), server.NewProgress()
 	h.manager = reconciler.NewManager(reconciler.ManagerConfig{
 		Data: dir, Driver: h.engine, Store: store, Events: h.events, Source: h, Changed: h.changed, Load: h.load, Discover: h.discover,
-		Interval: time.Hour, DeepEvery: time.Hour, Progress: h.progress.For, Releases: h, Certificates: certsOf{h}, Attachments: feedsIn{h}, Log: logrus.NewEntry(log),
+		Interval: time.Hour, DeepEvery: time.Hour, Progress: h.progress.For, Lines: h.progress.Lines, Releases: h, Certificates: certsOf{h}, Attachments: feedsIn{h}, Log: logrus.NewEntry(log),
 	})
 	h.api = server.NewAPI(server.Config{Fleet: h.manager, Source: h, Events: h.events, Logs: h, Progress: h.progress, Certificates: certsOf{h},
 		Version: server.Version{Version: "v1.4.0", PID: 7}})
