@@ -205,12 +205,19 @@ func (a App) environment() []string {
 	return list
 }
 
+// patience is how many checks in a row must fail of a build that is to be well: on a machine that is loaded many times
+// over, a process is asked before it had its first time slice.
+const patience = 30
+
 func (a App) healthcheck() *v1.HealthConfig {
 	interval := a.HealthInterval
 	if interval == 0 {
 		interval = 500 * time.Millisecond
 	}
-	h := &v1.HealthConfig{Test: []string{"CMD", "/app", "healthcheck"}, Interval: interval, Timeout: 5 * time.Second, Retries: 3}
+	h := &v1.HealthConfig{Test: []string{"CMD", "/app", "healthcheck"}, Interval: interval, Timeout: 30 * time.Second, Retries: patience}
+	if a.Sick || a.SickAfter > 0 {
+		h.Retries = 3 // it is found out soon
+	}
 	if a.StartDelay > 0 {
 		h.StartPeriod = a.StartDelay + 5*time.Second
 	}
