@@ -99,6 +99,13 @@ func TestConnectorsConverge(t *testing.T) {
 	w.write("exports/orders.csv", "id,total\n1,10.50\n2,20\n3,1\n")
 	w.must(exitDone, "connector", "run", "acme/shop")
 	w.attachment("shop", live)
+	var runs []connectors.Record
+	if err := json.Unmarshal([]byte(w.must(exitDone, "connector", "runs", "shop", "-o", "json").stdout), &runs); err != nil || len(runs) == 0 || runs[0].Correlation == "" {
+		t.Fatalf("a run that was asked for goes back to no request: %+v, %v", runs, err)
+	}
+	if got := w.must(exitDone, "events", "acme", "-o", "json").stdout; !strings.Contains(got, runs[0].Correlation) {
+		t.Errorf("no event goes back to the request %s: %s", runs[0].Correlation, got)
+	}
 
 	// and goes: its data stays until it is purged
 	w.must(exitError1, "connector", "purge", "acme/shop")

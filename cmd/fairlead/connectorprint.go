@@ -163,6 +163,9 @@ func (d detail) run(r connectors.Record) {
 			fmt.Fprintf(d.w, "  %s\n", oneLine(text))
 		}
 	}
+	if r.Correlation != "" {
+		fmt.Fprintf(d.w, "  for request %s, as the log and the events have it\n", r.Correlation)
+	}
 }
 
 // printProblems tells what is wrong with what a connector left.

@@ -161,7 +161,7 @@ func TestDataPages(t *testing.T) {
 	b.post("/data/sources/acme/keboola/rollback", "generation", "-1")
 	b.want(422, "/data/sources/")
 	town.wells.runs["acme/shop"] = []connectors.Record{{ID: 9, Source: "shop", Cause: connectors.CauseScheduled, Started: time.Now().Add(-time.Minute), Progress: map[string][2]int64{"invoices": {50, 200}, "other": {7, 0}}},
-		{ID: 8, Source: "shop", Cause: connectors.CauseRetry, Started: time.Now().Add(-time.Hour), Ended: time.Now(), Outcome: connectors.Failed, Error: "connection refused", Hint: "start the database",
+		{ID: 8, Source: "shop", Cause: connectors.CauseRetry, Correlation: "req-8", Started: time.Now().Add(-time.Hour), Ended: time.Now(), Outcome: connectors.Failed, Error: "connection refused", Hint: "start the database",
 			Tables: []connectors.TableResult{{Table: "invoices", Outcome: connectors.Failed, Error: "connection <refused>"}}}}
 	b.get("/data/runs")
 	b.want(200, "/data/runs", "Running", "25%", "Failed", "connection <refused>", "OK")
@@ -171,7 +171,7 @@ func TestDataPages(t *testing.T) {
 		t.Error("the filter lets pass what runs")
 	}
 	b.get("/data/runs/acme/shop/8")
-	b.want(200, "/data/runs/", "connection refused", "start the database")
+	b.want(200, "/data/runs/", "connection refused", "start the database", "for request req-8")
 	b.get("/data/runs/acme/shop/77")
 	b.want(404, "/data/runs/", "is not remembered any more")
 }
