@@ -19,6 +19,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/fairlead/fairlead/examples/registry"
 )
 
@@ -35,7 +36,7 @@ func newChannel(t *testing.T) *channel {
 	t.Parallel()
 	c := &channel{crash: newCrash(t, 1)}
 	c.name = c.instances[0]
-	c.agent = []string{"--front-http", "off", "--front-https", "127.0.0.1:0", "--poll", "1s"}
+	c.agent = []string{"--front-http", "off", "--front-https", ports.Address(t), "--poll", "1s"}
 	return c
 }
 
@@ -57,9 +58,9 @@ func (c *channel) want(more, service string) {
 	dir := filepath.Join(c.repo, "instances", c.name)
 	files := map[string]string{
 		"instance.yaml": "apiVersion: fairlead/v1\nname: " + c.name + "\nrelease: {image: " + c.reg.Addr() + "/app, channel: stable}\n" +
-			"health: {service: app, port: 8000, path: /readyz, timeout: 30s, bake: 100ms}\n" + more,
+			"health: {service: app, port: 8000, path: /readyz, timeout: 90s, bake: 100ms}\n" + more,
 		"compose.yaml": fmt.Sprintf("services:\n  app:\n    image: %s/app:whatever\n    environment: {ROUND: \"%d\"}\n%s"+
-			"    healthcheck: {test: [CMD, /app, healthcheck], interval: 200ms, timeout: 5s, retries: 3}\n", c.reg.Addr(), c.n, service),
+			"    healthcheck: {test: [CMD, /app, healthcheck], interval: 200ms}\n", c.reg.Addr(), c.n, service),
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		c.t.Fatal(err)
@@ -261,7 +262,7 @@ func TestRegistryIsGone(t *testing.T) {
 
 func (c *channel) metrics() string {
 	c.t.Helper()
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(c.data, "fairlead.sock"))
 	}}}
 	defer client.CloseIdleConnections()

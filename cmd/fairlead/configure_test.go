@@ -70,6 +70,15 @@ func (w *world) api() *apiCaller {
 // call makes one, wants a status, and gives what it answered.
 func (a *apiCaller) call(status int, method, path, body string) map[string]any {
 	a.w.t.Helper()
+	got, out := a.do(method, path, body)
+	if got != status {
+		a.w.t.Fatalf("%s %s %s: %d, want %d\n%s", method, path, body, got, status, out["(all)"])
+	}
+	return out
+}
+
+func (a *apiCaller) do(method, path, body string) (status int, out map[string]any) {
+	a.w.t.Helper()
 	req, err := http.NewRequestWithContext(a.w.t.Context(), method, "http://fairlead"+path, strings.NewReader(body))
 	if err != nil {
 		a.w.t.Fatal(err)
@@ -83,20 +92,20 @@ func (a *apiCaller) call(status int, method, path, body string) map[string]any {
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != status {
-		a.w.t.Fatalf("%s %s %s: %d, want %d (%v)\n%s", method, path, body, resp.StatusCode, status, err, text)
+	if err != nil {
+		a.w.t.Fatalf("%s %s %s: %v\n%s", method, path, body, err, text)
 	}
 	if strings.Contains(string(text), keboolaToken) {
 		a.w.t.Fatalf("%s %s answers the token:\n%s", method, path, text)
 	}
-	out := map[string]any{}
+	out = map[string]any{}
 	if len(text) > 0 && text[0] == '{' {
 		if err := json.Unmarshal(text, &out); err != nil {
 			a.w.t.Fatalf("%s %s: %v\n%s", method, path, err, text)
 		}
 	}
 	out["(all)"] = string(text)
-	return out
+	return resp.StatusCode, out
 }
 
 // until repeats a call until what it answers is as it should be.
@@ -105,13 +114,13 @@ func (a *apiCaller) until(path string, as func(map[string]any) bool) map[string]
 	tick, end := time.NewTicker(50*time.Millisecond), time.After(limit)
 	defer tick.Stop()
 	for {
-		out := a.call(http.StatusOK, http.MethodGet, path, "")
-		if as(out) {
+		status, out := a.do(http.MethodGet, path, "") // an instance of a new commit is not known at once
+		if status == http.StatusOK && as(out) {
 			return out
 		}
 		select {
 		case <-end:
-			a.w.t.Fatalf("GET %s stays %v", path, out["(all)"])
+			a.w.t.Fatalf("GET %s stays %d %v", path, status, out["(all)"])
 		case <-tick.C:
 		}
 	}

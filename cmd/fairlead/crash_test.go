@@ -124,9 +124,9 @@ func (c *crash) commit(version string) {
 			c.t.Fatal(err)
 		}
 		files := map[string]string{
-			"instance.yaml": "apiVersion: fairlead/v1\nname: " + name + "\nhealth: {timeout: 15s, bake: 100ms}\n",
+			"instance.yaml": "apiVersion: fairlead/v1\nname: " + name + "\nhealth: {timeout: 90s, bake: 100ms}\n",
 			"compose.yaml": fmt.Sprintf("services:\n  app:\n    image: %s\n    environment: {ROUND: \"%d\"}\n"+
-				"    healthcheck: {test: [CMD, /app, healthcheck], interval: 200ms, timeout: 5s, retries: 3}\n"+
+				"    healthcheck: {test: [CMD, /app, healthcheck], interval: 200ms}\n"+
 				"    volumes: [\"data:/data\"]\n    networks: [front]\n"+
 				"networks:\n  front: {internal: %t}\nvolumes:\n  data: {}\n", c.refs[version], c.n, (c.n+i)%4 == 0),
 		}
@@ -212,7 +212,7 @@ func lastStep(file string) (step string) {
 func (c *crash) converge() {
 	c.t.Helper()
 	for range 3 {
-		cmd, out := c.daemon("run", "--once", "--timeout", "3m")
+		cmd, out := c.daemon("run", "--once", "--timeout", "5m")
 		err := cmd.Run()
 		if err == nil {
 			return

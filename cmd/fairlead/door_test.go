@@ -43,12 +43,12 @@ func opening(t *testing.T, d *door) {
 
 // greets reports whether somebody serves at an address.
 func greets(address string) bool {
-	conn, err := net.DialTimeout("tcp", address, time.Second)
+	conn, err := net.DialTimeout("tcp", address, limit)
 	if err != nil {
 		return false
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return false
 	}
 	got, err := io.ReadAll(conn)
@@ -69,9 +69,10 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 }
 
 func TestDoorOpensWhenItIsWanted(t *testing.T) {
-	d := newDoor("https", "127.0.0.1:0", nil, quietLog())
+	at := ports.Address(t)
+	d := newDoor("https", at, nil, quietLog())
 	opening(t, d)
-	if info := d.info(); info.Open || info.Address != "127.0.0.1:0" {
+	if info := d.info(); info.Open || info.Address != at {
 		t.Errorf("it is open unasked: %+v", info)
 	}
 	for range 3 {

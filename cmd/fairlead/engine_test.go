@@ -107,7 +107,7 @@ func (s status) reason(kind string) string {
 // until waits until every instance is as it should be.
 func (c *crash) until(what string, ok func(status) bool) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 4*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()

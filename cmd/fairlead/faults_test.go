@@ -18,6 +18,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/fairlead/fairlead/examples/registry"
 	"github.com/fairlead/fairlead/server"
 )
@@ -112,7 +113,7 @@ func channelOf(fleet *crash, i int) *channel {
 	own := *fleet
 	own.reg = registry.Test(fleet.t)
 	return &channel{crash: &own, name: fleet.instances[i],
-		agent: []string{"--front-http", "off", "--front-https", "127.0.0.1:0", "--poll", "1s"}}
+		agent: []string{"--front-http", "off", "--front-https", ports.Address(fleet.t), "--poll", "1s"}}
 }
 
 func (c *channel) app() string { return c.name + "-app-1" }
@@ -167,10 +168,10 @@ func (c *channel) single(bake, stopDelay string) {
 	for name, text := range map[string]string{
 		"instance.yaml": fmt.Sprintf("apiVersion: fairlead/v1\nname: %s\nrelease: {image: %s/app, channel: stable}\n"+
 			"upgrade: {every: 10s, locks: [\"app:/data/app.lock\"]}\n"+
-			"health: {service: app, port: 8000, path: /readyz, timeout: 30s, bake: %s}\n", c.name, c.reg.Addr(), bake),
+			"health: {service: app, port: 8000, path: /readyz, timeout: 90s, bake: %s}\n", c.name, c.reg.Addr(), bake),
 		"compose.yaml": fmt.Sprintf("services:\n  app:\n    image: %s/app:whatever\n    restart: always\n    volumes: [\"data:/data\"]\n"+
 			"    environment: {ROUND: \"%d\", APP_LOCK: /data/app.lock, APP_STOP_DELAY: %s}\n"+
-			"    healthcheck: {interval: 200ms, timeout: 5s, retries: 3, test: [CMD, /app, healthcheck]}\n"+
+			"    healthcheck: {interval: 200ms, test: [CMD, /app, healthcheck]}\n"+
 			"volumes: {data: {}}\n", c.reg.Addr(), c.n, stopDelay),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -204,7 +205,7 @@ func (c *channel) outcomes() (list []string) {
 func TestKilledBetweenStopAndStart(t *testing.T) {
 	c := newChannel(t)
 	first := c.push(registry.App{Version: "2026.11.1"})
-	c.single("100ms", "4s")
+	c.single("100ms", "8s")
 	daemon := c.launch()
 	c.await("the first release runs", func() bool { return c.runs(first) })
 
@@ -286,7 +287,7 @@ func TestUpgradeIsDisturbed(t *testing.T) {
 	}
 
 	old := c.inspect(c.app())
-	sick := c.push(registry.App{Version: "2026.11.2", Sick: true, StartDelay: 5 * time.Second})
+	sick := c.push(registry.App{Version: "2026.11.2", Sick: true, StartDelay: 8 * time.Second})
 	c.await("the sick release is looked at", func() bool {
 		in, err := c.docker.ContainerInspect(t.Context(), c.app())
 		return err == nil && in.ID != old.ID && in.State.Running
@@ -327,7 +328,7 @@ func TestEngineRestartAndFullDisk(t *testing.T) {
 
 func (c *channel) engineRestart(apart *apart) {
 	old := c.inspect(c.app())
-	second := c.push(registry.App{Version: "2026.11.2", StartDelay: 6 * time.Second})
+	second := c.push(registry.App{Version: "2026.11.2", StartDelay: 12 * time.Second})
 	c.await("the second release is waited for", func() bool {
 		in, err := c.docker.ContainerInspect(c.t.Context(), c.app())
 		return err == nil && in.ID != old.ID && in.State.Running

@@ -104,11 +104,26 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	dir := t.TempDir()
+	dir := scratch(t)
 	w := &world{t: t, dir: dir, data: filepath.Join(dir, "data"), repo: filepath.Join(dir, "acme")}
 	w.env = []string{asProgram + "=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, "TZ=UTC",
 		"FAIRLEAD_CONFIG=" + w.write("agent.yaml", ""), "FAIRLEAD_DATA=" + w.data, "FAIRLEAD_REPO=" + w.repo, "FAIRLEAD_POLL=1s", "FAIRLEAD_LISTEN=off"}
 	return w
+}
+
+// scratch is a directory that is removed in the end, again and again: a child of
+// a daemon that was killed may write for a moment longer, by which RemoveAll of
+// t.TempDir would fail the test.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fairlead-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		waitFor(t, dir+" is removed", func() bool { return os.RemoveAll(dir) == nil })
+	})
+	return dir
 }
 
 func (w *world) write(name, content string) string {
@@ -253,8 +268,12 @@ func (w *world) start(args ...string) *daemon {
 	if err := d.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	go func() { d.done <- d.cmd.Wait() }()
-	w.t.Cleanup(func() { _ = d.cmd.Process.Kill() })
+	go func() { d.done <- d.cmd.Wait(); close(d.done) }()
+	w.t.Cleanup(func() {
+		_ = d.cmd.Process.Kill()
+		for range d.done { // what it wrote is removed next
+		}
+	})
 	client := server.NewClient(filepath.Join(w.data, "fairlead.sock"), "")
 	defer client.Close()
 	tick, end := time.NewTicker(10*time.Millisecond), time.After(limit)

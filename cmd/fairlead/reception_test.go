@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fairlead/fairlead/server"
 )
@@ -85,7 +84,7 @@ func TestServerBehindTheFront(t *testing.T) {
 	var status int
 	var health string
 	waitFor(t, "the front leads to them", func() bool {
-		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Second}, "tcp", c.https, &tls.Config{ServerName: ownHost, InsecureSkipVerify: true})
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: limit}, "tcp", c.https, &tls.Config{ServerName: ownHost, InsecureSkipVerify: true})
 		if err != nil {
 			return false
 		}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/examples/ports"
 )
 
 // smokeApp speaks the seven steps. Its switches make it fail one of them.
@@ -132,14 +134,14 @@ func TestSmokeGolden(t *testing.T) {
 }
 
 func TestSmokeExitCodes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	login := append([]string{}, smokeLogin...)
 	password := w.write("password", "hunter2-secret\n")
 	token := w.write("token", "good-token\n")
 	w.write("acme/instance.yaml", "apiVersion: fairlead/v1\nname: acme\nhealth: {service: app, port: 8000}\nsmoke:\n  - {name: health, get: /api/health, headers: {X-Key: \"${secret:KEY}\"}}\n")
 	w.write("bare/instance.yaml", "apiVersion: fairlead/v1\nname: bare\n")
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
+	gone := "http://" + ports.Address(t)
 	tests := []struct {
 		name string
 		app  *smokeApp
@@ -156,9 +158,9 @@ func TestSmokeExitCodes(t *testing.T) {
 		{"no credentials", &smokeApp{}, nil, nil, 1, "set FAIRLEAD_SMOKE_EMAIL and FAIRLEAD_SMOKE_PASSWORD"},
 		{"unhealthy", &smokeApp{unhealthy: true}, login, nil, 6, `status: not "unhealthy"`},
 		{"no version", &smokeApp{noVersion: true}, login, nil, 6, "version: not there"},
-		{"too slow", &smokeApp{stuck: true}, login, []string{"--timeout", "1s"}, 7, "time for all steps is over"},
-		{"too slow, and said at which step", &smokeApp{stuck: true}, login, []string{"--timeout", "1s"}, 7, `the time ran out at step "query": --timeout 1s`},
-		{"too slow without credentials", &smokeApp{hangs: true}, nil, []string{"--timeout", "1s"}, 7, `the time ran out at step "version"`},
+		{"too slow", &smokeApp{stuck: true}, login, []string{"--timeout", "5s"}, 7, "time for all steps is over"},
+		{"too slow, and said at which step", &smokeApp{stuck: true}, login, []string{"--timeout", "5s"}, 7, `the time ran out at step "query": --timeout 5s`},
+		{"too slow without credentials", &smokeApp{hangs: true}, nil, []string{"--timeout", "5s"}, 7, `the time ran out at step "version"`},
 		{"nobody there", nil, login, []string{"--retries", "0"}, 1, "connection refused"},
 		{"of an instance", &smokeApp{}, []string{"KEY=abc"}, []string{"--instance", "acme"}, 0, "1 passed"},
 		{"of an instance, without its secret", &smokeApp{}, nil, []string{"--instance", "acme"}, 1, "the secret KEY is not set"},
@@ -173,8 +175,9 @@ func TestSmokeExitCodes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			w := &world{t: t, dir: w.dir, data: w.data, repo: w.repo, env: append(append([]string{}, w.env...), tt.env...)}
-			url := gone.URL
+			url := gone
 			if tt.app != nil {
 				url = startSmokeApp(t, tt.app)
 			}

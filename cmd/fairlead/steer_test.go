@@ -75,6 +75,7 @@ func TestRetryWhileNothingIsTriedKeepsTheQuarantine(t *testing.T) {
 // TestSuspendDuringAnApplyLeavesItsOutcome: whoever waits for an apply is told
 // what came of it, also when somebody suspended the instance meanwhile.
 func TestSuspendDuringAnApplyLeavesItsOutcome(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		tag, phase string
 		code       int
@@ -84,12 +85,13 @@ func TestSuspendDuringAnApplyLeavesItsOutcome(t *testing.T) {
 		{"slow", "Applying", 3, "Rolled back"},
 	} {
 		t.Run(tt.says, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.begin(acme("1"))
 			w.start()
 			w.must(0, "apply", "-q")
 			files := acme(tt.tag)
-			files["instance.yaml"] = strings.Replace(acmeInstance, "50ms", "3s", 1)
+			files["instance.yaml"] = strings.Replace(acmeInstance, "50ms", "8s", 1)
 			w.commit("Upgrade", files)
 			done := make(chan result, 1)
 			go func() { done <- w.run("apply") }()
