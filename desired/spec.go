@@ -33,9 +33,19 @@ func (r Revision) Short() string {
 type Snapshot struct {
 	Revision
 	Tree fs.FS
+	// Signature is what the commit carries of who vouches for it.
+	Signature Signature
 	// Dirty lists the paths with uncommitted edits, when the source is a local
 	// repository with a work tree. They are not applied, only reported.
 	Dirty []string
+}
+
+// Signature is what a commit carries of who vouches for it. Nothing of it was
+// verified.
+type Signature struct {
+	Armoured string    // as it stands in the commit; empty: it has none
+	Payload  []byte    // what it is of: the commit without it
+	Time     time.Time // the committer's
 }
 
 // Spec is what one revision says about one instance, validated and with

@@ -209,12 +209,15 @@ func (b *builder) putObject(o plumbing.EncodedObject) plumbing.Hash {
 }
 
 // commit makes a commit of a tree. A zero tree becomes git's empty one.
-func (b *builder) commit(tree plumbing.Hash, parents []plumbing.Hash, by Author, message string, now time.Time) (plumbing.Hash, error) {
+func (b *builder) commit(tree plumbing.Hash, parents []plumbing.Hash, by Author, message string, now time.Time, key Signer) (plumbing.Hash, error) {
 	if tree.IsZero() {
 		tree = b.put(plumbing.TreeObject, nil)
 	}
 	who := object.Signature{Name: clean(by.Name), Email: clean(by.Email), When: now}
 	c := &object.Commit{Author: who, Committer: who, Message: strings.TrimSpace(message) + "\n", TreeHash: tree, ParentHashes: parents}
+	if err := signCommit(c, key); err != nil {
+		return plumbing.ZeroHash, err
+	}
 	o := &plumbing.MemoryObject{}
 	if err := c.Encode(o); err != nil {
 		return plumbing.ZeroHash, fmt.Errorf("encode commit: %w", err)

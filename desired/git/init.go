@@ -46,7 +46,8 @@ func Init(dir string, files map[string][]byte, by Author) (desired.Revision, err
 	if err != nil {
 		return desired.Revision{}, err
 	}
-	return snapshotOf(st, c, d.commit, "main").Revision, nil
+	snap, err := snapshotOf(st, c, d.commit, "main")
+	return snap.Revision, err
 }
 
 func (d *draft) initial(g gitDir, by Author) error {
@@ -54,7 +55,7 @@ func (d *draft) initial(g gitDir, by Author) error {
 	if err != nil {
 		return err
 	}
-	if d.commit, err = d.builder.commit(tree, nil, by, "Begin", time.Now()); err != nil {
+	if d.commit, err = d.builder.commit(tree, nil, by, "Begin", time.Now(), nil); err != nil {
 		return err
 	}
 	if err := d.store(g); err != nil {

@@ -233,7 +233,10 @@ func (r *Repo) adopt(st *store, at target, dirty dirtiness) error {
 	if ref == "" {
 		ref = r.opt.Ref
 	}
-	snap := snapshotOf(st, c, at.commit, shortRef(ref))
+	snap, err := snapshotOf(st, c, at.commit, shortRef(ref))
+	if err != nil {
+		return err
+	}
 	snap.Dirty = dirty.paths
 
 	r.mu.Lock()
@@ -263,8 +266,9 @@ func (r *Repo) currentStore() *store {
 	return r.st
 }
 
-func snapshotOf(st *store, c *object.Commit, h plumbing.Hash, ref string) desired.Snapshot {
+func snapshotOf(st *store, c *object.Commit, h plumbing.Hash, ref string) (desired.Snapshot, error) {
 	subject, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
+	signature, err := signatureOf(st, c, h)
 	return desired.Snapshot{
 		Revision: desired.Revision{
 			Commit:  h.String(),
@@ -274,8 +278,9 @@ func snapshotOf(st *store, c *object.Commit, h plumbing.Hash, ref string) desire
 			Subject: lastLines([]byte(subject)),
 			Time:    c.Committer.When,
 		},
-		Tree: newTreeFS(st, c),
-	}
+		Tree:      newTreeFS(st, c),
+		Signature: signature,
+	}, err
 }
 
 func shortRef(name string) string {
@@ -308,7 +313,7 @@ func (r *Repo) At(ctx context.Context, ref string) (desired.Snapshot, error) {
 	if err != nil {
 		return desired.Snapshot{}, err
 	}
-	return snapshotOf(st, c, at.commit, shortRef(at.name)), nil
+	return snapshotOf(st, c, at.commit, shortRef(at.name))
 }
 
 // Close ends idle connections. The last snapshot stays readable.

@@ -29,6 +29,9 @@ type CommitRequest struct {
 	// Check is asked about the tree that the commit would have, on whatever the
 	// branch is by then, and its error is that of the request. It may be nil.
 	Check func(tree fs.FS) error
+	// Sign is asked for the key that signs the commit, with what it is put on;
+	// its error is that of the request. Nil, or a nil key: it is not signed.
+	Sign func(onto desired.Snapshot) (Signer, error)
 }
 
 // RestoreRequest asks for a commit in which a directory is as it was before.
@@ -39,6 +42,7 @@ type RestoreRequest struct {
 	Author  Author
 	Base    string                 // as in CommitRequest
 	Check   func(tree fs.FS) error // as in CommitRequest
+	Sign    func(onto desired.Snapshot) (Signer, error)
 }
 
 // Commit adds a commit to the followed branch and makes it the latest
@@ -63,7 +67,7 @@ func (req CommitRequest) edit() (edit, error) {
 		}
 	}
 	return edit{
-		message: req.Message, author: req.Author, base: req.Base, check: req.Check,
+		message: req.Message, author: req.Author, base: req.Base, check: req.Check, sign: req.Sign,
 		plan: func(b *builder, tip *object.Commit, _ plumbing.Hash) (map[string]change, error) {
 			return planFiles(b, tip.TreeHash, req.Files)
 		},
@@ -90,7 +94,7 @@ func (req RestoreRequest) edit() (edit, error) {
 	if !isHashPrefix(req.Commit) {
 		return edit{}, fmt.Errorf("restore %s: %q is not a commit; give at least %d digits of its hash", dir, req.Commit, minHashDigits)
 	}
-	e := edit{message: req.Message, author: req.Author, base: req.Base, old: req.Commit, check: req.Check}
+	e := edit{message: req.Message, author: req.Author, base: req.Base, old: req.Commit, check: req.Check, sign: req.Sign}
 	if e.message == "" {
 		e.message = fmt.Sprintf("Restore %s as of %s", dir, short(req.Commit))
 	}
@@ -109,6 +113,7 @@ type edit struct {
 	old     string // an older commit that plan needs
 	oldTree plumbing.Hash
 	check   func(tree fs.FS) error // may be nil
+	sign    func(onto desired.Snapshot) (Signer, error)
 }
 
 func planFiles(b *builder, tree plumbing.Hash, files map[string][]byte) (map[string]change, error) {
@@ -249,8 +254,24 @@ func (e *edit) draft(st *store, tip target) (*draft, error) {
 			return nil, err
 		}
 	}
-	d.commit, err = d.builder.commit(tree, []plumbing.Hash{tip.commit}, e.author, e.message, time.Now())
+	key, err := e.key(st, c, tip)
+	if err != nil {
+		return nil, err
+	}
+	d.commit, err = d.builder.commit(tree, []plumbing.Hash{tip.commit}, e.author, e.message, time.Now(), key)
 	return d, err
+}
+
+// key is what signs a commit on a tip; nil: nothing.
+func (e *edit) key(st *store, c *object.Commit, tip target) (Signer, error) {
+	if e.sign == nil {
+		return nil, nil
+	}
+	onto, err := snapshotOf(st, c, tip.commit, shortRef(tip.name))
+	if err != nil {
+		return nil, err
+	}
+	return e.sign(onto)
 }
 
 // conflict compares the files of an edit at its base and at the tip.
