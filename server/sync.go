@@ -34,7 +34,7 @@ type startedRun struct {
 // run that began by itself because of a commit is joined: it brings the same.
 func (a *API) TriggerSync(ctx context.Context, instance, name string, tables []string) (SyncTriggered, error) {
 	if a.cfg.Connectors == nil {
-		return SyncTriggered{}, errors.New("trigger sync: nobody runs connectors here")
+		return SyncTriggered{}, absent("trigger sync: nobody runs connectors here")
 	}
 	if err := a.attended("trigger sync"); err != nil {
 		return SyncTriggered{}, err
