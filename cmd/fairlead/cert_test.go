@@ -152,9 +152,9 @@ func (c *corporation) refusals(key any, live *x509.Certificate) {
 		says(c.t, c.must(6, "cert", "renew", "data"), "the candidate is refused; generation 2 stays", bad.code)
 		says(c.t, c.must(6, "cert", "renew", "data"), bad.code) // it is the same one, and refused all the same
 		says(c.t, c.must(0, "cert", "show", "acme/data"), "Degraded", "Refused", bad.code)
-		if s := c.status(); certificatesReady(s).Status != "False" || certificatesReady(s).Reason != "Degraded" || s.Health != reconciler.Degraded {
-			c.t.Errorf("%s: health %s, %+v", bad.code, s.Health, certificatesReady(s))
-		}
+		c.until("degraded by "+bad.code, func(s reconciler.Status) bool {
+			return certificatesReady(s).Status == "False" && certificatesReady(s).Reason == "Degraded" && s.Health == reconciler.Degraded
+		})
 		c.showsLeaf(live)
 	}
 	c.put("")
@@ -186,9 +186,9 @@ func (c *corporation) rotates(key any, first *x509.Certificate) *x509.Certificat
 	for _, odd := range []string{"/data", "../data", "acme/"} {
 		says(c.t, c.must(1, "cert", "show", odd), "there is no certificate "+odd, "INSTANCE/NAME")
 	}
-	if s := c.status(); certificatesReady(s).Status != "True" || s.Health != reconciler.Healthy {
-		c.t.Errorf("all is well: health %s, %+v", s.Health, certificatesReady(s))
-	}
+	c.until("well", func(s reconciler.Status) bool {
+		return certificatesReady(s).Status == "True" && s.Health == reconciler.Healthy
+	})
 	text := &transcript{world: c.world}
 	for _, args := range [][]string{{"cert", "ls"}, {"cert", "show", "data"}} {
 		text.step(0, args...)
@@ -237,9 +237,9 @@ func TestCertificatesByCommit(t *testing.T) {
 	c.commit("Do without", c.instance("front:\n  - {host: "+certHost+", to: \"web:8000\"}\n"))
 	c.must(0, "apply")
 	c.shows("a self-signed one", func(x *x509.Certificate) bool { return !x.Equal(leaf) })
-	if list := c.status().Certificates; len(list) != 1 || list[0].Name != certHost || list[0].Phase != reconciler.CertificateSelfSigned {
-		t.Errorf("certificates are %+v", list)
-	}
+	c.until("it is self-signed", func(s reconciler.Status) bool { // the front has a stand-in of its own meanwhile
+		return len(s.Certificates) == 1 && s.Certificates[0].Name == certHost && s.Certificates[0].Phase == reconciler.CertificateSelfSigned
+	})
 	says(t, c.must(1, "cert", "csr", "data"), "there is no certificate data", "acme/"+certHost)
 	says(t, c.must(1, "cert", "csr", certHost), "needs none")
 	says(t, c.must(1, "cert", "renew", certHost), "self-signed")
@@ -260,6 +260,7 @@ func TestNoCertificateYet(t *testing.T) {
 	c.start()
 	waitFor(t, "the authority was asked", func() bool { return c.questions() > 0 })
 	waitFor(t, "the front refuses the handshake", func() bool { _, err := c.shown(certHost); return err != nil && strings.Contains(err.Error(), "tls:") })
+	c.until("the answer is told", func(s reconciler.Status) bool { return certificatesReady(s).Reason == "AwaitingIssuer" })
 	r := c.must(0, "status", "acme")
 	says(t, r, "CertificatesReady", "AwaitingIssuer", "there is no certificate at "+c.URL+"/chain.pem yet; nothing is served", "cert.csr signed")
 	says(t, c.must(0, "cert", "ls"), "nothing is served")

@@ -61,9 +61,9 @@ func (r *rig) deploy(t reconciler.Target) reconciler.Target {
 	return t
 }
 
-// TestQuickObservationOfEverythingIsOneCall is the no-op cost: 20 instances of
+// TestQuickObservationOfEverythingIsShared is the no-op cost: 20 instances of
 // 5 containers, all asking at once, cost one list and no inspection.
-func TestQuickObservationOfEverythingIsOneCall(t *testing.T) {
+func TestQuickObservationOfEverythingIsShared(t *testing.T) {
 	r := newRig(t, imagesOf(t, registry.Test(t)))
 	ref := r.images(drivertest.KindPlain, 1)
 	first := r.target(desired.Service{Name: "s", Image: ref, NetworkMode: "none"})
@@ -100,8 +100,9 @@ func TestQuickObservationOfEverythingIsOneCall(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n, calls := r.wire.count(); n != 1 {
-		t.Errorf("%d calls, want 1:\n%s", n, calls)
+	// Who comes late on a busy machine makes another list (TestAListIsNeverOlderThanTheQuestion); without sharing it were 20.
+	if n, calls := r.wire.count(); n > 5 || strings.Count(calls, "/containers/json") != n {
+		t.Errorf("%d calls, want one list or a few:\n%s", n, calls)
 	}
 	for i, n := range seen {
 		if n != 5 {
@@ -337,7 +338,7 @@ func TestEventsAndLogs(t *testing.T) {
 	r.check(r.engine.Await(t.Context(), tgt, reconciler.Wait{Service: "web", Replica: 1, Condition: desired.Healthy}))
 	_, err := r.engine.Observe(t.Context(), r.instance, false)
 	r.check(err)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	hints := r.engine.Events(ctx)
 	name := r.instance + "-web-1"

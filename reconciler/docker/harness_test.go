@@ -3,6 +3,7 @@ package docker_test
 import (
 	"cmp"
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -202,7 +203,9 @@ func (w *wire) count() (n int, calls string) {
 	return len(w.calls), strings.Join(w.calls, "\n")
 }
 
-// imagesOf pushes images into the registry as they are asked for.
+// imagesOf pushes images into the registry as they are asked for. They are those
+// of this registry only: what another test, or a run that was killed, left on
+// the engine is not in the way.
 func imagesOf(t testing.TB, reg *registry.Registry) func(drivertest.Kind, int) string {
 	var mu sync.Mutex
 	done := map[string]string{}
@@ -213,7 +216,7 @@ func imagesOf(t testing.TB, reg *registry.Registry) func(drivertest.Kind, int) s
 		if ref := done[string(k)+tag]; ref != "" {
 			return ref
 		}
-		app := registry.App{Version: tag, Build: string(k)}
+		app := registry.App{Version: tag, Build: string(k) + " " + crand.Text()}
 		switch k {
 		case drivertest.KindPlain:
 			app.NoHealthcheck = true

@@ -76,7 +76,7 @@ func TestRegistryThatFails(t *testing.T) {
 	reg := registry.Test(t)
 	r := newRig(t, imagesOf(t, reg))
 	prepare := func(v int) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		_, err := r.engine.Prepare(ctx, r.target(desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, v)}), nil)
 		return err

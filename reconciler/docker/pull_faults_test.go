@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"io"
 	"net/http"
@@ -75,7 +76,7 @@ func TestPullCutHalfway(t *testing.T) {
 	r := newRig(t, imagesOf(t, reg))
 	r.deploy(r.target(desired.Service{Name: "web", Image: r.images(drivertest.KindPlain, 1)}))
 	fresh := registry.Test(t) // with layers of its own address, but known to the engine: only its own are asked for
-	ref, _, err := fresh.Push(t.Context(), "fldt/cut", "1", registry.App{Version: "cut"})
+	ref, _, err := fresh.Push(t.Context(), "fldt/cut", "1", registry.App{Version: "cut", Build: crand.Text()})
 	r.check(err)
 	fresh.Fault(registry.Fault{Match: registry.Blobs, Cut: true, CutAfter: 10})
 	next := r.target(desired.Service{Name: "web", Image: ref})

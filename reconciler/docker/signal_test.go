@@ -20,7 +20,7 @@ import (
 // until waits for what the engine does in its own time.
 func (r *rig) until(what string, ok func() bool) {
 	r.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(2 * time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

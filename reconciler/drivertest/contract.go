@@ -119,7 +119,7 @@ type bench struct {
 // target is an instance with one network, one volume and the services given.
 func (b *bench) target(generation int, services ...desired.Service) reconciler.Target {
 	spec := desired.Spec{
-		Name: b.Instance, Services: map[string]desired.Service{}, HealthTimeout: 20 * time.Second,
+		Name: b.Instance, Services: map[string]desired.Service{}, HealthTimeout: 2 * time.Minute,
 		Networks: map[string]desired.Network{"default": {Key: "default", Name: b.Instance + "_default"}},
 		Volumes:  map[string]desired.Volume{"data": {Key: "data", Name: b.Instance + "_data"}},
 	}

@@ -156,7 +156,7 @@ func (b *bench) await() {
 		s.Restart.Name = "always"
 		t := b.prepare(b.target(1, s))
 		b.must(b.apply(t), "apply")
-		err := b.wait(t, c.cond, 200*time.Millisecond, 30*time.Second)
+		err := b.wait(t, c.cond, 200*time.Millisecond, 2*time.Minute)
 		if c.phase == "" {
 			b.must(err, "wait for "+string(c.kind))
 		} else {
@@ -177,7 +177,7 @@ func (b *bench) awaitJob() {
 	job.Job = true
 	t := b.prepare(b.target(1, job))
 	b.must(b.apply(t), "apply")
-	b.must(b.wait(t, desired.Completed, 0, 30*time.Second), "wait for the job")
+	b.must(b.wait(t, desired.Completed, 0, 2*time.Minute), "wait for the job")
 	b.must(b.Driver.Settle(b.Context(), t), "settle")
 	c := b.current("web")
 	if !c.Completed || c.State != reconciler.StateExited || c.ExitCode != 0 {
@@ -191,5 +191,5 @@ func (b *bench) awaitJob() {
 	failed.Job = true
 	t = b.prepare(b.target(2, failed))
 	b.must(b.apply(t), "apply a job that fails")
-	b.notReady(b.wait(t, desired.Completed, 0, 30*time.Second), "completion")
+	b.notReady(b.wait(t, desired.Completed, 0, 2*time.Minute), "completion")
 }

@@ -235,7 +235,7 @@ func (b *bench) addresses() {
 // answers waits until somebody listens where the images do.
 func (b *bench) answers(at netip.Addr) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 	for {
 		var d net.Dialer
