@@ -24,21 +24,30 @@ type listener struct {
 	t      testing.TB
 	resp   *http.Response
 	cancel context.CancelFunc
-	events chan [2]string // name and data; closed at the end
+	events chan [3]string // name, data and number; closed at the end
 }
 
 func (h *house) listen(role auth.Role, path string) *listener {
+	h.t.Helper()
+	return h.listenAfter(role, path, "")
+}
+
+// listenAfter comes back with the number of the last event, as browsers do.
+func (h *house) listenAfter(role auth.Role, path, last string) *listener {
 	h.t.Helper()
 	ctx, cancel := context.WithCancel(h.t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.web.URL+path, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	if last != "" {
+		req.Header.Set("Last-Event-ID", last)
+	}
 	resp, err := (&http.Client{Transport: roleTripper{role}}).Do(req)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	l := &listener{t: h.t, resp: resp, cancel: cancel, events: make(chan [2]string, 10_000)}
+	l := &listener{t: h.t, resp: resp, cancel: cancel, events: make(chan [3]string, 10_000)}
 	go l.read()
 	h.t.Cleanup(l.close)
 	return l
@@ -47,7 +56,7 @@ func (h *house) listen(role auth.Role, path string) *listener {
 func (l *listener) read() {
 	defer close(l.events)
 	in := bufio.NewReader(l.resp.Body)
-	var name string
+	var name, id string
 	var data []string
 	for {
 		line, err := in.ReadString('\n')
@@ -56,15 +65,17 @@ func (l *listener) read() {
 		}
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		switch key {
+		case "id":
+			id = strings.TrimSpace(value)
 		case "event":
 			name = strings.TrimSpace(value)
 		case "data":
 			data = append(data, strings.TrimPrefix(value, " "))
 		case "":
 			if name != "" {
-				l.events <- [2]string{name, strings.Join(data, "\n")}
+				l.events <- [3]string{name, strings.Join(data, "\n"), id}
 			}
-			name, data = "", nil
+			name, id, data = "", "", nil
 		}
 	}
 }

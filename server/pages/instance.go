@@ -22,6 +22,7 @@ func (s *Site) instanceRoutes() {
 	s.page("GET /instances/{name}/history/{seq}", auth.RoleViewer, s.apply)
 	s.page("GET /instances/{name}/events", auth.RoleViewer, s.instanceEvents)
 	s.page("GET /instances/{name}/live", auth.RoleViewer, s.underWay)
+	s.mux.HandleFunc("GET /instances/{name}/live/follow", s.followLive)
 	s.page("GET /instances/{name}/logs", auth.RoleViewer, s.logs)
 	s.mux.HandleFunc("GET /instances/{name}/logs/follow", s.followLogs)
 	s.page("GET /events", auth.RoleViewer, s.allEvents)

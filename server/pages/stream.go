@@ -3,6 +3,7 @@ package pages
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -59,9 +60,17 @@ type stream struct {
 }
 
 // event sends one. An error says that the reader is gone, or too slow.
-func (s *stream) event(name, data string) error {
+func (s *stream) event(name, data string) error { return s.send("", name, data) }
+
+// numbered sends one that a browser comes back to after a broken connection: it
+// says the number in Last-Event-ID then.
+func (s *stream) numbered(number int64, name, data string) error {
+	return s.send("id: "+strconv.FormatInt(number, 10)+"\n", name, data)
+}
+
+func (s *stream) send(id, name, data string) error {
 	var b strings.Builder
-	b.WriteString("event: " + name + "\n")
+	b.WriteString(id + "event: " + name + "\n")
 	for line := range strings.Lines(data) {
 		b.WriteString("data: " + strings.TrimRight(line, "\r\n") + "\n")
 	}

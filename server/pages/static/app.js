@@ -123,6 +123,42 @@
     addEventListener("pagehide", () => source.close());
   };
 
+  // The log of what is done: each line comes once, with its number. The box is
+  // laid out from its end, where it stays unless somebody scrolls up.
+  const watchLog = box => {
+    const list = $("ol", box), state = document.getElementById(box.dataset.state), newest = document.getElementById(box.dataset.newest);
+    let source = null, ended = false, after = Number(box.dataset.after);
+    const atEnd = () => Math.abs(box.scrollTop) < 24;
+    const say = text => { if (state.textContent !== text) state.textContent = text; };
+    const add = e => {
+      if (e.type === "line" && Number(e.lastEventId) <= after) return;
+      after = Number(e.lastEventId);
+      const stays = atEnd(), height = box.scrollHeight;
+      list.append(document.importNode($("li", new DOMParser().parseFromString("<ol>" + e.data + "</ol>", "text/html")), true));
+      if (!stays) box.scrollTop -= box.scrollHeight - height;
+      while (list.children.length > 1000) list.firstElementChild.remove();
+      newest.hidden = atEnd();
+    };
+    const close = () => { source?.close(); source = null; };
+    const open = () => {
+      if (source || ended || document.hidden) return;
+      source = new EventSource(box.dataset.log + "?after=" + after);
+      source.addEventListener("line", add);
+      source.addEventListener("missed", add);
+      source.addEventListener("end", e => { ended = true; close(); say(e.data); });
+      source.onopen = () => say("Following,");
+      source.onerror = () => {
+        say("Connecting again …");
+        if (source && source.readyState === EventSource.CLOSED) { source = null; setTimeout(open, 20000); }
+      };
+    };
+    box.addEventListener("scroll", () => { newest.hidden = atEnd(); });
+    newest.addEventListener("click", () => { box.scrollTop = 0; box.focus({ preventScroll: true }); });
+    document.addEventListener("visibilitychange", () => { if (document.hidden) close(); else open(); });
+    addEventListener("pagehide", close);
+    open();
+  };
+
   // Shortcuts: never in a field, never with a modifier.
   let went = 0;
   const go = { i: "/", e: "/events", d: "/data", q: "/query" };
@@ -174,5 +210,6 @@
   ages();
   setInterval(ages, 5000);
   all("[data-follow]").forEach(follow);
+  all("[data-log]").forEach(watchLog);
   listen();
 })();
