@@ -90,6 +90,8 @@ type Overview struct {
 	Front     []Listener          `json:"front,omitempty"`
 	Server    *Listener           `json:"server,omitempty"` // of the API and the pages
 	Instances []reconciler.Status `json:"instances"`
+	// Store is what is wrong with the daemon's own memory.
+	Store []string `json:"store,omitempty" doc:"what is wrong with the daemon's own memory, and what to do"`
 }
 
 // Config wires an API. Logs, Progress, Front and Metrics may be nil.
@@ -120,6 +122,9 @@ type Config struct {
 	// Write writes to the daemon's store, to find out whether that can be done;
 	// nil: there is none.
 	Write func(context.Context) error
+	// StoreTrouble is what is wrong with the daemon's store, for people who are
+	// known; nil: nobody looks.
+	StoreTrouble func() []string
 	// Notes keep jobs and the answers to repeated requests over restarts; nil:
 	// they are forgotten.
 	Notes Notes
@@ -221,6 +226,9 @@ func (a *API) Overview(ctx context.Context) (Overview, error) {
 	if a.cfg.Server != nil {
 		l := a.cfg.Server()
 		o.Server = &l
+	}
+	if a.cfg.StoreTrouble != nil {
+		o.Store = a.cfg.StoreTrouble()
 	}
 	for _, r := range a.cfg.Fleet.Instances() {
 		s, err := a.status(ctx, r)

@@ -47,6 +47,7 @@ func (a *API) examine(now time.Time) ([]finding, map[string]map[string]int64) {
 		e.attachments(s)
 	}
 	a.canary.examine(e)
+	a.examineStore(e)
 	a.examinePeople(e)
 	a.examineNotices(e)
 	return e.found, e.figures
@@ -171,6 +172,15 @@ func (e *examiner) attachments(s reconciler.Status) {
 		case len(c.Conflicts) > 0:
 			tell(SeverityWarning, "two sources of data have a table of the same name")
 		}
+	}
+}
+
+func (a *API) examineStore(e *examiner) {
+	if a.cfg.StoreTrouble == nil {
+		return
+	}
+	for _, trouble := range a.cfg.StoreTrouble() {
+		e.find(healthStore, SeverityWarning, "the daemon's own memory was damaged, or is not copied", trouble)
 	}
 }
 

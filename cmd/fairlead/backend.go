@@ -179,6 +179,7 @@ func (c *cli) alone(ctx context.Context, s settings, need access) (sys *system, 
 	if err != nil {
 		return nil, err
 	}
+	c.complainOfDamage(d)
 	if need == toAct {
 		err = s.keyring().make()
 	}
@@ -187,6 +188,9 @@ func (c *cli) alone(ctx context.Context, s settings, need access) (sys *system, 
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
+	}
+	if err := sys.recall(quietLog()); err != nil {
+		return nil, errors.Join(err, sys.Close())
 	}
 	_, err = sys.api.Sync(ctx)
 	if err := firstError(context.Cause(ctx), err); err != nil {

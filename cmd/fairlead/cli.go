@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/fairlead/fairlead/desired"
@@ -56,18 +57,29 @@ func (c *cli) main(args []string) int {
 }
 
 // untilSignal returns a context that the first SIGINT or SIGTERM ends; the
-// second one ends the process at once.
-func untilSignal() (context.Context, func()) {
+// second one ends the process at once. stop ends the wait for signals, and
+// returns when nothing waits any more.
+func untilSignal() (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
+	signals, over, ended := make(chan os.Signal, 2), make(chan struct{}), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		<-signals
-		cancel()
-		<-signals
-		os.Exit(exitError1)
+		defer close(ended)
+		for _, act := range []func(){cancel, func() { os.Exit(exitError1) }} {
+			select {
+			case <-signals:
+				act()
+			case <-over:
+				return
+			}
+		}
 	}()
-	return ctx, func() { signal.Stop(signals); cancel() }
+	return ctx, sync.OnceFunc(func() {
+		signal.Stop(signals)
+		close(over)
+		<-ended
+		cancel()
+	})
 }
 
 // complain prints an error for a person: what is wrong, and what to do.

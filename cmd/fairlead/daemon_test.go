@@ -350,11 +350,11 @@ func TestFollowingEndsWithTheDaemon(t *testing.T) {
 func TestStoreKeyStays(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "store.key")
-	first, err := storeKey(name, filepath.Join(dir, "fairlead.db"))
+	first, err := storeKey(name, filepath.Join(dir, "fairlead.db"), filepath.Join(dir, "copies"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := storeKey(name, filepath.Join(dir, "fairlead.db"))
+	second, err := storeKey(name, filepath.Join(dir, "fairlead.db"), filepath.Join(dir, "copies"))
 	if err != nil || string(first) != string(second) || len(first) != 32 {
 		t.Errorf("the key changed or is short: %d bytes, %v", len(first), err)
 	}
@@ -371,7 +371,7 @@ func TestStoreKeyIsNotMadeAnew(t *testing.T) {
 	if err := os.WriteFile(database, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := storeKey(filepath.Join(dir, "store.key"), database); err == nil {
+	if _, err := storeKey(filepath.Join(dir, "store.key"), database, filepath.Join(dir, "copies")); err == nil {
 		t.Error("a key was made for a database that was written with another")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/dbfile"
 )
 
 // dataDir is an open data directory.
@@ -22,7 +23,8 @@ type dataDir struct {
 	lock    *os.File // nil: only read
 	db      *bolt.DB
 	key     []byte
-	scratch string // a directory that goes when it is closed
+	damage  *dbfile.Report // what was found of the database at this start; nil: all was well
+	scratch string         // a directory that goes when it is closed
 }
 
 // openTimeout bounds the wait for another process that reads the database.
@@ -54,14 +56,15 @@ func (d *dataDir) open() error {
 		return fmt.Errorf("protect data directory: %w", err)
 	}
 	var err error
-	name := filepath.Join(d.path, "state", "fairlead.db")
-	if d.key, err = storeKey(filepath.Join(d.path, "state", "store.key"), name); err != nil {
+	if d.key, err = storeKey(filepath.Join(d.path, "state", "store.key"), d.database(), d.copies()); err != nil {
 		return err
 	}
-	if d.db, err = bolt.Open(name, 0o600, &bolt.Options{Timeout: openTimeout}); err != nil {
-		return fmt.Errorf("open %s: %w", name, err)
+	o, err := d.databaseOptions()
+	if err != nil {
+		return err
 	}
-	return nil
+	d.db, d.damage, err = dbfile.Open(o)
+	return err
 }
 
 // Close gives the data directory back.
@@ -127,13 +130,16 @@ func lockHeld(path string) error {
 }
 
 // storeKey reads the key of the store, or makes it at the first start. Without
-// the key a database cannot be read, and a new one would only hide that.
-func storeKey(name, database string) ([]byte, error) {
+// the key a database, or its copies, cannot be read, and a new one would only hide
+// that.
+func storeKey(name, database, copies string) ([]byte, error) {
 	key, err := readBounded(name, 64)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(database); err == nil {
-			return nil, withHint(fmt.Errorf("read store key: %s is gone, and %s was written with it", name, database),
-				"put it back from the backup, or move the database away too: history and generations are lost then, what runs is recognised")
+		for _, written := range []string{database, copies} {
+			if _, err := os.Stat(written); err == nil {
+				return nil, withHint(fmt.Errorf("read store key: %s is gone, and %s was written with it", name, written),
+					"put it back from the backup, or move database and copies away too: history and generations are lost then, what runs is recognised")
+			}
 		}
 		key = reconciler.NewKey()
 		return key, writeFile(name, key, 0o600)
@@ -199,21 +205,25 @@ func peekData(path string) (*dataDir, error) {
 }
 
 func (d *dataDir) peek() error {
-	name := filepath.Join(d.path, "state", "fairlead.db")
-	opt := &bolt.Options{Timeout: openTimeout, ReadOnly: true}
-	_, err := os.Stat(name)
-	switch {
-	case err == nil:
-		if d.key, err = readBounded(filepath.Join(d.path, "state", "store.key"), 64); err != nil {
-			return fmt.Errorf("read store key: %w", err)
+	_, err := os.Stat(d.database())
+	if errors.Is(err, fs.ErrNotExist) {
+		name := filepath.Join(d.scratch, "empty.db")
+		d.key = reconciler.NewKey()
+		if d.db, err = bolt.Open(name, 0o600, &bolt.Options{Timeout: openTimeout}); err != nil {
+			return fmt.Errorf("open %s: %w", name, err)
 		}
-	case errors.Is(err, fs.ErrNotExist):
-		name, opt.ReadOnly, d.key = filepath.Join(d.scratch, "empty.db"), false, reconciler.NewKey()
-	default:
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("read data directory: %w", err)
 	}
-	if d.db, err = bolt.Open(name, 0o600, opt); err != nil {
-		return fmt.Errorf("open %s: %w", name, err)
+	if d.key, err = readBounded(filepath.Join(d.path, "state", "store.key"), 64); err != nil {
+		return fmt.Errorf("read store key: %w", err)
 	}
-	return nil
+	o, err := d.databaseOptions()
+	if err != nil {
+		return err
+	}
+	d.db, err = dbfile.OpenToRead(o)
+	return hintOfDamage(err)
 }

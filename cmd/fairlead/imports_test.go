@@ -77,6 +77,7 @@ func TestRoomsImportInward(t *testing.T) {
 		"desired/edit":          {nil, []string{"go.yaml.in/yaml"}},
 		"desired/git":           {[]string{"desired"}, []string{"github.com/go-git", "github.com/fsnotify/fsnotify", "golang.org/x", "github.com/sirupsen/logrus"}},
 		"reconciler":            {[]string{"desired"}, []string{"github.com/sirupsen/logrus", "go.etcd.io/bbolt", "golang.org/x/sync"}},
+		"reconciler/dbfile":     {nil, []string{"go.etcd.io/bbolt"}},
 		"reconciler/drivertest": {[]string{"desired", "reconciler", driverContract, "examples/ports"}, nil},
 		"reconciler/docker": {[]string{"desired", "reconciler", driverContract}, []string{"github.com/docker", "github.com/containerd/errdefs",
 			"github.com/sirupsen/logrus", "github.com/opencontainers", "github.com/moby", "golang.org/x/sync", "golang.org/x/sys",
@@ -98,6 +99,7 @@ func TestRoomsImportInward(t *testing.T) {
 			"github.com/sirupsen/logrus", "golang.org/x/time"}},
 		"server":              {[]string{"desired", "desired/edit", "desired/secrets", "reconciler", "connectors", "server/auth", "server/hooks"}, []string{"golang.org/x/sync", "golang.org/x/sys", "github.com/prometheus/client_golang", "github.com/danielgtaylor/huma", "github.com/sirupsen/logrus"}},
 		"server/hooks":        {nil, nil},
+		"server/hostile":      {nil, []string{"github.com/getkin/kin-openapi"}}, // for tests
 		"server/auth":         {nil, []string{"go.etcd.io/bbolt", "github.com/golang-jwt/jwt", "golang.org/x/crypto", "golang.org/x/text"}},
 		"server/pages":        {[]string{"desired", "reconciler", "connectors", "server", "server/auth"}, []string{"github.com/sirupsen/logrus"}},
 		"server/notify":       {[]string{"desired", "reconciler"}, []string{"github.com/nicholas-fedor/shoutrrr", "github.com/sirupsen/logrus"}},

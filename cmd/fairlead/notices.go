@@ -180,6 +180,9 @@ func (v *noticeView) Statuses() (list []reconciler.Status) {
 
 func (v *noticeView) Host() notify.HostView {
 	h := notify.HostView{Source: v.sys.manager.Source(), Problems: v.sys.manager.Problems()}
+	if v.sys.trouble != nil {
+		h.Store = v.sys.trouble()
+	}
 	for _, s := range v.Statuses() {
 		c := s.Condition(reconciler.ContainersReady)
 		if c.Reason == "EngineUnreachable" && (h.EngineDown.IsZero() || c.Since.Before(h.EngineDown)) {

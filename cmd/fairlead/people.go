@@ -23,8 +23,8 @@ import (
 var ownProxies = []string{"127.0.0.0/8", "::1/128"}
 
 // keepPeople puts the users together over an open data directory, which has to
-// be this process's.
-func keepPeople(s settings, d *dataDir) (*auth.Store, error) {
+// be this process's. changed hears of changes of users and tokens; nil: nobody.
+func keepPeople(s settings, d *dataDir, changed func()) (*auth.Store, error) {
 	key, err := sessionKey(filepath.Join(d.path, "state", "jwt.key"))
 	if err != nil {
 		return nil, err
@@ -33,7 +33,32 @@ func keepPeople(s settings, d *dataDir) (*auth.Store, error) {
 	for _, own := range ownProxies {
 		proxies = append(proxies, netip.MustParsePrefix(own))
 	}
-	return auth.NewStore(auth.Options{DB: d.db, Key: key, Code: codeFile(filepath.Join(d.path, "state", "setup.code")), Proxies: append(proxies, s.Server.Proxies...)})
+	return auth.NewStore(auth.Options{DB: d.db, Key: key, Code: codeFile(filepath.Join(d.path, "state", "setup.code")),
+		Mark: setupMark(filepath.Join(d.path, "state", "setup.closed")), Changed: changed, Proxies: append(proxies, s.Server.Proxies...)})
+}
+
+// setupMark is a file that says that there was an administrator. It is not in the
+// database, which may be lost.
+type setupMark string
+
+// Made implements auth.Mark.
+func (f setupMark) Made() (bool, error) {
+	_, err := os.Lstat(string(f))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the mark of the setup: %w", err)
+	}
+	return true, nil
+}
+
+// Make implements auth.Mark.
+func (f setupMark) Make() error {
+	if made, err := f.Made(); made || err != nil {
+		return err
+	}
+	return writeFile(string(f), []byte("There was an administrator: the setup stays closed, whatever becomes of the database.\n"), 0o600)
 }
 
 // sessionKey reads the key that signs sessions, or makes it at the first start.

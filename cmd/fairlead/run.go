@@ -73,6 +73,9 @@ func (c *cli) start(s settings, l *lead, log *logrus.Entry, alone bool) (*system
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
+	if err := sys.recall(log); err != nil {
+		return nil, errors.Join(err, sys.Close())
+	}
 	return sys, nil
 }
 
@@ -123,6 +126,7 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	if s.notices != nil {
 		group.Go(func() error { return unlessDone(ctx, s.notices.Run(ctx)) })
 	}
+	group.Go(func() error { s.keepCopies(ctx, log); return nil })
 	s.firstLook(ctx, group, log)
 	group.Go(func() error { return s.repo.Run(ctx) })
 	group.Go(func() error { return unlessDone(ctx, s.releases.Run(ctx)) })
@@ -133,7 +137,11 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	notify("READY=1")
 	<-ctx.Done()
 	notify("STOPPING=1")
-	return group.Wait()
+	err := group.Wait()
+	if copied := s.copies.Save(); copied != nil {
+		log.WithError(copied).Error("Copy the database")
+	}
+	return err
 }
 
 // firstLookTime is how long the first pass waits for the newest revision. A

@@ -16,6 +16,9 @@ func printOverview(w io.Writer, p painter, o server.Overview, now time.Time, wid
 	printSource(w, p, o.Source, now)
 	printFront(w, p, o.Front)
 	printServer(w, p, o.Server)
+	for _, trouble := range o.Store {
+		fmt.Fprintln(w, p.red("! "+oneLine(trouble)))
+	}
 	if len(o.Instances) == 0 {
 		printNoInstance(w, p, o)
 		return

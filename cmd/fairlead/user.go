@@ -57,7 +57,8 @@ func (c *cli) withPeople(ctx context.Context, do func(context.Context, peopleBac
 	if err != nil {
 		return err
 	}
-	store, err := keepPeople(s, d)
+	c.complainOfDamage(d)
+	store, err := keepPeople(s, d, nil)
 	if err == nil {
 		err = do(auth.With(ctx, hostAdmin(c.operator())), server.NewAPI(server.Config{Auth: store, Alone: true}))
 	}

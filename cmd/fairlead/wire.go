@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/connectors/program"
 	"github.com/fairlead/fairlead/desired/git"
 	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/dbfile"
 	"github.com/fairlead/fairlead/reconciler/registry"
 	"github.com/fairlead/fairlead/reconciler/verify"
 	"github.com/fairlead/fairlead/server"
@@ -51,12 +52,14 @@ type system struct {
 	events   *reconciler.Events
 	manager  *reconciler.Manager
 	releases *registry.Client
-	lead     *lead          // nil: nothing is led
-	certs    *certs.Manager // nil: the data directory is only read
-	sources  *dataParts     // nil: as certs
-	entrance *reception     // nil: the API is on its socket only
-	people   *auth.Store    // nil: as certs
-	notices  *notices       // nil: nobody is told of anything
+	lead     *lead           // nil: nothing is led
+	certs    *certs.Manager  // nil: the data directory is only read
+	sources  *dataParts      // nil: as certs
+	entrance *reception      // nil: the API is on its socket only
+	people   *auth.Store     // nil: as certs
+	notices  *notices        // nil: nobody is told of anything
+	copies   *dbfile.Keeper  // nil: as certs
+	trouble  func() []string // of the database; nil: as certs
 	api      *server.API
 }
 
@@ -138,7 +141,8 @@ func (w *wiring) owned() (err error) {
 	w.sys.sources = keepConnectors(w.s, w.d, w.store, w.sys.events, jobs, w.log)
 	w.cfg.Attachments, w.api.Connectors, w.api.Data = w.sys.sources, w.sys.sources, w.sys.sources
 	w.api.Drafts = keepDrafts(source{w.sys.repo, w.s}, w.sys.sources)
-	w.sys.people, err = keepPeople(w.s, w.d)
+	w.sys.copies = dbfile.NewKeeper(w.d.db, w.d.copies(), judgeOf(w.store))
+	w.sys.people, err = keepPeople(w.s, w.d, w.sys.copies.Soon)
 	w.api.Auth = w.sys.people
 	return err
 }
@@ -146,6 +150,10 @@ func (w *wiring) owned() (err error) {
 // told is who hears of what happens: whoever asks for health, and people.
 func (w *wiring) told() error {
 	w.keepHealth(&w.api, w.d, w.store)
+	if w.d.lock != nil {
+		w.sys.trouble = storeTrouble(w.d, w.sys.copies)
+		w.api.StoreTrouble = w.sys.trouble
+	}
 	if w.d.lock != nil && !w.alone {
 		if err := w.keepTelling(w.s, w.sys, w.store, &w.cfg, &w.api, w.log); err != nil {
 			return err

@@ -43,6 +43,7 @@ func (s *Store) Tidy() error {
 }
 
 func (c *change) tidy(seen map[string]glimpse) error {
+	defer func() { c.grave = false }() // when somebody was seen may be forgotten
 	for id, g := range seen {
 		if err := c.keepSeen(id, g); err != nil {
 			return err

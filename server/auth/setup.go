@@ -20,6 +20,37 @@ type CodeFile interface {
 	Remove() error
 }
 
+// Mark is kept where the database is not.
+type Mark interface {
+	// Made reports whether it is there. When that cannot be told it is an error:
+	// then nobody is let in.
+	Made() (bool, error)
+	// Make does nothing where it is there already.
+	Make() error
+}
+
+// heedMark closes the setup when there was an administrator, whatever is left of
+// the database.
+func (s *Store) heedMark(c *cache) error {
+	for _, a := range c.users {
+		c.closed = c.closed || a.Role == RoleAdmin
+	}
+	if c.closed || s.mark == nil {
+		return nil
+	}
+	made, err := s.mark.Made()
+	c.closed = made
+	return err
+}
+
+// keepMark makes the mark once the setup is closed.
+func (s *Store) keepMark() error {
+	if s.mark == nil {
+		return nil
+	}
+	return s.mark.Make()
+}
+
 // SetupOpen reports whether there never was an administrator.
 func (s *Store) SetupOpen() (bool, error) {
 	if err := s.load(); err != nil {
@@ -38,7 +69,7 @@ func (s *Store) SetupCode() (string, error) {
 		return "", err
 	}
 	if !open {
-		return "", s.code.Remove()
+		return "", errors.Join(s.keepMark(), s.code.Remove())
 	}
 	code, err := s.code.Read()
 	if err == nil && code != "" {
@@ -65,16 +96,17 @@ func newCode() string {
 	return strings.Join(groups, "-")
 }
 
-// dropCode removes the code once it is of no use. That it stays for once does
-// no harm: nobody is asked for it any more, and the next start removes it.
+// dropCode removes the code once it is of no use, and makes the mark. That
+// either fails for once does no harm: the database says the same, and the next
+// start does it.
 func (s *Store) dropCode() {
 	if open, err := s.SetupOpen(); err == nil && !open && s.code != nil {
-		_ = s.code.Remove()
+		_ = errors.Join(s.keepMark(), s.code.Remove())
 	}
 }
 
 func setupClosed() *Refusal {
-	return refuse(Denied, "the setup is closed: there is an administrator", "sign in: POST /auth/token; on the host, fairlead user add EMAIL --role admin makes another administrator")
+	return refuse(Denied, "the setup is closed: there is an administrator, or there was one", "sign in: POST /auth/token; on the host, fairlead user add EMAIL --role admin makes another administrator")
 }
 
 // Bootstrap makes the first administrator and signs them in. It does so once:

@@ -17,6 +17,13 @@ type Options struct {
 	Key []byte
 	// Code keeps the setup code; nil: none is asked for.
 	Code CodeFile
+	// Mark says apart from the database that there was an administrator: a
+	// database that was lost must not open the setup to whoever comes. nil: there
+	// is none.
+	Mark Mark
+	// Changed is called after changes of users and tokens; nil: nobody asks. It
+	// must not block.
+	Changed func()
 	// Cost of a password's hash; zero: the default.
 	Cost Cost
 	// Proxies whose word about a client's address is believed.
@@ -35,6 +42,8 @@ type Store struct {
 	db      *bolt.DB
 	key     []byte
 	code    CodeFile
+	mark    Mark
+	changed func()
 	proxies Proxies
 	keep    int
 	hash    *hasher
@@ -81,7 +90,7 @@ func NewStore(o Options) (*Store, error) {
 		o.Keep = defaultKeep
 	}
 	return &Store{
-		db: o.DB, key: o.Key, code: o.Code, proxies: o.Proxies, keep: o.Keep, hash: newHasher(o.Cost),
+		db: o.DB, key: o.Key, code: o.Code, mark: o.Mark, changed: o.Changed, proxies: o.Proxies, keep: o.Keep, hash: newHasher(o.Cost),
 		signIns: newThrottle(addressRate), accounts: newThrottle(accountRate), setupCodes: newThrottle(codeRate), refusals: newThrottle(refusalRate), own: newThrottle(ownRate),
 		setup: make(chan struct{}, 1), glimpses: map[string]glimpse{},
 	}, nil
@@ -125,6 +134,9 @@ func (s *Store) loadLocked() error {
 		}
 		return each(root, tokensBucket, c.addToken)
 	})
+	if err == nil {
+		err = s.heedMark(&c)
+	}
 	if err != nil {
 		return fmt.Errorf("read users: %w", err)
 	}
@@ -162,6 +174,7 @@ type change struct {
 	*Store
 	root  *bolt.Bucket
 	after []func(*cache) // what memory learns once it is on disk
+	grave bool           // users or tokens are others than before
 }
 
 // change makes writes in one transaction.
@@ -184,9 +197,12 @@ func (s *Store) change(do func(*change) error) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, f := range c.after {
 		f(&s.cache)
+	}
+	s.mu.Unlock()
+	if c.grave && s.changed != nil {
+		s.changed()
 	}
 	return nil
 }
@@ -217,6 +233,7 @@ func (c *change) remove(bucket []byte, id string, then func(*cache)) error {
 }
 
 func (c *change) putUser(a account) error {
+	c.grave = true
 	return c.put(usersBucket, a.ID, a, func(m *cache) { m.addUser(&a) })
 }
 
@@ -229,16 +246,18 @@ func (c *change) endSession(id string) error {
 }
 
 func (c *change) putToken(t tokenRecord) error {
+	c.grave = true
 	return c.put(tokensBucket, t.ID, t, func(m *cache) { m.addToken(&t) })
 }
 
 func (c *change) removeToken(t *tokenRecord) error {
+	c.grave = true
 	return c.remove(tokensBucket, t.ID, func(m *cache) { delete(m.tokens, t.ID); delete(m.secrets, t.Hash) })
 }
 
 // closeSetup ends the setup for good.
 func (c *change) closeSetup() error {
-	if c.closed {
+	if c.root.Get(closedKey) != nil {
 		return nil
 	}
 	if err := c.root.Put(closedKey, []byte(time.Now().UTC().Format(time.RFC3339))); err != nil {

@@ -282,7 +282,7 @@ func (s *Store) DeleteUser(_ context.Context, id string) (User, error) {
 				}
 			}
 		}
-		gone = a.User
+		gone, c.grave = a.User, true
 		return c.remove(usersBucket, id, func(m *cache) { delete(m.users, a.ID); delete(m.emails, a.Email) })
 	})
 	return gone, err

@@ -171,6 +171,8 @@ type HostView struct {
 	Problems error // of the repository as a whole
 	// EngineDown is since when the container engine does not answer; zero: it does.
 	EngineDown time.Time
+	// Store is what is wrong with the daemon's own memory, a line each.
+	Store []string
 }
 
 // hostTroubles says what is wrong with no instance in particular.
@@ -187,6 +189,10 @@ func hostTroubles(v HostView) (list []trouble) {
 	if !v.EngineDown.IsZero() {
 		n := Notice{Kind: Degraded, Title: "the container engine does not answer", Since: v.EngineDown, Todo: "systemctl status docker; what runs may go on without it, and nothing is changed meanwhile"}
 		list = append(list, trouble{Key: "engine", Notice: n, Settle: settleEngine})
+	}
+	if text := strings.Join(v.Store, "\n"); text != "" {
+		n := Notice{Kind: Degraded, Title: "the daemon's own memory was damaged, or is not copied", Message: text, Todo: "fairlead status shows it; docs/operations.md (Disasters) says what to look at"}
+		list = append(list, trouble{Key: "store", Stamp: fingerprint(text), Notice: n})
 	}
 	return list
 }
