@@ -284,7 +284,7 @@ func TestCertificatesAlone(t *testing.T) {
 	leaf := c.issue(key, certHost)
 	c.publish(leaf)
 	says(t, c.must(0, "cert", "test-url", c.URL+"/chain.pem", "--certificate", "data"), "would be served")
-	says(t, c.must(0, "cert", "renew", "data"), "generation 2 is live")
+	says(t, c.must(0, "cert", "renew", "data"), "generation 2") // live now, or nothing newer: it looks by itself, too
 	var all []ownedCertificate
 	if err := json.Unmarshal([]byte(c.must(0, "cert", "ls", "-o", "json").stdout), &all); err != nil {
 		t.Fatal(err)
@@ -294,7 +294,7 @@ func TestCertificatesAlone(t *testing.T) {
 	}
 	second := c.issue(key, certHost)
 	c.publish(second)
-	says(t, c.must(0, "cert", "renew", "data"), "generation 3 is live")
+	says(t, c.must(0, "cert", "renew", "data"), "generation 3")
 	c.must(0, "run", "--once")
 	pair, err := tls.LoadX509KeyPair(filepath.Join(out, "fullchain.pem"), filepath.Join(out, "privkey.pem"))
 	if err != nil || !pair.Leaf.Equal(second) {
