@@ -19,7 +19,7 @@ func TestConfigurationDocIsCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(data)
-	for _, table := range []struct{ what, content string }{{"keys", keyTable(reflect.TypeFor[Instance](), true)}, {"connector keys", keyTable(reflect.TypeFor[Connector](), false)}} {
+	for _, table := range []struct{ what, content string }{{"keys", keyTable(reflect.TypeFor[Instance]())}, {"connector keys", keyTable(reflect.TypeFor[Connector]())}} {
 		begin, end := "<!-- "+table.what+": made by go test ./desired -run Doc -update -->\n", "<!-- end of "+table.what+" -->\n"
 		head, rest, ok := strings.Cut(text, begin)
 		_, tail, found := strings.Cut(rest, end)
@@ -53,22 +53,11 @@ func TestCertificatesInDocsAreRight(t *testing.T) {
 	}
 }
 
-// keyTable lists the keys of a format; with whether they are supported now, if
-// some are not.
-func keyTable(t reflect.Type, withNow bool) string {
+// keyTable lists the keys of a format.
+func keyTable(t reflect.Type) string {
 	var b strings.Builder
-	if withNow {
-		b.WriteString("| key | value | default | example | meaning | now |\n| --- | --- | --- | --- | --- | --- |\n")
-	} else {
-		b.WriteString("| key | value | default | example | meaning |\n| --- | --- | --- | --- | --- |\n")
-	}
+	b.WriteString("| key | value | default | example | meaning |\n| --- | --- | --- | --- | --- |\n")
 	eachField(t, "", func(path string, f reflect.StructField) {
-		now := "yes"
-		for at := path; at != ""; at = at[:max(0, strings.LastIndexByte(at, '.'))] {
-			if isUnsupported(at) {
-				now = "**not yet**"
-			}
-		}
 		standard := f.Tag.Get("default")
 		if f.Tag.Get("need") != "" {
 			standard = "required"
@@ -87,11 +76,7 @@ func keyTable(t reflect.Type, withNow bool) string {
 		if example != "" {
 			example = "`" + strings.ReplaceAll(example, hex64, "…") + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |", path, kindInWords(f.Type), standard, example, f.Tag.Get("doc"))
-		if withNow {
-			fmt.Fprintf(&b, " %s |", now)
-		}
-		b.WriteString("\n")
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", path, kindInWords(f.Type), standard, example, f.Tag.Get("doc"))
 	})
 	return b.String()
 }

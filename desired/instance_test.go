@@ -178,14 +178,4 @@ func elem(t reflect.Type) reflect.Type {
 	return t
 }
 
-func TestUnsupportedNamesRealKeys(t *testing.T) {
-	real := map[string]bool{}
-	eachField(reflect.TypeFor[Instance](), "", func(path string, _ reflect.StructField) { real[path] = true })
-	for _, u := range unsupported {
-		if !real[u.field] || u.instead == "" {
-			t.Errorf("%s is not a key, or has no hint", u.field)
-		}
-	}
-}
-
 func testdata() fs.FS { return os.DirFS("testdata") }

@@ -20,6 +20,9 @@ type Input struct {
 	// Real says where a path of the host leads when its links are followed; nil:
 	// nobody can tell, and it is taken as it is written.
 	Real func(string) (string, error)
+	// Signers says what is wrong with a file of allowed signers, as Problems
+	// (desired/git.CheckSigners); nil: policy.allowedSigners is a problem.
+	Signers func(file string, data []byte) error
 	// Secrets reads secrets.enc.yaml (desired/secrets.Reader); nil: one that is
 	// there is a problem.
 	Secrets Secrets

@@ -31,11 +31,16 @@ func Load(in Input) (Spec, error) {
 	if err != nil {
 		return Spec{}, fmt.Errorf("load instance %s: %w", l.dir, err)
 	}
+	policy, err := l.policy()
+	if err != nil {
+		return Spec{}, fmt.Errorf("load instance %s: %w", l.dir, err)
+	}
 	var s Spec
 	if p != nil {
 		s = l.spec(*p, read, roots)
+		s.Policy = policy
 	}
-	l.file.checkSupported()
+	l.file.checkSecrets()
 	for _, c := range l.connectors {
 		l.problems = append(l.problems, c.problems...)
 	}
@@ -265,7 +270,7 @@ func (l *loader) spec(p Project, read map[string]certificateFiles, roots map[str
 		HealthTimeout: DefaultHealthTimeout, Bake: DefaultBake, RetainGenerations: DefaultRetainGenerations,
 		LocalFiles: l.local,
 		Follow:     l.follow(p), Check: l.check(p), Smoke: l.smoke(p),
-		Front: l.front(p), Certificates: l.certificates(p, read), Notify: l.notify(p), Policy: l.policy(),
+		Front: l.front(p), Certificates: l.certificates(p, read), Notify: l.notify(p),
 	}
 	s.Connectors, s.Files = l.connectorSpecs(p, roots), l.withPrograms(p.Files)
 	l.boundImages(s.Connectors)

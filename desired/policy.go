@@ -1,10 +1,27 @@
 package desired
 
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// DefaultProgramImage is what the program of a connector runs in that names no
+// image.
+const DefaultProgramImage = "python:3.12-slim"
+
 // PolicySpec is the policy of an instance as it was read.
 type PolicySpec struct {
 	Images     []string `json:"images,omitempty"`
 	HostMounts []string `json:"host_mounts,omitempty"`
 	Privileged *bool    `json:"privileged,omitempty"`
+	// Signed asks for signatures, from the next revision on by those whom
+	// Signers lists: the content of SignersFile, a path in the repository.
+	Signed      bool   `json:"signed,omitempty"`
+	SignersFile string `json:"signers_file,omitempty"`
+	Signers     string `json:"signers,omitempty"`
 }
 
 // bounds are those that this instance must keep: the host's and its own.
@@ -17,12 +34,46 @@ func (l *loader) bounds() []Bounds {
 }
 
 // policy is what instance.yaml asks of its revisions; nil: nothing.
-func (l *loader) policy() *PolicySpec {
+func (l *loader) policy() (*PolicySpec, error) {
 	p := l.file.Policy
 	if p == nil {
+		return nil, nil
+	}
+	s := &PolicySpec{Images: p.Images, HostMounts: p.HostMounts, Privileged: p.Privileged, Signed: p.RequireSignedCommits}
+	if p.AllowedSigners == "" || l.file.bad("policy") {
+		return s, nil
+	}
+	return s, l.signers(p.AllowedSigners, s)
+}
+
+// signers reads the file of allowed signers. Its only error is that nothing
+// could be read.
+func (l *loader) signers(name string, into *PolicySpec) error {
+	const field = "policy.allowedSigners"
+	file := path.Join(l.dir, name)
+	if strings.HasPrefix(file, "../") {
+		l.file.add(field, fmt.Sprintf("%q is outside the repository", clip(name)), "")
 		return nil
 	}
-	return &PolicySpec{Images: p.Images, HostMounts: p.HostMounts, Privileged: p.Privileged}
+	data, err := readBounded(l.fsys, file)
+	switch {
+	case err != nil:
+		return err
+	case data == nil:
+		l.file.add(field, fmt.Sprintf("there is no file %q", clip(name)), `add it, with a line for each: jan@acme.com namespaces="git" ssh-ed25519 AAAA…`)
+		return nil
+	case l.in.Signers == nil:
+		l.file.add(field, "cannot be read here: nothing that reads signers is at hand", "")
+		return nil
+	}
+	err = l.in.Signers(file, data)
+	var problems Problems
+	if errors.As(err, &problems) {
+		l.problems = append(l.problems, problems...)
+		return nil
+	}
+	into.SignersFile, into.Signers = file, string(data)
+	return err
 }
 
 // forbid adds what a policy does not permit.
@@ -40,7 +91,7 @@ func (l *loader) boundImages(connectors map[string]ConnectorSpec) {
 		}
 		for _, c := range l.connectors {
 			if program := connectors[c.name].Program; program != nil && !program.Host {
-				c.forbid("image", b.Image(program.Image))
+				c.forbid("image", b.Image(cmp.Or(program.Image, DefaultProgramImage)))
 			}
 		}
 	}

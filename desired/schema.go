@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,9 +62,6 @@ func describeSchema(s *jsonschema.Schema, t reflect.Type, field string) {
 		p, _ := s.Properties.Get(key)
 		at := join(field, key)
 		p.Description = f.Tag.Get("doc")
-		if isUnsupported(at) {
-			p.Description += " Not supported by this version."
-		}
 		if f.Tag.Get("need") != "" {
 			s.Required = append(s.Required, key)
 		}
@@ -186,9 +182,4 @@ func schemaDefault(s string, t reflect.Type) any {
 		}
 	}
 	return nil
-}
-
-// isUnsupported says whether using the key is refused.
-func isUnsupported(field string) bool {
-	return slices.ContainsFunc(unsupported, func(u unsupportedKey) bool { return u.field == field })
 }

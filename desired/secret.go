@@ -192,8 +192,8 @@ func escapeSecret(s string) string {
 // checkSecrets refuses references where nothing fills them in.
 func (p *parsed) checkSecrets() {
 	for _, field := range sortedKeys(p.secrets) {
-		if secretPlaces.MatchString(field) || refused(field) {
-			continue // filled in, or said already for the whole of it
+		if secretPlaces.MatchString(field) {
+			continue // filled in
 		}
 		hint := "it may stand in compose.env, upgrade.busy.url, smoke, notify, and where certificates have credentials"
 		if strings.HasPrefix(field, "smoke[") && strings.HasSuffix(field, ".bearer") {

@@ -189,6 +189,10 @@ func (s Spec) Hash() string {
 	return hashJSON(s)
 }
 
+// Identity identifies all that is known of what a revision and this host's own
+// files say of an instance, also what bears on nothing that runs.
+func (s Spec) Identity() string { return hashJSON(s) }
+
 // ServiceNames returns the names in order.
 func (s Spec) ServiceNames() []string { return sortedKeys(s.Services) }
 

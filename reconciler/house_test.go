@@ -36,6 +36,7 @@ type house struct {
 	traffic  reconciler.Traffic
 	prober   reconciler.Prober
 	lines    reconciler.Lines
+	vouch    *reconciler.Vouching
 
 	certificates reconciler.Certificates
 	attachments  reconciler.Attachments
@@ -49,6 +50,7 @@ type repo struct {
 	errs   map[string]error // revisions that do not load
 	latest desired.Revision
 	down   error // nothing can be read
+	signed map[string]desired.Signature
 	loads  int
 }
 
@@ -58,7 +60,7 @@ func (r *repo) Latest(context.Context) (desired.Snapshot, error) {
 	if r.down != nil {
 		return desired.Snapshot{}, r.down
 	}
-	return desired.Snapshot{Revision: r.latest, Tree: tree{r.latest.Commit}}, nil
+	return desired.Snapshot{Revision: r.latest, Tree: tree{r.latest.Commit}, Signature: r.signed[r.latest.Commit]}, nil
 }
 
 func (r *repo) Status() reconciler.SourceStatus { return reconciler.SourceStatus{} }
@@ -125,7 +127,7 @@ func (h *house) start() {
 	h.inst = reconciler.NewInstance(reconciler.Config{
 		Name: "acme", Dir: "instances/acme", Home: filepath.Join(h.dir, "instances", "acme"), Journals: filepath.Join(h.dir, "journal"),
 		Driver: h.engine, Store: h.store, Events: reconciler.NewEvents(h.store), Source: h.repo, Load: h.repo.load,
-		Releases: h.releases, Traffic: h.traffic, Prober: h.prober, Lines: h.lines, Certificates: h.certificates, Attachments: h.attachments,
+		Releases: h.releases, Traffic: h.traffic, Prober: h.prober, Lines: h.lines, Vouch: h.vouch, Certificates: h.certificates, Attachments: h.attachments,
 		Interval: time.Minute, DeepEvery: 10 * time.Minute, Log: log.WithField("test", h.t.Name()),
 	})
 }

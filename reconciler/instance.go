@@ -58,6 +58,8 @@ type Config struct {
 	Releases  Releases
 	Traffic   Traffic
 	Prober    Prober
+	// Vouch judges signatures; nil: a policy that asks for them is refused.
+	Vouch *Vouching
 	// Certificates keeps the certificates; nil: there are none.
 	Certificates Certificates
 	// Attachments keeps the connectors; nil: they are not run.
@@ -140,6 +142,10 @@ type loaded struct {
 	dirty []string
 	spec  desired.Spec
 	err   error
+	// unsigned says that it is refused because nobody vouches for it. With
+	// settled, trust is what the next one is judged by; nil: by nothing.
+	unsigned, settled bool
+	trust             *trusted
 }
 
 // NewInstance does no I/O; Run does.
@@ -325,7 +331,7 @@ func (r *Instance) load(ctx context.Context) loaded {
 	if l.key != "" && l.key == r.loaded.key {
 		r.loaded.dirty, r.loaded.rev = l.dirty, l.rev
 	} else {
-		r.loaded = l
+		r.loaded = r.remembersTrust(l)
 	}
 	return r.loaded
 }
@@ -339,7 +345,16 @@ func (r *Instance) read(ctx context.Context, known string) loaded {
 	return r.readSnapshot(snapshot, known)
 }
 
+// readSnapshot reads a revision and judges who vouches for it.
 func (r *Instance) readSnapshot(snapshot desired.Snapshot, known string) loaded {
+	l := r.readTree(snapshot, known)
+	if l.key != "" && l.key == known {
+		return l
+	}
+	return r.vouch(snapshot, l)
+}
+
+func (r *Instance) readTree(snapshot desired.Snapshot, known string) loaded {
 	l := loaded{rev: snapshot.Revision, dirty: snapshot.Dirty}
 	local, digest, done, err := localFiles(filepath.Join(r.cfg.Home, "local"))
 	if err != nil {

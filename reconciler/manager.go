@@ -42,6 +42,8 @@ type ManagerConfig struct {
 	Releases  Releases
 	Traffic   Traffic
 	Prober    Prober
+	// Vouch is that of Config.
+	Vouch *Vouching
 	// Certificates keeps the certificates; nil: there are none.
 	Certificates Certificates
 	// Attachments keeps the connectors; nil: they are not run.
@@ -224,6 +226,10 @@ func (m *Manager) Discover(ctx context.Context) error {
 		return err
 	}
 	found, err := m.cfg.Discover(snapshot.Tree)
+	found, unread := m.withKept(snapshot, found)
+	if unread != nil {
+		found, err = nil, unread
+	}
 	m.setProblems(err)
 	if len(found) == 0 && err != nil {
 		return err // nothing could be read: that is not the same as nothing there
@@ -324,7 +330,7 @@ func (m *Manager) newInstance(f Found) *Instance {
 		Driver:   m.cfg.Driver, Store: m.cfg.Store, Events: m.cfg.Events, Source: m.cfg.Source, Load: m.cfg.Load, LoadedBy: m.cfg.LoadedBy,
 		// Its own timer is only for retries: the manager triggers all at once.
 		Interval: 2 * m.cfg.Interval, DeepEvery: m.cfg.DeepEvery,
-		Releases: m.cfg.Releases, Traffic: m.cfg.Traffic, Prober: m.cfg.Prober, Certificates: m.cfg.Certificates, Attachments: m.cfg.Attachments, Notices: m.cfg.Notices,
+		Releases: m.cfg.Releases, Traffic: m.cfg.Traffic, Prober: m.cfg.Prober, Vouch: m.cfg.Vouch, Certificates: m.cfg.Certificates, Attachments: m.cfg.Attachments, Notices: m.cfg.Notices,
 		Log: m.cfg.Log.WithField("instance", f.Name), hosts: m.hosts,
 	}
 	if m.cfg.Progress != nil {

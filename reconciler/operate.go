@@ -233,7 +233,10 @@ func (r *Instance) readAt(ctx context.Context, snapshot *desired.Snapshot) (load
 		l := r.read(ctx, "")
 		return l, l.err
 	}
-	l := r.readSnapshot(*snapshot, "")
+	l := r.readTree(*snapshot, "")
+	if judged := r.vouch(*snapshot, l); judged.unsigned && l.err == nil { // it need not be what is followed, nor be signed yet
+		l.spec.Notes = append(l.spec.Notes, "it would be refused: "+judged.err.Error())
+	}
 	return l, l.err
 }
 

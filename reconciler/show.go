@@ -47,6 +47,18 @@ func (r *Instance) showDecision(l loaded, m memo, d decision) {
 	})
 }
 
+// refusal is the reason of a revision that is refused.
+func refusal(l loaded) string {
+	var problems desired.Problems
+	switch {
+	case l.unsigned:
+		return "NotVouchedFor"
+	case errors.As(l.err, &problems) && problems.Forbidden():
+		return "AgainstPolicy"
+	}
+	return "Invalid"
+}
+
 // hostsOf are the hosts of a specification, in order.
 func hostsOf(spec desired.Spec) (hosts []string) {
 	for _, f := range spec.Front {
@@ -63,12 +75,16 @@ func (r *Instance) showSource(s *Status, l loaded, now time.Time) {
 	case errors.As(l.err, &gone):
 		s.set(now, SourceReady, "Unknown", "SourceUnreadable", l.err.Error())
 	case l.err != nil:
-		s.set(now, SourceReady, "False", "Invalid", firstLines(l.err.Error(), 5))
+		s.set(now, SourceReady, "False", refusal(l), firstLines(l.err.Error(), 5))
 	case source.Err != nil:
 		s.set(now, SourceReady, "False", "SourceStale", fmt.Sprintf("last read %s: %v",
 			source.LastSuccess.UTC().Format(time.RFC3339), source.Err))
 	default:
-		s.set(now, SourceReady, "True", "Read", l.rev.Short()+" "+l.rev.Subject)
+		message := l.rev.Short() + " " + l.rev.Subject
+		if l.trust != nil {
+			message += " (signed by " + l.trust.Who + ")"
+		}
+		s.set(now, SourceReady, "True", "Read", message)
 	}
 }
 
@@ -91,7 +107,11 @@ func (r *Instance) announce(l loaded, m memo, d decision) {
 	case id == "", d.phase == PhaseSuspended && m.suspended(time.Now()):
 		return // whoever suspended it made the event
 	case d.phase == PhaseRefused:
-		message = fmt.Sprintf("%s %q does not validate: %s", l.rev.Short(), l.rev.Subject, firstLines(d.message, 3))
+		verdict := "does not validate"
+		if refusal(l) != "Invalid" {
+			verdict = "is refused"
+		}
+		message = fmt.Sprintf("%s %q %s: %s", l.rev.Short(), l.rev.Subject, verdict, firstLines(d.message, 3))
 	}
 	r.own().say(LineGate, "", "%s", message)
 	r.event(string(d.phase), message, l.rev, 0)

@@ -95,6 +95,9 @@ type memo struct {
 	// Now is a digest that a person asked for without waiting for the gates.
 	Now  string     `json:"now,omitempty"`
 	Busy *busySince `json:"busy,omitempty"`
+	// Trusted is the newest revision that somebody vouched for; nil: signatures
+	// are not asked for.
+	Trusted *trusted `json:"trusted,omitempty"`
 	// Told is the decision that people were told of last, so that they are told
 	// once, whatever fails and starts anew in between.
 	Told string `json:"told,omitempty"`

@@ -20,7 +20,7 @@ import (
 )
 
 // DefaultImage is what a tier a connector runs in that names no image.
-const DefaultImage = "python:3.12-slim"
+const DefaultImage = desired.DefaultProgramImage
 
 // Where a container has its things.
 const (
