@@ -155,6 +155,7 @@ func (r *Instance) shown(a application, log *logrus.Entry) {
 		}
 		if a.kind != "heal" {
 			s.Applied, s.AppliedAt, s.Generation = a.generation.Revision, now.UTC(), a.generation.Number
+			s.Changed = a.generation.Revision
 		}
 	})
 	if a.generation.Release != "" {

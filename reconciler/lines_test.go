@@ -136,3 +136,23 @@ func TestASwitchIsTold(t *testing.T) {
 		})
 	}
 }
+
+// A revision that changes nothing of an instance is applied there, and is not
+// the one that changed it; also after a restart.
+func TestTheRevisionThatChangedAnInstance(t *testing.T) {
+	lawTest(t, func(t *testing.T, h *house) {
+		first := h.repo.commit(acme(service("app", "app:1")))
+		h.once()
+		newest := h.repo.commit(acme(service("app", "app:1")))
+		for _, when := range []string{"then", "after a restart"} {
+			if s := h.once(); s.Changed.Commit != first || s.Applied.Commit != newest || s.Generation != 1 {
+				t.Errorf("%s: changed by %s, applied %s, generation %d", when, s.Changed.Short(), s.Applied.Short(), s.Generation)
+			}
+			h.restart()
+		}
+		second := h.repo.commit(acme(service("app", "app:2")))
+		if s := h.once(); s.Changed.Commit != second || s.Applied.Commit != second {
+			t.Errorf("changed by %s, applied %s", s.Changed.Short(), s.Applied.Short())
+		}
+	})
+}

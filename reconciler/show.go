@@ -20,6 +20,9 @@ func (r *Instance) showDecision(l loaded, m memo, d decision) {
 	now := time.Now()
 	r.setStatus(func(s *Status) {
 		s.Attempted, s.Applied, s.AppliedAt = m.Attempted, m.Applied, m.AppliedAt
+		if r.good != nil {
+			s.Changed = r.good.Revision
+		}
 		s.Generation, s.Quarantined, s.Hold, s.Suspended = m.LastGood, m.Quarantined, m.Hold, m.Suspended
 		s.Uncommitted, s.LocalFiles, s.Notes = l.dirty, l.spec.LocalFiles, l.spec.Notes
 		s.Problems = problemsOf(l.err)

@@ -116,13 +116,17 @@ type ReleaseStatus struct {
 
 // Status is everything there is to say about an instance.
 type Status struct {
-	Name         string              `json:"name"`
-	Dir          string              `json:"dir"`
-	Sync         Sync                `json:"sync"`
-	Health       HealthStatus        `json:"health"`
-	Phase        Phase               `json:"phase"`
-	Attempted    desired.Revision    `json:"attempted,omitzero"`
+	Name      string           `json:"name"`
+	Dir       string           `json:"dir"`
+	Sync      Sync             `json:"sync"`
+	Health    HealthStatus     `json:"health"`
+	Phase     Phase            `json:"phase"`
+	Attempted desired.Revision `json:"attempted,omitzero"`
+	// Applied is the newest revision that what runs is as it says; Changed is the
+	// one that the applied generation was made of. They differ when newer ones
+	// changed nothing of this instance.
 	Applied      desired.Revision    `json:"applied,omitzero"`
+	Changed      desired.Revision    `json:"changed,omitzero"`
 	AppliedAt    time.Time           `json:"applied_at,omitzero"`
 	Generation   int                 `json:"generation"`
 	Release      *ReleaseStatus      `json:"release,omitempty"`

@@ -40,7 +40,7 @@ func (b *tab) isAccessible(t *testing.T, chrome contextOf, h *house, data, shop 
 	stranger := newTab(t, chrome, h.url)
 	stranger.open("/login")
 	stranger.checked(source)
-	for _, path := range []string{"/", "/instances/" + shop, "/instances/" + shop + "/plan", "/instances/" + shop + "/history", "/instances/" + shop + "/history/1",
+	for _, path := range []string{"/", "/instances/" + shop, "/instances/" + shop + "/plan", "/instances/" + shop + "/history", "/instances/" + shop + "/applies/1",
 		"/instances/" + shop + "/events", "/instances/" + shop + "/live", "/instances/" + shop + "/logs", "/instances/" + shop + "/rollback?generation=1",
 		"/instances/" + shop + "/suspend", "/instances/" + shop + "/certificates", "/instances/" + data + "/connectors", "/events", "/data", "/data/runs", "/data/add",
 		"/query?instance=" + data, "/users", "/audit", "/tokens", "/account", "/nothing/here"} {

@@ -30,6 +30,9 @@ type tile struct {
 	Tone    string // ok, run, warn, bad, pause
 	Message string
 	Running int // containers, done ones included
+	// Newest says what the newest revision is to the instance, where it is another
+	// one than that which changed it last.
+	Newest string
 }
 
 // tally counts the instances of one tone.
@@ -64,6 +67,16 @@ func (s *Site) dashboard(v *visit) (reply, error) {
 
 func tileOf(s reconciler.Status) tile {
 	t := tile{Status: s, Tone: toneOf(s), Message: headline(s)}
+	if t.Changed.Commit == "" { // its directory is gone, and it was not looked at
+		t.Changed = t.Applied
+	}
+	switch newest := s.Attempted.Short(); {
+	case newest == "" || s.Attempted.Commit == t.Changed.Commit:
+	case s.Attempted.Commit == s.Applied.Commit:
+		t.Newest = "The newest, " + newest + ", changes nothing here"
+	default:
+		t.Newest = "The newest, " + newest + ", is not applied here"
+	}
 	for _, c := range s.Containers {
 		if c.Done || (c.State == reconciler.StateRunning && c.Health != reconciler.HealthUnhealthy) {
 			t.Running++

@@ -126,9 +126,29 @@ func (s *Site) apply(v *visit) (reply, error) {
 		return nil, err
 	}
 	page.Can = r.Generation != head.Generation && slices.ContainsFunc(generations, func(g reconciler.Generation) bool { return g.Number == r.Generation && g.Good })
-	view := head.view("apply", fmt.Sprintf("%s: generation %d", head.Name, r.Generation), page)
+	view := head.view("apply", fmt.Sprintf("%s: apply %d, generation %d", head.Name, r.Seq, r.Generation), page)
 	view.Live = "" // what is over does not change
 	return view, nil
+}
+
+// generation leads to the newest apply of a generation, of those that stand if
+// there is one.
+func (s *Site) generation(v *visit) (reply, error) {
+	name := v.PathValue("name")
+	records, err := s.api.History(v.Context(), name, maxHistory)
+	if err != nil {
+		return nil, err
+	}
+	of := func(r reconciler.Record) bool { return strconv.Itoa(r.Generation) == v.PathValue("number") }
+	i := slices.IndexFunc(records, func(r reconciler.Record) bool { return of(r) && r.Outcome == reconciler.Applied && r.Kind != "heal" })
+	if i < 0 {
+		i = slices.IndexFunc(records, of)
+	}
+	if i < 0 {
+		return nil, &server.Error{Status: http.StatusNotFound, Detail: fmt.Sprintf("find generation %s of %s: no apply of it is remembered", clip(v.PathValue("number"), 20), name),
+			Hint: "the history lists those that are remembered"}
+	}
+	return redirect{fmt.Sprintf("%s/applies/%d", instancePath(name), records[i].Seq)}, nil
 }
 
 // imageChange is an image that a rollback would bring back.

@@ -19,7 +19,11 @@ func (s *Site) instanceRoutes() {
 	s.page("GET /instances/{name}", auth.RoleViewer, s.instance)
 	s.page("GET /instances/{name}/plan", auth.RoleViewer, s.plan)
 	s.page("GET /instances/{name}/history", auth.RoleViewer, s.history)
-	s.page("GET /instances/{name}/history/{seq}", auth.RoleViewer, s.apply)
+	s.page("GET /instances/{name}/applies/{seq}", auth.RoleViewer, s.apply)
+	s.page("GET /instances/{name}/generations/{number}", auth.RoleViewer, s.generation)
+	s.page("GET /instances/{name}/history/{seq}", auth.RoleViewer, func(v *visit) (reply, error) { // as the address was once
+		return redirect{instancePath(v.PathValue("name")) + "/applies/" + url.PathEscape(v.PathValue("seq"))}, nil
+	})
 	s.page("GET /instances/{name}/events", auth.RoleViewer, s.instanceEvents)
 	s.page("GET /instances/{name}/live", auth.RoleViewer, s.underWay)
 	s.mux.HandleFunc("GET /instances/{name}/live/follow", s.followLive)

@@ -119,3 +119,42 @@ func TestLinesAreSentOnce(t *testing.T) {
 		t.Error("the lines are sent anew")
 	}
 }
+
+// What a tile names is what changed the instance, whatever else was committed;
+// and an address says what the page does.
+func TestTilesAndAddressesSayWhatTheyMean(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.commit(map[string]*wish{"acme": {Tag: "2026.11.1"}, "globex": {Tag: "2026.11.1"}}, "Open both", "Ada")
+	h.settle("acme", "globex")
+	h.commit(map[string]*wish{"globex": {Tag: "2026.11.2"}}, "Only globex", "Grace")
+	h.settle("acme", "globex")
+	h.commit(map[string]*wish{"globex": {Tag: "sick"}}, "Break globex", "Grace")
+	h.settle("acme", "globex")
+	newest := h.status("acme").Attempted.Short()
+	board := h.get(auth.RoleViewer, "/").body
+	for name, want := range map[string][]string{
+		"acme":   {"Open both", "The newest, " + newest + ", changes nothing here"},
+		"globex": {"Only globex", "The newest, " + newest + ", is not applied here"},
+	} {
+		_, tile, _ := strings.Cut(board, `href="/instances/`+name+`"`)
+		tile, _, _ = strings.Cut(tile, "</li>")
+		for _, text := range want {
+			if !strings.Contains(tile, text) {
+				t.Errorf("the tile of %s does not say %q:\n%s", name, text, tile)
+			}
+		}
+	}
+	if page := h.get(auth.RoleViewer, "/instances/acme").body; !strings.Contains(page, "which changes nothing here") {
+		t.Error("the page of acme does not say what the newest revision is to it")
+	}
+	h.engine.Kill("globex-app-1")
+	h.settle("globex") // its second apply of generation 2
+	for asked, leads := range map[string]string{"/history/1": "/applies/1", "/generations/2": "/applies/2", "/generations/3": "/applies/3", "/history/2": "/applies/2"} {
+		a := h.get(auth.RoleViewer, "/instances/globex"+asked)
+		number := strings.TrimPrefix(leads, "/applies/")
+		if a.path != "/instances/globex"+leads || !strings.Contains(a.body, "<h2>Apply "+number+"</h2>") || !strings.Contains(a.body, "<title>globex: apply "+number+", generation ") {
+			t.Errorf("%s leads to %s (%d)", asked, a.path, a.status)
+		}
+	}
+}

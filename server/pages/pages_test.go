@@ -19,12 +19,12 @@ func (h *house) tour() []string {
 	paths := []string{"/", "/events", "/events?page=2", "/nowhere"}
 	for _, name := range []string{"acme", "globex", "hooli", "initech", "northwind", "umbrella"} {
 		at := "/instances/" + name
-		for _, tab := range []string{"", "/plan", "/plan?ref=gone", "/history", "/history/1", "/events", "/live", "/logs", "/logs?service=app&tail=50", "/certificates", "/connectors"} {
+		for _, tab := range []string{"", "/plan", "/plan?ref=gone", "/history", "/history/1", "/applies/1", "/generations/1", "/events", "/live", "/logs", "/logs?service=app&tail=50", "/certificates", "/connectors"} {
 			paths = append(paths, at+tab)
 		}
 	}
 	return append(paths, "/instances/acme/certificates/data", "/instances/globex/certificates/legacy", "/instances/acme/certificates/nope",
-		"/instances/acme/history/99", "/instances/nobody", "/instances/acme/rollback?generation=1", "/instances/acme/rollback?generation=77",
+		"/instances/acme/applies/99", "/instances/acme/generations/99", "/instances/nobody", "/instances/acme/rollback?generation=1", "/instances/acme/rollback?generation=77",
 		"/instances/acme/certificates/data/rollback?generation=2", "/instances/acme/suspend", "/instances/globex/upgrade", "/instances/acme/upgrade")
 }
 
@@ -259,7 +259,7 @@ func TestForeignTextStaysText(t *testing.T) {
 	if err := h.events.Report("acme", "Evil"+evil, evil); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"/", "/events", "/instances/acme", "/instances/acme/plan", "/instances/acme/history", "/instances/acme/history/1", "/instances/acme/events",
+	for _, path := range []string{"/", "/events", "/instances/acme", "/instances/acme/plan", "/instances/acme/history", "/instances/acme/applies/1", "/instances/acme/events",
 		"/instances/acme/live", "/instances/acme/logs", "/instances/acme/certificates", "/instances/acme/certificates/data", "/instances/acme/connectors",
 		"/instances/acme/plan?ref=" + url.QueryEscape(evil), "/" + url.PathEscape(evil), "/instances/" + url.PathEscape(evil)} {
 		a := h.get(auth.RoleAdmin, path)
