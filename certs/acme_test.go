@@ -88,7 +88,7 @@ func get(t *testing.T, url string, root []byte) []byte {
 	t.Helper()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(root)
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
 	resp, err := client.Get(url)
 	if err != nil {
 		return nil

@@ -81,7 +81,7 @@ func echo(l net.Listener, servers *sync.WaitGroup) {
 
 // connect makes a connection and uses it.
 func (l *load) connect() {
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 20 * time.Second}, "tcp", l.addr, &tls.Config{ServerName: domain, InsecureSkipVerify: true})
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Minute}, "tcp", l.addr, &tls.Config{ServerName: domain, InsecureSkipVerify: true})
 	if err == nil {
 		l.leaf.Store(c.ConnectionState().PeerCertificates[0])
 		err = ping(c)
@@ -99,7 +99,7 @@ func (l *load) count(err error) {
 }
 
 func ping(c *tls.Conn) error {
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return err
 	}
 	if _, err := c.Write([]byte("hello")); err != nil {

@@ -353,7 +353,7 @@ func byRequest(a *authority) desired.CertificateSpec {
 // eventually waits for something that other goroutines do.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(2 * time.Minute)
 	defer limit.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -71,7 +71,7 @@ func bind(t *testing.T) (addr, secret string) {
 
 func ask(addr, name string, what uint16) ([]dns.RR, error) {
 	m := new(dns.Msg).SetQuestion(name, what)
-	answer, _, err := (&dns.Client{Net: "tcp", Timeout: 2 * time.Second}).Exchange(m, addr)
+	answer, _, err := (&dns.Client{Net: "tcp", Timeout: 20 * time.Second}).Exchange(m, addr)
 	if err != nil {
 		return nil, err
 	}

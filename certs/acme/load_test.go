@@ -99,7 +99,7 @@ func visit(addr string) (string, error) {
 		},
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // Pebble's root is new each time
 	}
-	resp, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Get("https://" + siteHost)
+	resp, err := (&http.Client{Transport: tr, Timeout: time.Minute}).Get("https://" + siteHost)
 	if err != nil {
 		return "", err
 	}

@@ -169,7 +169,7 @@ func (a *authority) start() {
 func (a *authority) client() *http.Client {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(a.roots)
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
 }
 
 // suggest has Pebble name a window in which a certificate is to be renewed.
