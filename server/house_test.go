@@ -24,7 +24,7 @@ import (
 )
 
 // limit bounds everything that a test waits for.
-const limit = 30 * time.Second
+const limit = 2 * time.Minute
 
 // house is an API over a real socket, with the real reconciler and an engine
 // in memory. Its repository holds one word: the tag of the image.
@@ -105,7 +105,7 @@ func (h *house) load(tree fs.FS, dir string, _ fs.FS) (desired.Spec, error) {
 	if string(tag) == "invalid" {
 		return desired.Spec{}, desired.Problems{{File: "compose.yaml", Line: 3, Field: "services", Text: "is wrong", Hint: "mend it"}}
 	}
-	return desired.Spec{Name: "acme", Dir: dir, HealthTimeout: 5 * time.Second, Bake: time.Millisecond, RetainGenerations: 5,
+	return desired.Spec{Name: "acme", Dir: dir, HealthTimeout: time.Minute, Bake: time.Millisecond, RetainGenerations: 5,
 		Services: map[string]desired.Service{"web": {Name: "web", Image: "app:" + string(tag), Replicas: 1}}}, nil
 }
 

@@ -109,9 +109,22 @@ func TestReconcileOfASickRelease(t *testing.T) {
 func TestCallerGoesAway(t *testing.T) {
 	h := newHouse(t)
 	h.commit("slow")
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if _, err := h.client.Reconcile(ctx, "acme", ReconcileRequest{Wait: true}, nil); err == nil {
+	gone := make(chan error, 1)
+	go func() {
+		_, err := h.client.Reconcile(ctx, "acme", ReconcileRequest{Wait: true}, nil)
+		gone <- err
+	}()
+	for end := time.Now().Add(limit); ; {
+		if s, err := h.client.Status(t.Context(), "acme"); err == nil && s.Phase == reconciler.PhaseApplying {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("never under way: %s, %v", s.Phase, err)
+		}
+	}
+	cancel()
+	if <-gone == nil {
 		t.Error("no error though the outcome is not known")
 	}
 	if s, err := h.client.Status(t.Context(), "acme"); err != nil || s.Phase != reconciler.PhaseApplying {

@@ -253,7 +253,7 @@ func serveSSHConn(c net.Conn, config *ssh.ServerConfig, root string) {
 func runSSH(ch ssh.Channel, command, root string) {
 	service, path, _ := strings.Cut(command, " ")
 	path = strings.Trim(path, "'")
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := gitCommand(ctx, root, strings.TrimPrefix(service, "git-"), filepath.Join(root, path))
 	cmd.Stdout, cmd.Stderr = ch, ch.Stderr()

@@ -339,7 +339,7 @@ func TestRemoteStalls(t *testing.T) {
 			r := open(t, Options{Repo: srv.repo(), Idle: 150 * time.Millisecond})
 			begin := time.Now()
 			wantError(t, r.Sync(t.Context()), ErrStalled, "sent nothing")
-			if d := time.Since(begin); d > 5*time.Second {
+			if d := time.Since(begin); d > time.Minute {
 				t.Errorf("it took %s", d)
 			}
 			total := open(t, Options{Repo: srv.repo(), Timeout: 150 * time.Millisecond})
@@ -347,12 +347,14 @@ func TestRemoteStalls(t *testing.T) {
 
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
-			if err := r.Sync(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			given := open(t, Options{Repo: srv.repo()})
+			if err := given.Sync(ctx); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("a caller that gives up gets %v", err)
 			}
-			left, _ := filepath.Glob(r.opt.Mirror + "*")
-			if len(left) != 0 {
-				t.Errorf("left behind: %v", left)
+			for _, r := range []*Repo{r, total, given} {
+				if left, _ := filepath.Glob(r.opt.Mirror + "*"); len(left) != 0 {
+					t.Errorf("left behind: %v", left)
+				}
 			}
 		})
 	}
@@ -382,7 +384,7 @@ func TestLatestDoesNotWaitForTheRemote(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- again.Sync(ctx) }()
 		<-asked
-		late, stop := context.WithTimeout(t.Context(), 5*time.Second)
+		late, stop := context.WithTimeout(t.Context(), time.Minute)
 		if _, err := again.Latest(late); !errors.Is(err, c.want) {
 			t.Errorf("latest: %v, want %v", err, c.want)
 		}

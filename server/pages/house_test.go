@@ -32,7 +32,7 @@ import (
 )
 
 // limit bounds everything that a test waits for.
-const limit = 30 * time.Second
+const limit = 2 * time.Minute
 
 // house is a site over the real reconciler and an engine in memory. Its
 // repository holds a directory an instance with one file, wish.

@@ -44,10 +44,11 @@ type town struct {
 	wells *wells
 	data  string // a directory that files may be read from
 	code  string // the setup code
+	db    string // file of the database
 }
 
 // patience bounds what a test of these pages waits for.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 const (
 	adminEmail    = "ada@acme.com"
@@ -126,6 +127,7 @@ func newTown(t testing.TB, tree fstest.MapFS) *town {
 	if err != nil {
 		t.Fatal(err)
 	}
+	town.db = db.Path()
 	notes, err := reconciler.NewStore(db, reconciler.NewKey())
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +154,7 @@ func newTown(t testing.TB, tree fstest.MapFS) *town {
 		Load: load, Discover: findInstances, Interval: time.Hour, DeepEvery: time.Hour, Attachments: town.wells, Log: logrus.NewEntry(log)})
 	office := &office{town: town, keys: keys}
 	town.api = server.NewAPI(server.Config{Fleet: manager, Source: town.repo, Events: events, Auth: town.store, Connectors: town.wells, Data: town.wells,
-		Drafts: office, Secrets: office, Version: server.Version{Version: "2026.11.3"}})
+		Drafts: office, Secrets: office, Notes: notes.Notebook("server"), Version: server.Version{Version: "2026.11.3"}})
 	town.site = New(Options{API: town.api, Setup: func(ctx context.Context) bool { open, _ := town.api.SetupOpen(ctx); return open }, Log: logrus.NewEntry(log)})
 	web := httptest.NewServer(town.api.PublicHandler(server.Public{People: town.store, Pages: town.site}))
 	town.url = web.URL
