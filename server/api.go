@@ -92,6 +92,8 @@ type Overview struct {
 	Instances []reconciler.Status `json:"instances"`
 	// Store is what is wrong with the daemon's own memory.
 	Store []string `json:"store,omitempty" doc:"what is wrong with the daemon's own memory, and what to do"`
+	// Unconfined are processes that the kernel does not confine altogether.
+	Unconfined []string `json:"unconfined,omitempty" doc:"processes that the kernel of this host does not confine altogether, and why"`
 }
 
 // Config wires an API. Logs, Progress, Front and Metrics may be nil.
@@ -125,6 +127,9 @@ type Config struct {
 	// StoreTrouble is what is wrong with the daemon's store, for people who are
 	// known; nil: nobody looks.
 	StoreTrouble func() []string
+	// Unconfined are the processes that the kernel of this host does not confine
+	// altogether; nil: nobody knows.
+	Unconfined func() []string
 	// Notes keep jobs and the answers to repeated requests over restarts; nil:
 	// they are forgotten.
 	Notes Notes
@@ -229,6 +234,9 @@ func (a *API) Overview(ctx context.Context) (Overview, error) {
 	}
 	if a.cfg.StoreTrouble != nil {
 		o.Store = a.cfg.StoreTrouble()
+	}
+	if a.cfg.Unconfined != nil {
+		o.Unconfined = a.cfg.Unconfined()
 	}
 	for _, r := range a.cfg.Fleet.Instances() {
 		s, err := a.status(ctx, r)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -332,4 +333,13 @@ func answered(err error) error {
 		return &server.Error{Status: status, Detail: said.Message, Hint: hint}
 	}
 	return err
+}
+
+// unconfined are the children that the kernel does not confine altogether.
+func (p *dataParts) unconfined() (list []string) {
+	for mode, why := range p.analytics.Unconfined() {
+		list = append(list, "data: the kernel does not confine fairlead child "+mode+" altogether: "+why)
+	}
+	slices.Sort(list)
+	return list
 }

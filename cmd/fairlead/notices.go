@@ -279,6 +279,7 @@ func (c *cli) keepTelling(s settings, sys *system, store *reconciler.Store, cfg 
 		return err
 	}
 	cfg.Notices, api.Notices, api.CommitStatus = sys.notices, channelList{sys.notices}, sys.notices.trouble()
+	api.Unconfined = sys.sources.unconfined
 	api.Webhooks, err = keepWebhooks(s, sys)
 	return err
 }

@@ -19,6 +19,9 @@ func printOverview(w io.Writer, p painter, o server.Overview, now time.Time, wid
 	for _, trouble := range o.Store {
 		fmt.Fprintln(w, p.red("! "+oneLine(trouble)))
 	}
+	for _, lack := range o.Unconfined {
+		fmt.Fprintln(w, p.yellow("! "+oneLine(lack)))
+	}
 	if len(o.Instances) == 0 {
 		printNoInstance(w, p, o)
 		return

@@ -93,6 +93,7 @@ type Analytics struct {
 	mu        sync.Mutex
 	closed    bool
 	instances map[string]*instance
+	lacking   map[string]string // why the kernel does not confine children altogether, by mode
 
 	keeping sync.Mutex         // orders what is to be attached; taken before mu
 	unkept  map[string]*unkept // by instance, what could not be opened yet
@@ -261,6 +262,7 @@ func (a *Analytics) Check(ctx context.Context, path string) (wire.CheckReply, er
 	limits.TempDir = dir
 	var reply wire.CheckReply
 	err = a.once(ctx, wire.Check, dir, a.o.BuildData, wire.CheckRequest{Path: path, Limits: limits, Remote: a.o.Remote}, &reply)
+	a.tellUnconfined(wire.Check, reply.Unconfined)
 	if err == nil && reply.Error != "" {
 		err = errors.New(reply.Error)
 	}

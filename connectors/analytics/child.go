@@ -231,3 +231,32 @@ func readReply(r io.Reader, reply any) error {
 	}
 	return json.Unmarshal(content, reply)
 }
+
+// tellUnconfined says once for each kind of child that the kernel of this host
+// does not confine it altogether, and why.
+func (a *Analytics) tellUnconfined(mode, why string) {
+	a.mu.Lock()
+	known := why == "" || a.lacking[mode] == why
+	if a.lacking == nil {
+		a.lacking = map[string]string{}
+	}
+	a.lacking[mode] = why
+	a.mu.Unlock()
+	if !known {
+		a.o.Log.WithField("child", mode).Warn("the kernel does not confine this kind of child altogether, which goes on with its other limits: " + why)
+	}
+}
+
+// Unconfined are the kinds of children that the kernel does not confine
+// altogether, and why, as far as one was started.
+func (a *Analytics) Unconfined() map[string]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := map[string]string{}
+	for mode, why := range a.lacking {
+		if why != "" {
+			out[mode] = why
+		}
+	}
+	return out
+}

@@ -171,6 +171,7 @@ func (a *Analytics) buildIn(ctx context.Context, s *store, dir string, n int, p 
 		reply, err = a.o.build(ctx, request)
 	} else {
 		err = a.once(ctx, wire.Build, own, a.o.BuildData, request, &reply)
+		a.tellUnconfined(wire.Build, reply.Unconfined)
 	}
 	if err == nil && reply.Error != "" {
 		err = errors.New(reply.Error)

@@ -57,6 +57,7 @@ func (p *pool) bring(n int, renew bool) {
 	c := p.catalog()
 	w, err := startWorker(p.i.a.ctx, p.i.a.o.Command, p.setup(c, n), p.i.a.groups.make(wire.Worker, p.i.a.o.MaxData+groupRoom))
 	if err == nil {
+		p.i.a.tellUnconfined(wire.Worker, w.ready.Unconfined)
 		w.remotes, w.busy = c.remoteKey, true
 		p.mu.Lock()
 		p.all[w] = true // so that nobody removes what it is about to attach

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if dir == "" {
 		os.Exit(m.Run())
 	}
+	if os.Args[1] == asCopier {
+		copyForEver(dir)
+	}
 	first, err1 := strconv.ParseUint(os.Args[1], 10, 64)
 	count, err2 := strconv.ParseUint(os.Args[2], 10, 64)
 	if err := errors.Join(err1, err2); err != nil {
@@ -127,7 +130,7 @@ func TestDamagedFilesAreOpened(t *testing.T) {
 	for part := range runs {
 		t.Run(strconv.Itoa(part), func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command(os.Args[0], strconv.Itoa(1000*part), "60")
+			cmd := exec.Command(os.Args[0], strconv.Itoa(1000*part), "25")
 			cmd.Env = append(os.Environ(), asDamaged+"="+t.TempDir())
 			out, err := cmd.CombinedOutput()
 			if err != nil {

@@ -148,7 +148,7 @@ func readAll(db *bolt.DB) (content, error) {
 // each value.
 func scanned(f fail, name string) content {
 	all := content{}
-	f.on(carry(name, judge, true, all))
+	f.on(carry(name, judge, false, all))
 	return all
 }
 
@@ -166,6 +166,7 @@ func made(f fail, dir string, seed uint64, withCopy bool) Options {
 	if report != nil {
 		f("a new database is damaged: %s", report)
 	}
+	db.NoSync = true // nobody pulls the plug here
 	fillDatabase(f, db, r, 5+r.IntN(20))
 	if withCopy {
 		f.on(NewKeeper(db, o.Copies, judge).Save())

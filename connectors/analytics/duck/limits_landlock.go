@@ -13,8 +13,13 @@ import (
 
 // confinement is what the calling thread, and those that it starts, may reach.
 type confinement struct {
-	read    []string // directories and files
-	write   []string // directories, which may be read too
+	read  []string // directories and files
+	write []string // directories, which may be read too
+	// share are directories whose files may be linked into those of write. The
+	// kernel lets nobody link a file to where more may be done with it, so that
+	// the files, but not the directories, can be written to here as there.
+	share   []string
+	run     []string // programs and what they load
 	network bool
 }
 
@@ -36,9 +41,18 @@ func (c confinement) landlock() error {
 		return fmt.Errorf("confine by Landlock: %w", errno)
 	}
 	defer func() { _ = unix.Close(int(rules)) }()
-	read := uint64(unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR)
-	if err := errors.Join(allow(int(rules), c.read, read), allow(int(rules), c.write, attr.Handled_access_fs)); err != nil {
-		return fmt.Errorf("confine by Landlock: %w", err)
+	all := attr.Handled_access_fs
+	write := all &^ (unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV | unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK)
+	for _, given := range []struct {
+		paths  []string
+		access uint64
+	}{
+		{c.read, readable}, {c.write, write}, {c.run, readable | unix.LANDLOCK_ACCESS_FS_EXECUTE},
+		{c.share, all & (readable | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_REFER)},
+	} {
+		if err := allow(int(rules), given.paths, given.access); err != nil {
+			return fmt.Errorf("confine by Landlock: %w", err)
+		}
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("confine by Landlock: %w", err)
@@ -64,7 +78,10 @@ func handled(abi int) uint64 {
 	return 1<<bits - 1
 }
 
-const forFiles = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
+const (
+	readable = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR
+	forFiles = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_EXECUTE
+)
 
 // allow adds what is there of paths to a set of rules.
 func allow(rules int, paths []string, access uint64) error {

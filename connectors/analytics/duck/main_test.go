@@ -23,6 +23,13 @@ import (
 const childMode = "FAIRLEAD_TEST_CHILD"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childMode) == probeMode {
+		if err := once(context.Background(), os.Stdin, os.Stdout, job[wire.BuildRequest, wire.BuildReply]{placesOfBuild, probe}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if mode := os.Getenv(childMode); mode != "" {
 		if err := Main(context.Background(), mode, os.Stdin, os.Stdout, os.Stderr); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -57,6 +57,8 @@ type BuildReply struct {
 	Tables   []connectors.TableResult `json:"tables,omitempty"`
 	Problems []connectors.Problem     `json:"problems,omitempty"`
 	Error    string                   `json:"error,omitempty"`
+	// Unconfined is what of the kernel's confinement could not be had.
+	Unconfined string `json:"unconfined,omitempty"`
 }
 
 // CheckRequest asks what is wrong with a directory or an extract.duckdb that
@@ -74,6 +76,8 @@ type CheckReply struct {
 	Remotes  []connectors.Remote        `json:"remotes,omitempty"`
 	Problems []connectors.Problem       `json:"problems,omitempty"`
 	Error    string                     `json:"error,omitempty"`
+	// Unconfined is what of the kernel's confinement could not be had.
+	Unconfined string `json:"unconfined,omitempty"`
 }
 
 // ExportRequest asks for a database file with views over what is attached, and
