@@ -29,9 +29,12 @@ func Legible(path []string, key, value []byte) error {
 		err = json.Unmarshal(value, &a)
 		id, whole = a.ID, a.Email != "" && checkRole(a.Role) == nil
 	case string(sessionsBucket):
-		var x Session
+		var x struct {
+			Session
+			Hash json.RawMessage `json:"hash"` // of a token, which is no session
+		}
 		err = json.Unmarshal(value, &x)
-		id, whole = x.ID, x.User != "" && !x.Expires.IsZero()
+		id, whole = x.ID, x.User != "" && !x.Expires.IsZero() && x.Hash == nil
 	case string(tokensBucket):
 		var t tokenRecord
 		err = json.Unmarshal(value, &t)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -40,11 +41,11 @@ func becomeConfined(c confinement, request []byte, foreign bool) error {
 	if err := unix.Dup3(stdin, 0, 0); err != nil {
 		return fmt.Errorf("confine: %w", err)
 	}
-	program, err := os.Readlink("/proc/self/exe")
+	loaded, err := mapped()
 	if err != nil {
 		return fmt.Errorf("confine: %w", err)
 	}
-	c.run = append(c.run, "/proc/self/exe", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", filepath.Dir(program))
+	c.run = append(append(c.run, "/proc/self/exe", "/etc/ld.so.cache"), loaded...)
 	var lacks []string
 	for _, step := range []func() error{c.withoutNetwork, func() error { return withoutRights(foreign) }, c.landlock} {
 		if err := step(); err != nil {
@@ -56,6 +57,21 @@ func becomeConfined(c confinement, request []byte, foreign bool) error {
 	}
 	env := append(os.Environ(), stageVariable+"="+strings.Join(lacks, "; "))
 	return fmt.Errorf("confine: %w", syscall.Exec("/proc/self/exe", os.Args, env))
+}
+
+// mapped are the files of which this process consists: it has to find them again,
+// wherever a distribution has its libraries.
+func mapped() (list []string, err error) {
+	text, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if _, name, found := strings.Cut(strings.TrimSpace(line), " /"); found && !slices.Contains(list, "/"+name) {
+			list = append(list, "/"+name)
+		}
+	}
+	return list, nil
 }
 
 // inMemory is a file that holds a text and is nowhere on a disk.
