@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -189,7 +190,7 @@ func (a *API) ConnectorLog(ctx context.Context, instance, name string, run int64
 	}
 	log, err := c.Log(instance, name, run)
 	if err != nil {
-		return err
+		return conflict(err)
 	}
 	defer log.Close()
 	_, err = io.Copy(w, log)
@@ -250,7 +251,8 @@ func beforeCurrent(c Connectors, instance, name string) (int, error) {
 		}
 		after = after || g.Current
 	}
-	return 0, invalid(fmt.Errorf("roll back data of %s: there is none before what is attached", name))
+	return 0, invalid(withHint(fmt.Errorf("roll back data of %s: there is none before what is attached", name),
+		"GET "+of(instance, "connectors/"+url.PathEscape(name)+"/generations", nil)+" (fairlead connector generations "+name+") lists what is kept"))
 }
 
 // PurgeConnector removes the data and the runs of a connector that is wanted no
@@ -275,9 +277,12 @@ func conflict(err error) error {
 	if errors.As(err, &e) {
 		return err
 	}
-	status := http.StatusConflict
-	if errors.Is(err, connectors.ErrUnknownSource) || errors.Is(err, connectors.ErrUnknownTable) {
+	status, hint := http.StatusConflict, connectors.Hint(err)
+	switch {
+	case errors.Is(err, connectors.ErrUnknownRun):
+		status, hint = http.StatusNotFound, "fairlead connector runs (GET …/runs) lists the runs; one that has only just begun has no log yet"
+	case errors.Is(err, connectors.ErrUnknownSource), errors.Is(err, connectors.ErrUnknownTable):
 		status = http.StatusNotFound
 	}
-	return withHint(&Error{Status: status, Detail: err.Error(), cause: err}, connectors.Hint(err))
+	return withHint(&Error{Status: status, Detail: err.Error(), cause: err}, hint)
 }
