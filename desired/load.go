@@ -17,6 +17,8 @@ type Input struct {
 	Compose ComposeLoader
 	// Bounds are the host's own, which count beside those of instance.yaml.
 	Bounds []Bounds
+	// Private and Shared are those of the host, for the bounds of instance.yaml.
+	Private, Shared []string
 	// Real says where a path of the host leads when its links are followed; nil:
 	// nobody can tell, and it is taken as it is written.
 	Real func(string) (string, error)

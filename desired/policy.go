@@ -28,7 +28,8 @@ type PolicySpec struct {
 func (l *loader) bounds() []Bounds {
 	all := append([]Bounds{}, l.in.Bounds...)
 	if p := l.file.Policy; p != nil && !l.file.bad("policy") {
-		all = append(all, Bounds{Of: "the policy in " + l.file.file, Images: p.Images, HostMounts: p.HostMounts, Privileged: p.Privileged})
+		all = append(all, Bounds{Of: "the policy in " + l.file.file, Images: p.Images, HostMounts: p.HostMounts, Privileged: p.Privileged,
+			Private: l.in.Private, Shared: l.in.Shared})
 	}
 	return all
 }
@@ -95,4 +96,18 @@ func (l *loader) boundImages(connectors map[string]ConnectorSpec) {
 			}
 		}
 	}
+}
+
+// CheckImageGlob says why a text is no pattern of images.
+func CheckImageGlob(s string) error { return checkSyntax("imageGlob", s) }
+
+// CheckHostPath says why a text is no path of a host.
+func CheckHostPath(s string) error { return checkSyntax("hostPath", s) }
+
+func checkSyntax(name, value string) error {
+	rule := syntaxes[name]
+	if text := rule.text(value); text != "" {
+		return fmt.Errorf("%s; %s", text, rule.advice(value))
+	}
+	return nil
 }

@@ -180,36 +180,33 @@ func (r *Instance) remembersTrust(l loaded) loaded {
 	return l
 }
 
-// Anchors are the lists of signers that are in force on this host.
-func (m *Manager) Anchors() ([]Anchor, error) {
-	v := m.cfg.Vouch
-	if v == nil {
-		return nil, nil
-	}
-	a, err := v.anchor("", nil)
-	if err != nil {
-		return nil, err
-	}
-	if a != nil {
-		return []Anchor{*a}, nil
-	}
-	names, err := m.cfg.Store.instances()
+// Onto says whether a commit of this host's own may be put on top of a revision:
+// who signs it vouches for all that is below. It returns the lists that are in
+// force, none of which knows better.
+func (v *Vouching) Onto(store *Store, snapshot desired.Snapshot) ([]Anchor, error) {
+	names, err := store.instances()
 	if err != nil {
 		return nil, err
 	}
 	var all []Anchor
-	for _, name := range names {
-		known, err := m.cfg.Store.memo(name)
-		if err != nil {
-			return nil, err
+	for _, name := range append(names, "") {
+		var known memo
+		if name != "" {
+			if known, err = store.memo(name); err != nil {
+				return nil, err
+			}
 		}
 		a, err := v.anchor(name, known.Trusted)
 		if err != nil {
 			return nil, err
 		}
-		if a != nil {
-			all = append(all, *a)
+		if a == nil {
+			continue
 		}
+		if _, err := v.accepts(*a, snapshot, known.Trusted); err != nil {
+			return nil, fmt.Errorf("nobody vouches for commit %s by %s: %w", snapshot.Short(), snapshot.Author, err)
+		}
+		all = append(all, *a)
 	}
 	return all, nil
 }

@@ -264,7 +264,12 @@ func TestUnsignedRemoval(t *testing.T) {
 		if s := r.Status(); s.Phase == reconciler.PhaseStalled || s.Dir != "instances/globex" {
 			t.Errorf("it is gone: %+v", s)
 		}
-		if anchors, err := next.Anchors(); err != nil || len(anchors) != 1 || anchors[0].Signers != "jan" {
+		tip := desired.Snapshot{Revision: desired.Revision{Commit: "1"}}
+		if _, err := f.cfg.Vouch.Onto(f.cfg.Store, tip); err == nil {
+			t.Error("a commit of this host would vouch for what nobody does")
+		}
+		tip.Signature.Armoured = "jan"
+		if anchors, err := f.cfg.Vouch.Onto(f.cfg.Store, tip); err != nil || len(anchors) != 3 || anchors[0].Signers != "jan" {
 			t.Errorf("%+v, %v", anchors, err)
 		}
 		host.Signed = false
@@ -274,7 +279,7 @@ func TestUnsignedRemoval(t *testing.T) {
 		if s := r.Status(); s.Condition(reconciler.SourceReady).Reason != "InstanceGone" {
 			t.Errorf("it is not gone: %+v", s)
 		}
-		if anchors, err := next.Anchors(); err != nil || len(anchors) != 0 {
+		if anchors, err := f.cfg.Vouch.Onto(f.cfg.Store, tip); err != nil || len(anchors) != 0 {
 			t.Errorf("%+v, %v", anchors, err)
 		}
 	})

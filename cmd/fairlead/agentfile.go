@@ -132,7 +132,7 @@ func (r *agentReader) value(o option, n *yaml.Node) {
 }
 
 func (r *agentReader) list(o option, n *yaml.Node) {
-	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 || len(n.Content) > maxAgentList {
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 && !o.empty || len(n.Content) > maxAgentList {
 		r.add(n, o.key, fmt.Sprintf("is not a list of 1 to %d", maxAgentList), "write [ONE, TWO]")
 		return
 	}

@@ -181,7 +181,7 @@ func (c *cli) alone(ctx context.Context, s settings, need access) (sys *system, 
 	}
 	c.complainOfDamage(d)
 	if need == toAct {
-		err = s.keyring().make()
+		err = errors.Join(s.keyring().make(), s.commitKey().make())
 	}
 	if err == nil {
 		sys, err = c.assemble(s, d, nil, quietLog(), true)

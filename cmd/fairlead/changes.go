@@ -27,15 +27,19 @@ func (s source) Commit(ctx context.Context, c server.Change) (server.Committed, 
 	for name := range c.Files {
 		paths = append(paths, name)
 	}
-	req := git.CommitRequest{Files: c.Files, Message: c.Message, Author: git.Author(c.Author), Base: c.Base,
-		Check: func(tree fs.FS) error { return s.checkResult(tree, paths) }}
+	by := &signing{source: s}
+	req := git.CommitRequest{Files: c.Files, Message: c.Message, Author: git.Author(c.Author), Base: c.Base, Sign: by.sign,
+		Check: func(tree fs.FS) error { return s.checkResult(tree, paths, by.begin()) }}
 	return s.made(ctx, func() (desired.Revision, error) { return s.Repo.Commit(ctx, req) }, func() ([]byte, error) { return s.Repo.Patch(ctx, req) })
 }
 
 // Restore implements server.Source.
 func (s source) Restore(ctx context.Context, r server.Restoration) (server.Committed, error) {
-	req := git.RestoreRequest{Path: r.Dir, Commit: r.Commit, Message: r.Message, Author: git.Author(r.Author),
-		Check: func(tree fs.FS) error { return s.checkResult(tree, []string{path.Join(r.Dir, "instance.yaml")}) }}
+	by := &signing{source: s}
+	req := git.RestoreRequest{Path: r.Dir, Commit: r.Commit, Message: r.Message, Author: git.Author(r.Author), Sign: by.sign,
+		Check: func(tree fs.FS) error {
+			return s.checkResult(tree, []string{path.Join(r.Dir, "instance.yaml")}, by.begin())
+		}}
 	return s.made(ctx, func() (desired.Revision, error) { return s.Repo.Restore(ctx, req) }, func() ([]byte, error) { return s.Repo.PatchRestore(ctx, req) })
 }
 
@@ -106,8 +110,9 @@ func (s source) meanwhile(ctx context.Context) string {
 }
 
 // checkResult loads the instances of this host that a commit would change, as
-// the loop would load them next. It returns everything wrong at once.
-func (s source) checkResult(tree fs.FS, paths []string) error {
+// the loop would load them next, and shows those that load. It returns everything
+// wrong at once.
+func (s source) checkResult(tree fs.FS, paths []string, sees func(desired.Spec)) error {
 	found, err := discover(s.settings)(tree)
 	var odd, all desired.Problems
 	if err != nil && !errors.As(err, &odd) {
@@ -130,6 +135,7 @@ func (s source) checkResult(tree fs.FS, paths []string) error {
 			all = append(all, s.causedBy(f, paths, problems)...)
 		}
 		if err == nil && len(problems) == 0 {
+			sees(spec)
 			claimers = append(claimers, claimer{name: f.Name, found: &validated{Dir: f.Dir}, claims: claimsOf(spec, tree, f.Dir)})
 		}
 	}

@@ -66,7 +66,7 @@ func (c *cli) start(s settings, l *lead, log *logrus.Entry, alone bool) (*system
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.ensureRepo(), s.keyring().make()); err != nil {
+	if err := errors.Join(s.ensureRepo(), s.keyring().make(), s.commitKey().make()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	sys, err := c.assemble(s, d, l, log, alone)

@@ -35,6 +35,7 @@ type settings struct {
 	Connect    dataSettings
 	Notices    noticeSettings
 	Server     serverSettings
+	Policy     policySettings
 
 	repoGiven bool // by a flag or a variable, not by a file
 }
@@ -57,6 +58,7 @@ type option struct {
 	kind           string // as the help shows it
 	help           string
 	list           bool
+	empty          bool // the list may be
 	set            func(s *settings, values []string) error
 }
 
@@ -87,7 +89,7 @@ func file(field func(*settings) *string) func(*settings, []string) error {
 
 // options lists the settings.
 func options() []option {
-	return slices.Concat(fetchOptions(), dataOptions(), serverOptions(), noticeOptions(), []option{
+	return slices.Concat(fetchOptions(), dataOptions(), serverOptions(), noticeOptions(), policyOptions(), []option{
 		{flag: "repo", env: "FAIRLEAD_REPO", key: "repo", kind: "URL", help: "repository of the desired state: https://, ssh://, file:// or a path (default: a new one under --data)", set: one(setRepo)},
 		{flag: "ref", env: "FAIRLEAD_REF", key: "ref", kind: "REF", help: "branch, tag or commit to follow (default: the repository's default branch)", set: text(func(s *settings) *string { return &s.Ref })},
 		{flag: "path", env: "FAIRLEAD_PATH", key: "paths", kind: "GLOB", list: true, help: "directories of the instances in the repository; may be repeated (default: the root, else those below it and below instances/)", set: setPaths},
@@ -243,7 +245,7 @@ func (c *cli) settings() (settings, error) {
 			}
 		}
 	}
-	if err := errors.Join(s.Fetch.check(), s.Server.check(s.Front), c.checkDockerTLS(&s)); err != nil {
+	if err := errors.Join(s.Fetch.check(), s.Server.check(s.Front), s.Policy.check(), c.checkDockerTLS(&s)); err != nil {
 		return s, err
 	}
 	s.repoGiven = s.Repo != fromFile

@@ -17,6 +17,7 @@ import (
 type source struct {
 	*git.Repo
 	settings settings
+	store    *reconciler.Store // nil: there is none yet
 }
 
 func (s source) Status() reconciler.SourceStatus {
@@ -45,9 +46,10 @@ func rootName(s settings) string {
 }
 
 func load(s settings) reconciler.LoadFunc {
-	keys := s.keyring().reader()
+	keys, private, shared := s.keyring().reader(), s.private(), s.shared()
 	return func(tree fs.FS, dir string, local fs.FS) (desired.Spec, error) {
-		return desired.Load(desired.Input{Tree: tree, Dir: dir, Local: local, RootName: rootName(s), Compose: compose.Load, Secrets: keys})
+		return desired.Load(desired.Input{Tree: tree, Dir: dir, Local: local, RootName: rootName(s), Compose: compose.Load, Secrets: keys,
+			Bounds: s.bounds(), Private: private, Shared: shared, Real: s.real(), Signers: git.CheckSigners})
 	}
 }
 

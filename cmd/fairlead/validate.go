@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/desired/compose"
+	"github.com/fairlead/fairlead/desired/git"
 	"github.com/fairlead/fairlead/desired/secrets"
 	"github.com/fairlead/fairlead/reconciler"
 )
@@ -172,7 +173,8 @@ func instancesIn(tree fs.FS, dir, rootName string) ([]string, desired.Problems, 
 }
 
 func validateOne(tree fs.FS, dir, rootName string) (*validated, claimer, error) {
-	spec, err := desired.Load(desired.Input{Tree: tree, Dir: dir, RootName: rootName, Compose: compose.Load, Secrets: secrets.Reader{}, AnyHost: true})
+	spec, err := desired.Load(desired.Input{Tree: tree, Dir: dir, RootName: rootName, Compose: compose.Load, Secrets: secrets.Reader{}, AnyHost: true,
+		Signers: git.CheckSigners, Private: defaultSettings().private(), Shared: defaultSettings().shared()})
 	v := &validated{OK: err == nil}
 	var problems desired.Problems
 	if errors.As(err, &problems) {

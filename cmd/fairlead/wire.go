@@ -118,12 +118,12 @@ func (w *wiring) core() error {
 	progress := server.NewProgress()
 	w.cfg = reconciler.ManagerConfig{
 		Data: w.d.path, Driver: w.eng, Store: w.store, Events: w.sys.events,
-		Source: source{w.sys.repo, w.s}, Changed: w.sys.repo.Changed(),
-		Discover: discover(w.s), Load: load(w.s), LoadedBy: w.s.keyring().state, Hints: w.eng.Events,
+		Source: source{w.sys.repo, w.s, w.store}, Changed: w.sys.repo.Changed(),
+		Discover: discover(w.s), Load: load(w.s), LoadedBy: w.s.loadedBy, Vouch: vouching(w.s), Hints: w.eng.Events,
 		Interval: passInterval, DeepEvery: deepEvery, Progress: progress.For, Lines: progress.Lines,
 		Releases: w.sys.releases, Prober: verify.New(verify.Options{}), Log: w.log,
 	}
-	w.api = server.Config{Source: source{w.sys.repo, w.s}, Events: w.sys.events, Log: w.log.WithField("part", "server"), AccessLog: w.s.Server.AccessLog,
+	w.api = server.Config{Source: source{w.sys.repo, w.s, w.store}, Events: w.sys.events, Log: w.log.WithField("part", "server"), AccessLog: w.s.Server.AccessLog,
 		Logs: w.eng, Progress: progress, Alone: w.alone, Secrets: w.s.keyring(),
 		Version: server.Version{Version: w.version, Go: runtime.Version(), PID: os.Getpid(), Started: time.Now().UTC()}}
 	return nil
@@ -140,7 +140,7 @@ func (w *wiring) owned() (err error) {
 	jobs, _ := w.eng.(program.Engine)
 	w.sys.sources = keepConnectors(w.s, w.d, w.store, w.sys.events, jobs, w.log)
 	w.cfg.Attachments, w.api.Connectors, w.api.Data = w.sys.sources, w.sys.sources, w.sys.sources
-	w.api.Drafts = keepDrafts(source{w.sys.repo, w.s}, w.sys.sources)
+	w.api.Drafts = keepDrafts(source{w.sys.repo, w.s, w.store}, w.sys.sources)
 	w.sys.copies = dbfile.NewKeeper(w.d.db, w.d.copies(), judgeOf(w.store))
 	w.sys.people, err = keepPeople(w.s, w.d, w.sys.copies.Soon)
 	w.api.Auth = w.sys.people

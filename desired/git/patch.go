@@ -42,6 +42,7 @@ func (r *Repo) patch(ctx context.Context, e edit) ([]byte, error) {
 		return nil, err
 	}
 	defer r.release()
+	e.sign = nil // whoever applies it signs it
 	d, err := r.drafted(ctx, &e)
 	if err != nil || d.commit == d.tip.commit {
 		return nil, err
