@@ -25,6 +25,10 @@ func (a *API) Statuses() []reconciler.Status {
 	return list
 }
 
+// Notebook is where the pages keep notes over restarts, under keys that begin with
+// "pages-"; nil: they are forgotten.
+func (a *API) Notebook() Notes { return a.cfg.Notes }
+
 // Watch tells what happens to all instances until ctx ends. Whoever does not
 // keep up misses steps, and never delays them.
 func (a *API) Watch(ctx context.Context, emit func(Move)) {

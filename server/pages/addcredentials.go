@@ -20,6 +20,7 @@ type credentialsData struct {
 	Name     string
 	Problems map[string]string
 	Kept     bool // secrets were entered before, and need not be again
+	Again    bool // they were, and have to be
 }
 
 func (s *Site) credentialsStep(v *visit, d draft) (reply, error) {
@@ -33,7 +34,7 @@ func (s *Site) credentialsStep(v *visit, d draft) (reply, error) {
 }
 
 func (s *Site) showCredentials(d draft, problems map[string]string) view {
-	data := credentialsData{wizard: wizardOf(d, "credentials"), Name: d.Name, Problems: problems}
+	data := credentialsData{wizard: wizardOf(d, "credentials"), Name: d.Name, Problems: problems, Again: d.Again && d.Problem == nil && len(problems) == 0}
 	for _, q := range fieldsOf(d.Kind) {
 		value, answered := d.Values[q.Name]
 		if !answered && d.Values == nil {
@@ -117,7 +118,7 @@ func (s *Site) try(ctx context.Context, d *draft) *server.Error {
 			kept[t.ID] = true
 		}
 	}
-	d.Chosen, d.Tried, d.TriedAt = kept, true, time.Now()
+	d.Chosen, d.Tried, d.TriedAt, d.Again = kept, true, time.Now(), false
 	return nil
 }
 

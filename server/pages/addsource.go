@@ -18,8 +18,9 @@ import (
 // A source is added in steps, each a page with an address of its own: which one,
 // its credentials, its tables, the commit, and the first sync. The same steps are
 // under /setup, right after the first administrator was made, and under
-// /data/add. What was answered so far is a draft. One that is gone, since the
-// daemon was started anew or the time was over, leads back to the first step.
+// /data/add. What was answered so far is a draft. One that is gone, since the time
+// was over, leads back to the first step; after a restart of the daemon, which
+// keeps no secret of it, to the credentials.
 const (
 	setupBase = "/setup"
 	addBase   = "/data/add"
@@ -59,7 +60,7 @@ func (s *Site) step(h func(*visit, draft) (reply, error)) handler {
 	return func(v *visit) (reply, error) {
 		d, there := s.drafts.get(v.session(), v.PathValue("draft"))
 		if !there {
-			return v.to(addBase, "bad", "What you had entered is gone: it is kept in memory only, for two hours, and a restart of the daemon clears it. Nothing was committed by it. Choose the source again."), nil
+			return v.to(addBase, "bad", "What you had entered is gone: it is kept for two hours. Nothing was committed by it. Choose the source again."), nil
 		}
 		return h(v, d)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/fairlead/fairlead/server"
 )
 
-// The bounds of what is being set up. A draft holds secrets, so it lives in
-// memory only, for the session that began it, and not for long.
+// The bounds of what is being set up. A draft holds secrets, which are in memory
+// only; it is for the session that began it, and not for long.
 const (
 	draftsMost   = 200
 	draftsEach   = 8
@@ -40,6 +40,7 @@ type draft struct {
 	Chosen   map[string]bool // by ID
 	Schedule string
 	Settled  bool // tables and schedule were chosen
+	Again    bool // the daemon was started anew since: secrets are asked for again
 
 	Problem *server.Error // what the last attempt of the step met
 	Done    *committed
@@ -59,10 +60,14 @@ type drafts struct {
 	now  func() time.Time
 	byID map[string]draft
 	busy map[string]bool // those that are being committed
+
+	notes    server.Notes // nil: nothing is kept over a restart
+	loaded   bool         // what was kept
+	complain func(error)  // of what could not be kept or read
 }
 
-func newDrafts(now func() time.Time) *drafts {
-	return &drafts{now: now, byID: map[string]draft{}, busy: map[string]bool{}}
+func newDrafts(now func() time.Time, notes server.Notes, complain func(error)) *drafts {
+	return &drafts{now: now, byID: map[string]draft{}, busy: map[string]bool{}, notes: notes, complain: complain}
 }
 
 // begin adds a draft. Of one session, and of all, the oldest has to go where
@@ -75,7 +80,7 @@ func (d *drafts) begin(session string, setup bool) draft {
 	d.shed(own, draftsEach)
 	d.shed(func(draft) bool { return true }, draftsMost)
 	x := draft{ID: rand.Text(), Session: session, Setup: setup, touched: d.now()}
-	d.byID[x.ID] = x
+	d.byID[x.ID] = x // which is kept with its first answers
 	return x
 }
 
@@ -95,6 +100,7 @@ func (d *drafts) shed(among func(draft) bool, most int) {
 
 // sweep forgets what was left lying. The lock is held.
 func (d *drafts) sweep() {
+	d.loadLocked()
 	maps.DeleteFunc(d.byID, func(_ string, x draft) bool { return d.now().Sub(x.touched) > draftLife })
 }
 
@@ -118,6 +124,7 @@ func (d *drafts) put(x draft) {
 	if _, ok := d.byID[x.ID]; ok {
 		x.touched = d.now()
 		d.byID[x.ID] = x
+		d.saveLocked()
 	}
 }
 
@@ -153,7 +160,12 @@ func (d *drafts) unfinished(session string, setup bool) (draft, bool) {
 func (d *drafts) forget(session, id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.sweep()
+	before := len(d.byID)
 	maps.DeleteFunc(d.byID, func(_ string, x draft) bool { return x.Session == session && (id == "" || id == x.ID) })
+	if len(d.byID) < before {
+		d.saveLocked()
+	}
 }
 
 // claim marks a draft as being committed; false: it is already.

@@ -1,8 +1,11 @@
 package pages
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +38,7 @@ func TestDraftsOfOthers(t *testing.T) {
 func TestDraftsAreBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	d := newDrafts(func() time.Time { return now })
+	d := newDrafts(func() time.Time { return now }, nil, nil)
 	first := d.begin("ada", false)
 	for range draftsEach {
 		now = now.Add(time.Second)
@@ -59,6 +62,125 @@ func TestDraftsAreBounded(t *testing.T) {
 	last.Done = &committed{}
 	if d.put(last); len(d.byID) != 0 {
 		t.Error("a draft that was forgotten is there again")
+	}
+}
+
+// restart is a new start of the daemon with what the last one kept.
+func (town *town) restart() {
+	town.site.settler.Store(nil)
+	town.site.drafts = newDrafts(time.Now, town.api.Notebook(), func(err error) { town.t.Error(err) })
+}
+
+// After a restart one goes on where one was, and enters the secrets again: they,
+// and whatever else was answered, stand nowhere on the disk in the clear.
+func TestDraftsOverARestart(t *testing.T) {
+	t.Parallel()
+	town := newTown(t, nil)
+	b := town.browser(t)
+	b.setUp()
+	b.submit("/setup/source", "Continue", "kind", "keboola", "instance", "main")
+	first := strings.TrimSuffix(b.at.Path, "/credentials")
+	b.submit("/credentials", "Test and continue", "url", "https://connection.north.example", "token", goodToken)
+	b.want(200, first+"/tables")
+	b.submit("/tables", "Continue", "schedule", "daily 05:00", "pick", "in.c-shop-00.products")
+	b.want(200, first+"/review")
+
+	town.restart()
+	b.get("/setup")
+	b.want(200, first+"/credentials", "The daemon was started anew since", "https://connection.north.example")
+	if strings.Contains(b.text, "leave it empty to keep it") {
+		t.Error("the page says that it has a secret")
+	}
+	b.get(first + "/review")
+	b.want(200, first+"/credentials")
+	b.submit("/credentials", "Test and continue")
+	b.want(422, first+"/credentials")
+	b.submit("/credentials", "Test and continue", "token", goodToken)
+	b.want(200, first+"/tables")
+	chosen := find(b.page, func(n *html.Node) bool { return n.DataAtom == atom.Option && attr(n, "value") == "daily 05:00" })
+	if _, is := attributes(chosen)["selected"]; !is {
+		t.Error("the schedule is forgotten")
+	}
+	if _, is := attributes(find(b.page, func(n *html.Node) bool { return attr(n, "name") == "pick" && attr(n, "value") == "in.c-shop-00.products" }))["checked"]; !is {
+		t.Error("the choice of tables is forgotten")
+	}
+	b.submit("/tables", "Continue")
+	b.submit("/review", "Commit")
+	b.want(200, first+"/done")
+
+	town.restart()
+	b.get(first + "/done")
+	b.want(200, first+"/done")
+	data, err := os.ReadFile(town.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{goodToken, "connection.north.example"} {
+		if bytes.Contains(data, []byte(text)) {
+			t.Errorf("%s is on the disk in the clear", text)
+		}
+	}
+}
+
+// notesInMemory keep notes as they come.
+type notesInMemory map[string][]byte
+
+func (n notesInMemory) Get(key string) ([]byte, error)    { return n[key], nil }
+func (n notesInMemory) Put(key string, data []byte) error { n[key] = data; return nil }
+
+// Of every kind, no secret is even handed to where it would be sealed; what is
+// kept is bounded, and goes after its time.
+func TestWhatIsKeptOfDrafts(t *testing.T) {
+	t.Parallel()
+	now, notes := time.Now(), notesInMemory{}
+	clock := func() time.Time { return now }
+	fail := func(err error) { t.Error(err) }
+	d := newDrafts(clock, notes, fail)
+	for _, kind := range sourceKinds() {
+		x := d.begin("ada", false)
+		x.Kind, x.Values = kind.Kind, map[string]string{"unknown": "planted-secret"}
+		for _, q := range kind.Fields {
+			if x.Values[q.Name] = "answer-" + q.Name; q.Secret {
+				x.Values[q.Name] = "planted-secret"
+			}
+		}
+		d.put(x)
+		if text := string(notes[draftsKey]); strings.Contains(text, "planted-secret") || !strings.Contains(text, `"kind":"`+kind.Kind+`"`) {
+			t.Errorf("of %s is kept: %s", kind.Kind, text)
+		}
+	}
+	large := d.begin("eve", false)
+	large.Kind, large.Values, large.Chosen = "files", map[string]string{"dir": "/srv"}, map[string]bool{}
+	for i := range draftTables {
+		large.Chosen[fmt.Sprintf("table-with-a-long-name-%d", i)] = true
+	}
+	if d.put(large); strings.Contains(string(notes[draftsKey]), "table-with-a-long-name") {
+		t.Error("a draft of a hundred kilobytes is kept")
+	}
+	const visitors = 60
+	for i := range visitors {
+		now = now.Add(time.Second)
+		x := d.begin(fmt.Sprint("visitor", i), false)
+		x.Kind, x.Values = "files", map[string]string{"dir": strings.Repeat("x", 40<<10)}
+		d.put(x)
+	}
+	if size := len(notes[draftsKey]); size > draftsAllMost+draftsMost || size < draftsAllMost/2 {
+		t.Errorf("%d bytes are kept", size)
+	}
+	again := newDrafts(clock, notes, fail)
+	x, there := again.unfinished(fmt.Sprint("visitor", visitors-1), false)
+	if !there || !x.Again || x.Tried || len(x.Values["dir"]) != 40<<10 {
+		t.Errorf("the newest is %t, again %t", there, x.Again)
+	}
+	now = now.Add(draftLife + time.Second)
+	if _, there := newDrafts(clock, notes, fail).get(x.Session, x.ID); there {
+		t.Error("it is there after its time")
+	}
+	notes[draftsKey] = []byte("{broken")
+	said := 0
+	broken := newDrafts(clock, notes, func(error) { said++ })
+	if x := broken.begin("ada", false); x.ID == "" || said != 1 {
+		t.Errorf("notes that cannot be read are complained of %d times", said)
 	}
 }
 

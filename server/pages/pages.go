@@ -59,10 +59,15 @@ type Site struct {
 
 // New does no I/O. The Site is closed by whoever made it.
 func New(opt Options) *Site {
-	s := &Site{api: opt.API, opt: opt, mux: http.NewServeMux(), known: map[string]bool{}, heartbeat: streamHeartbeat, drafts: newDrafts(time.Now), asked: newAsked(time.Now)}
+	s := &Site{api: opt.API, opt: opt, mux: http.NewServeMux(), known: map[string]bool{}, heartbeat: streamHeartbeat, asked: newAsked(time.Now)}
 	s.files = sync.OnceValues(readFiles)
 	s.looks = sync.OnceValues(func() (*looks, error) { return readLooks(s) })
 	s.hub = newHub(opt.API)
+	s.drafts = newDrafts(time.Now, opt.API.Notebook(), func(err error) {
+		if opt.Log != nil {
+			opt.Log.WithError(err).Warn("Keep drafts")
+		}
+	})
 	for _, register := range s.areas() {
 		register()
 	}

@@ -97,7 +97,7 @@ func (s *Site) takeReview(v *visit, d draft) (reply, error) {
 	}
 	d = s.drafts.finish(d, made)
 	if d.Setup {
-		s.settler.Store(nil)
+		s.settled(v)
 	}
 	return redirect{d.path("done")}, nil
 }

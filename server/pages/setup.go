@@ -53,10 +53,14 @@ func (s *Site) afterSetup(v *visit) string {
 	return "/setup/source"
 }
 
-// settling reports whether the reader is on the way through the setup.
+// settling reports whether the reader is on the way through the setup, also when
+// the daemon was started anew on the way.
 func (s *Site) settling(v *visit) bool {
-	settler := s.settler.Load()
-	return v.may(auth.RoleAdmin) && settler != nil && *settler == v.Caller.ID
+	if settler := s.settler.Load(); settler != nil {
+		return v.may(auth.RoleAdmin) && *settler == v.Caller.ID
+	}
+	_, there := s.drafts.unfinished(v.session(), true)
+	return there && v.may(auth.RoleAdmin)
 }
 
 func (s *Site) showAdmin(v *visit, req server.BootstrapRequest, problem *server.Error) view {
@@ -149,9 +153,17 @@ func (s *Site) takeSetupSource(v *visit) (reply, error) {
 // later ends the setup without a source.
 func (s *Site) later(v *visit) (reply, error) {
 	if s.settling(v) {
-		s.settler.Store(nil)
+		s.settled(v)
 	}
 	return v.to("/", "ok", "You are set up. A source of data can be added at any time, under Data."), nil
+}
+
+// settled ends the setup of the reader, in every tab.
+func (s *Site) settled(v *visit) {
+	s.settler.Store(nil)
+	for d, there := s.drafts.unfinished(v.session(), true); there; d, there = s.drafts.unfinished(v.session(), true) {
+		s.drafts.forget(d.Session, d.ID)
+	}
 }
 
 // tooOften says when to come again, in words.

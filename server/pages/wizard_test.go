@@ -274,7 +274,7 @@ func TestWizardInAnyOrder(t *testing.T) {
 	b.get(first + "/review")
 	b.want(200, first+"/credentials", "PostgreSQL")
 
-	town.site.drafts = newDrafts(time.Now) // as after a restart
+	town.site.drafts = newDrafts(time.Now, nil, nil) // as after their time
 	for _, step := range []string{"source", "credentials", "tables", "review", "done", "patch"} {
 		b.get(second + "/" + step)
 		b.want(200, "/data/add", "What you had entered is gone")
