@@ -101,7 +101,9 @@ func TestDraftsOverARestart(t *testing.T) {
 	if _, is := attributes(chosen)["selected"]; !is {
 		t.Error("the schedule is forgotten")
 	}
-	if _, is := attributes(find(b.page, func(n *html.Node) bool { return attr(n, "name") == "pick" && attr(n, "value") == "in.c-shop-00.products" }))["checked"]; !is {
+	if _, is := attributes(find(b.page, func(n *html.Node) bool {
+		return attr(n, "name") == "pick" && attr(n, "value") == "in.c-shop-00.products"
+	}))["checked"]; !is {
 		t.Error("the choice of tables is forgotten")
 	}
 	b.submit("/tables", "Continue")
