@@ -350,7 +350,7 @@ func TestWhatFailsFailsAloneAndIsSaidWithWhatToDo(t *testing.T) {
 		CREATE TABLE big AS SELECT i, repeat('x', 100) AS v FROM generate_series(1, 30000) i;
 		CREATE VIEW slow AS SELECT pg_sleep(60)::text; CREATE VIEW broken AS SELECT 1 / (id - id) AS x FROM orders`)
 	settings := pg.settings(pg.port, "")
-	settings.StatementTimeout, settings.MaxBytes = 2*time.Second, 100_000
+	settings.StatementTimeout, settings.MaxBytes = 5*time.Second, 100_000
 	for name, c := range map[string]struct {
 		spec connectors.TableSpec
 		want string

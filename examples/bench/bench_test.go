@@ -177,12 +177,16 @@ func TestProcessReadings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); time.Since(began) < 20*time.Millisecond; {
-		_ = composeFile(50, "a", "b", "c")
-	}
-	after, err := processorTime(os.Getpid())
-	if err != nil || after-before < 5*time.Millisecond {
-		t.Errorf("20 ms of work count as %s: %v", after-before, err)
+	for began, after := time.Now(), before; after-before < 20*time.Millisecond; { // by its turns, of which a busy machine gives few
+		if time.Since(began) > time.Minute {
+			t.Fatalf("a minute of work counts as %s", after-before)
+		}
+		for range 100 {
+			_ = composeFile(50, "a", "b", "c")
+		}
+		if after, err = processorTime(os.Getpid()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := processorTime(1 << 30); err == nil {
 		t.Error("a process that is not there has a reading")

@@ -194,7 +194,11 @@ func TestFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			defer r.ClearFaults()
 			r.Fault(tt.fault)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			within := time.Minute
+			if tt.fault.Delay > within {
+				within = 2 * time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), within)
 			defer cancel()
 			if _, err := pull(ctx, ref); !tt.check(err) {
 				t.Errorf("pull says %v", err)
@@ -329,7 +333,7 @@ func settledHealth(t *testing.T, id string) string {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		got := docker(t, "inspect", "--format", "{{.State.Health.Status}}", id)
 		if got != "starting" {

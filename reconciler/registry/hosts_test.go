@@ -61,7 +61,7 @@ func TestLimitIsHonouredByAllReferencesOfTheHost(t *testing.T) {
 
 func TestLostRegistryIsLeftAlone(t *testing.T) {
 	r, ref, digest := serve(t, registry.Options{})
-	c := client.New(client.Options{Timeout: 5 * time.Second})
+	c := client.New(client.Options{Timeout: time.Minute})
 	means(t, ask(t, c, ref, reconciler.Ask{}), digest)
 	addr := r.Addr()
 	if err := r.Close(); err != nil {

@@ -199,7 +199,7 @@ func TestFaultsKeepWhatIsKnown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, ref, digest := serve(t, registry.Options{})
-			limit := 20 * time.Second
+			limit := time.Minute
 			if f.fault.Delay > 0 {
 				limit = 3 * time.Second
 			}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
+	"github.com/fairlead/fairlead/examples/ports"
 	"github.com/fairlead/fairlead/reconciler"
 )
 
@@ -166,7 +167,7 @@ func TestFaultsAreTriedAgain(t *testing.T) {
 						breakConn(t, w, how)
 					}
 				})
-				report := New(Options{Timeout: time.Second}).Run(t.Context(), base, Steps(parse(t, "- {name: s, "+step+"}")), nil, nil)
+				report := New(Options{Timeout: 3 * time.Second}).Run(t.Context(), base, Steps(parse(t, "- {name: s, "+step+"}")), nil, nil)
 				if got := report.Steps[0]; got.Status != Passed || got.Tries != 2 {
 					t.Errorf("%+v", got)
 				}
@@ -185,7 +186,7 @@ func TestFaultsThatStay(t *testing.T) {
 				asked.Add(1)
 				breakConn(t, w, how)
 			})
-			p := New(Options{Timeout: 300 * time.Millisecond, Retries: 1})
+			p := New(Options{Timeout: 2 * time.Second, Retries: 1})
 			report := p.Run(t.Context(), base, Steps(parse(t, "- {name: s, get: /, expect: {json: {a: 1}}}")), nil, nil)
 			if got := report.Steps[0]; got.Status != CannotTest || got.Tries != 2 || asked.Load() != 2 || !strings.Contains(got.Message, "the last of 2 tries") {
 				t.Errorf("asked %d times: %+v", asked.Load(), got)
@@ -204,7 +205,7 @@ func TestPostIsMadeOnce(t *testing.T) {
 				asked.Add(1)
 				breakConn(t, w, how)
 			})
-			report := New(Options{Timeout: 300 * time.Millisecond}).Run(t.Context(), base, Steps(parse(t, "- {name: s, post: /}")), nil, nil)
+			report := New(Options{Timeout: 2 * time.Second}).Run(t.Context(), base, Steps(parse(t, "- {name: s, post: /}")), nil, nil)
 			if got := report.Steps[0]; got.Status != CannotTest || got.Tries != 1 || asked.Load() != 1 || !strings.Contains(got.Message, "the POST may have been received") {
 				t.Errorf("asked %d times: %+v", asked.Load(), got)
 			}
@@ -215,14 +216,7 @@ func TestPostIsMadeOnce(t *testing.T) {
 // later is an address at which nothing listens until begin is called.
 func later(t *testing.T, h http.Handler) (base string, begin func()) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := ports.Address(t)
 	return "http://" + address, func() {
 		ln, err := net.Listen("tcp", address)
 		if err != nil {

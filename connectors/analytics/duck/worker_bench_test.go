@@ -86,7 +86,7 @@ func TestManySourcesAttachInTime(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("start with 100 sources: %s; another generation of one: %s; processor time of all of it: %s", start, best, used(c.cmd.ProcessState))
-	if start > 20*time.Second || best > 200*time.Millisecond {
+	if start > 2*time.Minute || best > 5*time.Second {
 		t.Errorf("start with 100 sources: %s; another generation of one: %s", start, best)
 	}
 }
