@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type Notify struct {
 	Secret   string    `json:"secret,omitempty" is:"notifySecret" doc:"What a webhook's messages are signed with, 16 characters at least. A secret: ${secret:NAME}."`
 	On       []string  `json:"on,omitempty" is:"notifyKind" unique:"true" default:"all" doc:"The kinds of notices that go there."`
 	Remind   *Duration `json:"remind,omitempty" is:"reminder" default:"24h" doc:"How often is told again of what is not over; 0s: never."`
+	Deferred *Duration `json:"deferred,omitempty" is:"noticeDelay" default:"72h" doc:"From when on is told that a release waits for its time (window, minAge, busy)."`
 	Template string    `json:"template,omitempty" is:"noticeTemplate" default:"a text for each kind" doc:"The text of a notice, as a Go template over the fields of a notice."`
 }
 
@@ -29,8 +31,25 @@ type NotifySpec struct {
 	// On are the kinds that go there; empty: all.
 	On []string `json:"on,omitempty"`
 	// Remind is the time between two reminders; 0: there are none.
-	Remind   time.Duration `json:"remind,omitempty"`
+	Remind time.Duration `json:"remind,omitempty"`
+	// Deferred is how long a release waits before that is told; 0: DefaultDeferred.
+	Deferred time.Duration `json:"deferred,omitempty"`
 	Template string        `json:"template,omitempty"`
+	// Instances are globs of the names of those that a channel of the host hears
+	// of, and then not of the host as a whole; empty: of everything.
+	Instances []string `json:"instances,omitempty"`
+}
+
+// Hears says whether a channel of the host hears of an instance; of the host as
+// a whole for an empty name.
+func (s NotifySpec) Hears(instance string) bool {
+	if len(s.Instances) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(s.Instances, func(glob string) bool {
+		fits, err := path.Match(glob, instance)
+		return err == nil && fits && instance != ""
+	})
 }
 
 // NoticeKinds are the kinds of notices, in the order in which documents list
@@ -55,8 +74,10 @@ const (
 const (
 	// DefaultRemind is the time between two reminders.
 	DefaultRemind = 24 * time.Hour
-	minRemind     = 5 * time.Minute
-	maxNotifyURL  = 2000
+	// DefaultDeferred is more than a weekend without a window.
+	DefaultDeferred = 72 * time.Hour
+	minRemind       = 5 * time.Minute
+	maxNotifyURL    = 2000
 )
 
 func notifySyntaxes() map[string]syntax {
@@ -65,6 +86,7 @@ func notifySyntaxes() map[string]syntax {
 		"notifyKind":     {what: "a kind of notice", words: NoticeKinds()},
 		"notifySecret":   {quiet: true, secret: true, what: "a secret of 16 characters or more", pattern: pat(`^[\x20-\x7e]{16,200}$`), example: "${secret:HOOK_SECRET}", hint: "write ${secret:NAME}; openssl rand -hex 32 makes a good one"},
 		"reminder":       {what: "a time between reminders", min: 0, max: int64(90 * 24 * time.Hour), example: "4h"},
+		"noticeDelay":    {what: "a time", min: int64(time.Minute), max: int64(365 * 24 * time.Hour), example: "24h"},
 		"noticeTemplate": {quiet: true, what: "a template of a notice", example: "{{.Title}}: {{.Message}}", check: checkNoticeTemplate},
 	}
 }
@@ -181,7 +203,7 @@ func (l *loader) notify(p Project) (out []NotifySpec) {
 		if l.file.has(at + ".url") {
 			where = at + ".url"
 		}
-		s := NotifySpec{URL: f.notifyURL(where, n.URL), Name: n.Name, On: n.On, Remind: orDefault(n.Remind, DefaultRemind), Template: n.Template}
+		s := NotifySpec{URL: f.notifyURL(where, n.URL), Name: n.Name, On: n.On, Remind: orDefault(n.Remind, DefaultRemind), Deferred: orDefault(n.Deferred, DefaultDeferred), Template: n.Template}
 		if n.Secret != "" {
 			s.Secret = f.secretText(at+".secret", n.Secret, "notifySecret")
 		}
@@ -208,6 +230,62 @@ func (f *filler) notifyURL(at, text string) string {
 		f.hide(value, value)
 	}
 	return value
+}
+
+// ParseChannel reads a channel of the host: its URL, and after it KEY=VALUE with
+// spaces between them. The keys are name, on, remind and deferred as of notify,
+// and instances; lists have commas. No error repeats the URL.
+func ParseChannel(text string) (NotifySpec, error) {
+	fields := strings.Fields(text)
+	if len(fields) == 0 {
+		return NotifySpec{}, errors.New("it is empty")
+	}
+	s := NotifySpec{URL: fields[0], Remind: DefaultRemind, Deferred: DefaultDeferred}
+	if err := CheckNotifyURL(s.URL); err != nil {
+		return s, err
+	}
+	for _, field := range fields[1:] {
+		key, value, is := strings.Cut(field, "=")
+		if !is || value == "" {
+			return s, errors.New("after the URL comes KEY=VALUE: name, on, remind, deferred or instances")
+		}
+		if err := s.set(key, value); err != nil {
+			return s, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *NotifySpec) set(key, value string) (err error) {
+	switch key {
+	case "name":
+		s.Name = value
+	case "on":
+		s.On = strings.Split(value, ",")
+		for _, kind := range s.On {
+			if !slices.Contains(NoticeKinds(), kind) {
+				return fmt.Errorf("%q is no kind of notice; there are %s", kind, strings.Join(NoticeKinds(), ", "))
+			}
+		}
+	case "remind":
+		if s.Remind, err = time.ParseDuration(value); err != nil || s.Remind != 0 && s.Remind < minRemind {
+			return fmt.Errorf("it is 0s, or %s at least", Duration(minRemind))
+		}
+	case "deferred":
+		if s.Deferred, err = time.ParseDuration(value); err != nil || s.Deferred < time.Minute {
+			return errors.New("it is a time of a minute at least, for example 24h")
+		}
+	case "instances":
+		s.Instances = strings.Split(value, ",")
+		for _, glob := range s.Instances {
+			if _, err := path.Match(glob, ""); err != nil || glob == "" {
+				return fmt.Errorf("%q is not a name with * and ? in it", glob)
+			}
+		}
+	default:
+		return errors.New("there is no such key: name, on, remind, deferred, instances")
+	}
+	return nil
 }
 
 // CheckNotifyURL says what is wrong with the URL of a channel, without repeating

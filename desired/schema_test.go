@@ -159,7 +159,7 @@ func TestSyntaxSamples(t *testing.T) {
 // themselves; the others need the files around them to be judged.
 func TestSchemaOnInvalidExamples(t *testing.T) {
 	s := compileSchema(t)
-	takes := map[string]bool{"missing-file": true, "no-compose-file": true, "outside-repository": true, "not-supported-yet": true,
+	takes := map[string]bool{"missing-file": true, "no-compose-file": true, "outside-repository": true, "against-policy": true,
 		"release-of-nothing": true, "bad-connectors": true, "bad-front": true, "bad-health": true, "missing-secret": true}
 	files, err := filepath.Glob("../examples/invalid/*/instance.yaml")
 	if err != nil || len(files) < 10 {

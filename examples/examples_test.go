@@ -14,13 +14,14 @@ import (
 
 	"github.com/fairlead/fairlead/desired"
 	"github.com/fairlead/fairlead/desired/compose"
+	"github.com/fairlead/fairlead/desired/git"
 )
 
 var update = flag.Bool("update", false, "write error.golden files anew")
 
 func load(t *testing.T, tree fs.FS, dir, root string) (desired.Spec, error) {
 	t.Helper()
-	return desired.Load(desired.Input{Tree: tree, Dir: dir, RootName: root, Compose: compose.Load})
+	return desired.Load(desired.Input{Tree: tree, Dir: dir, RootName: root, Compose: compose.Load, Signers: git.CheckSigners})
 }
 
 func TestMinimal(t *testing.T) {

@@ -383,7 +383,7 @@ func TestInvalidExamplesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	const hostMatter = "invalid/missing-secret" // right, except on a host that does not have the secret
-	for _, good := range []string{"minimal", "agnes", "multi", "channel", hostMatter} {
+	for _, good := range []string{"minimal", "agnes", "multi", "channel", "policy", hostMatter} {
 		if r := w.must(0, "validate", filepath.Join(examples, good)); !strings.HasPrefix(r.stdout, "ok: ") {
 			t.Errorf("%s: %s", good, r.stdout)
 		}
