@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -43,6 +44,7 @@ const (
 	reportSuffix = ".json"
 	maxReport    = 64 << 10
 	maxLost      = 100
+	maxTold      = 6 // in a line; all are in the file
 )
 
 // tell sums up.
@@ -80,10 +82,17 @@ func sum(counts map[string]int) (n int) {
 // String tells it in a line.
 func (r *Report) String() string {
 	var parts []string
-	for _, l := range r.Lost {
+	for i, l := range r.Lost {
+		if i == maxTold {
+			parts = append(parts, fmt.Sprintf("and %d more parts", len(r.Lost)-maxTold))
+			break
+		}
 		part := l.Bucket
-		if part == "" {
+		switch {
+		case part == "":
 			part = "the file"
+		case !strconv.CanBackquote(part): // a name that is damaged
+			part = strconv.Quote(part)
 		}
 		if l.Places > 0 {
 			part += fmt.Sprintf(": %s", l.What)
