@@ -187,3 +187,33 @@ func TestTheLogOfAnApplyOverTheAPI(t *testing.T) {
 		t.Errorf("%v %q", err, got)
 	}
 }
+
+// BenchmarkALine is what an apply pays for a line, with nobody who looks and with
+// ten dashboards.
+func BenchmarkALine(b *testing.B) {
+	for _, readers := range []int{0, 10} {
+		b.Run(fmt.Sprintf("readers=%d", readers), func(b *testing.B) {
+			p := NewProgress()
+			api := &API{cfg: Config{Progress: p}}
+			for range readers {
+				go func() {
+					for after := int64(0); b.Context().Err() == nil; {
+						lines, more := api.cfg.Progress.logs.since("acme", after)
+						if more != nil {
+							select {
+							case <-more:
+							case <-b.Context().Done():
+							}
+							continue
+						}
+						after = lines[len(lines)-1].Seq
+					}
+				}()
+			}
+			tell := p.Lines("acme")
+			for b.Loop() {
+				tell(reconciler.Line{Kind: reconciler.LineAction, Object: "acme-app-1", Text: "replace container: changed: image"})
+			}
+		})
+	}
+}
