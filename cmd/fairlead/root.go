@@ -43,7 +43,7 @@ in git may reach (--fetch-allowed-host and more) is in docs/cli.md.
 			flags.Lookup(o.flag).NoOptDefVal = "true"
 		}
 		flags.Lookup(o.flag).Hidden = strings.HasPrefix(o.key, "fetch.") || strings.HasPrefix(o.key, "connectors.") || strings.HasPrefix(o.key, "query.") || strings.HasPrefix(o.key, "notify.") ||
-			strings.HasPrefix(o.key, "hooks.") || strings.HasPrefix(o.key, "commitStatus.") // a page of them, of which most hosts need two
+			strings.HasPrefix(o.key, "hooks.") || strings.HasPrefix(o.key, "policy.") || strings.HasPrefix(o.key, "commitStatus.") // a page of them, of which most hosts need two
 	}
 	flags.StringVar(&c.config, "config", "", "configuration of this host (default "+defaultConfig+")")
 	cmd.AddCommand(c.runCommand(), c.validateCommand(), c.planCommand(), c.applyCommand(), c.statusCommand(), c.historyCommand(),
