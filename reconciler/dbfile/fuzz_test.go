@@ -2,18 +2,17 @@ package dbfile
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"testing"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // FuzzScan: a scan of whatever bytes ends, and neither panics nor reads more
 // often than there are pages.
 func FuzzScan(f *testing.F) {
-	o := made(f.Fatalf, f.TempDir(), 11, false)
-	whole, err := os.ReadFile(o.Path)
-	if err != nil {
-		f.Fatal(err)
-	}
+	whole := small(f.Fatalf, options(f.TempDir()))
 	f.Add(whole, uint32(0), byte(0))
 	f.Add(whole, uint32(4096*3+headerSize), byte(0xff))
 	f.Add(whole[:len(whole)/2], uint32(4096*2+8), byte(1))
@@ -41,6 +40,27 @@ func FuzzScan(f *testing.F) {
 			t.Errorf("%d reads of a file of %d bytes", counted.n, len(b))
 		}
 	})
+}
+
+// small is a database with a tree, a bucket within another and one within its
+// value, in as few pages as that takes.
+func small(f fail, o Options) []byte {
+	db, _ := mustOpen(f, o)
+	f.on(db.Update(func(tx *bolt.Tx) error {
+		for i := range 40 {
+			if err := putIn(tx, []string{"people", "users"}, fmt.Appendf(nil, "user-%02d", i), 100); err != nil {
+				return err
+			}
+		}
+		return putIn(tx, []string{"people", "room-0"}, []byte("key"), 3)
+	}))
+	f.on(db.Update(func(tx *bolt.Tx) error { return putIn(tx, []string{"people", "users"}, []byte("user-99"), 9) }))
+	f.on(db.Close())
+	whole, err := os.ReadFile(o.Path)
+	f.on(err)
+	p, err := openPager(bytes.NewReader(whole), int64(len(whole)))
+	f.on(err)
+	return whole[:int64(p.pages)*p.pageSize]
 }
 
 type countingReader struct {
