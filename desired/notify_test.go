@@ -1,6 +1,7 @@
 package desired
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,4 +135,29 @@ func FuzzNoticeTemplate(f *testing.F) {
 			t.Errorf("wrote %d bytes", len(got))
 		}
 	})
+}
+
+func TestChannelsOfTheHostAreRead(t *testing.T) {
+	t.Parallel()
+	s, err := ParseChannel("ntfy://ntfy.sh/x  name=ops on=failed,recovered remind=0s deferred=4h instances=sales-*,acme")
+	if err != nil || s.URL != "ntfy://ntfy.sh/x" || s.Name != "ops" || !slices.Equal(s.On, []string{"failed", "recovered"}) || s.Remind != 0 || s.Deferred != 4*time.Hour {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	for name, hears := range map[string]bool{"sales-eu": true, "acme": true, "acme-2": false, "": false} {
+		if s.Hears(name) != hears {
+			t.Errorf("it hears of %q: %t", name, !hears)
+		}
+	}
+	if all, err := ParseChannel("ntfy://ntfy.sh/x"); err != nil || all.Remind != DefaultRemind || all.Deferred != DefaultDeferred || !all.Hears("") || !all.Hears("acme") {
+		t.Errorf("got %+v, %v", all, err)
+	}
+	for text, want := range map[string]string{
+		"": "is empty", "slack://hook:hunter2@webhook x": "KEY=VALUE", "slack://hook:hunter2@webhook on=": "KEY=VALUE", "slack://hook:hunter2@webhook on=fail": "no kind of notice",
+		"slack://hook:hunter2@webhook remind=1s": "remind: it is 0s", "slack://hook:hunter2@webhook deferred=-1h": "deferred: ", "slack://hook:hunter2@webhook instances=[": "instances: ",
+		"slack://hook:hunter2@webhook instances=a,,b": "instances: ", "slack://hook:hunter2@webhook to=x": "no such key", "hunter2 instances=a": "notice URL",
+	} {
+		if _, err := ParseChannel(text); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 }

@@ -125,6 +125,7 @@ var used = map[string][2]string{
 	"notify.secret":                        {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', secret: " + hex64 + "}]"},
 	"notify.on":                            {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', on: [failed]}]"},
 	"notify.remind":                        {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', remind: 1h}]"},
+	"notify.deferred":                      {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', deferred: 4h}]"},
 	"notify.template":                      {"notify: [{url: 'generic+https://a/b'}]", "notify: [{url: 'generic+https://a/b', template: a}]"},
 	"policy":                               {"", "policy: {privileged: true}"},
 	"policy.requireSignedCommits":          {"policy: {allowedSigners: signers}", "policy: {allowedSigners: signers, requireSignedCommits: true}"},

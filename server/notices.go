@@ -30,7 +30,8 @@ type NoticeChannel struct {
 	Name      string    `json:"name" doc:"as notify has it, else the service and host" example:"ntfy ntfy.acme.com"`
 	Service   string    `json:"service" example:"slack"`
 	Instances []string  `json:"instances,omitempty" doc:"that name it"`
-	Host      bool      `json:"host,omitempty" doc:"whether the host's own configuration names it; it then hears of everything"`
+	Host      bool      `json:"host,omitempty" doc:"whether the host's own configuration names it; it then hears of everything, or of hears"`
+	Hears     []string  `json:"hears,omitempty" doc:"names, with * and ?, of the instances that the host has it hear of" example:"acme"`
 	Kinds     []string  `json:"kinds,omitempty" doc:"of notices that go there; none: all"`
 	Remind    string    `json:"remind" doc:"how often is told again of what is not over; 0s: never" example:"24h"`
 	Waiting   int       `json:"waiting" doc:"notices that were not delivered yet"`

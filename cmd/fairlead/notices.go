@@ -207,7 +207,7 @@ type channelList struct{ *notices }
 
 func (c channelList) Channels() (list []server.NoticeChannel) {
 	for _, one := range c.Manager.Channels() {
-		list = append(list, server.NoticeChannel{ID: one.ID, Name: one.Name, Service: one.Service, Instances: one.Instances, Host: one.Host, Kinds: one.On,
+		list = append(list, server.NoticeChannel{ID: one.ID, Name: one.Name, Service: one.Service, Instances: one.Instances, Host: one.Host, Hears: one.Hears, Kinds: one.On,
 			Remind: desired.Duration(one.Remind).String(), Waiting: one.Waiting, Lost: one.Lost, LastOK: one.LastOK, Error: one.Error, Failing: one.Failing, Next: one.Next})
 	}
 	return list

@@ -27,8 +27,8 @@ type commitSettings struct{ Provider, URL, TokenFile string }
 
 func noticeOptions() []option {
 	return []option{
-		{flag: "notify-url", env: "FAIRLEAD_NOTIFY_URLS", key: "notify.urls", kind: "URL", list: true, help: "channel without a token that hears of everything: ntfy://, smtp:// or generic+https://; may be repeated", set: setNotifyURLs},
-		{flag: "notify-url-file", env: "FAIRLEAD_NOTIFY_URL_FILE", key: "notify.urlFile", kind: "FILE", help: "file with channels that hear of everything, one URL a line", set: file(func(s *settings) *string { return &s.Notices.URLFile })},
+		{flag: "notify-url", env: "FAIRLEAD_NOTIFY_URLS", key: "notify.urls", kind: "URL", list: true, help: "channel without a token that hears of everything: ntfy://, smtp:// or generic+https://, and after a space instances=GLOB,… and the like; may be repeated", set: setNotifyURLs},
+		{flag: "notify-url-file", env: "FAIRLEAD_NOTIFY_URL_FILE", key: "notify.urlFile", kind: "FILE", help: "file with channels that hear of everything, one URL a line, and after a space instances=GLOB,… and the like", set: file(func(s *settings) *string { return &s.Notices.URLFile })},
 		{flag: "notify-secret-file", env: "FAIRLEAD_NOTIFY_SECRET_FILE", key: "notify.secretFile", kind: "FILE", help: "file with what the webhooks among those channels are signed with", set: file(func(s *settings) *string { return &s.Notices.SecretFile })},
 		{flag: "hook-secret-file", env: "FAIRLEAD_HOOK_SECRET_FILE", key: "hooks.secretFile", kind: "FILE", help: "file with the secret that senders of webhooks know (default: state/hook.secret under --data, made at the first start)", set: file(func(s *settings) *string { return &s.Notices.HookSecret })},
 		{flag: "commit-status-provider", env: "FAIRLEAD_COMMIT_STATUS_PROVIDER", key: "commitStatus.provider", kind: "NAME", help: "git host whose commits get a status: " + strings.Join(forge.Providers(), ", ") + " (default: what the name of the host says)", set: one(setCommitProvider)},
@@ -39,10 +39,11 @@ func noticeOptions() []option {
 
 func setNotifyURLs(s *settings, values []string) error {
 	for _, v := range values {
-		if err := desired.CheckNotifyURL(v); err != nil {
+		spec, err := desired.ParseChannel(v)
+		if err != nil {
 			return fmt.Errorf("%w; for example ntfy://ntfy.sh/TOPIC", err)
 		}
-		if desired.NotifyURLHoldsSecret(v) {
+		if desired.NotifyURLHoldsSecret(spec.URL) {
 			return errors.New("holds a token or password; put the URL into a file of mode 0600, and set notify.urlFile")
 		}
 	}
@@ -80,15 +81,18 @@ func (n noticeSettings) channels() (list []desired.NotifySpec, err error) {
 			return nil, fmt.Errorf("read notify.secretFile: %w", err)
 		}
 	}
-	add := func(url string) {
-		spec := desired.NotifySpec{URL: url, Remind: desired.DefaultRemind}
-		if strings.HasPrefix(url, "generic+") {
+	add := func(text string) error {
+		spec, err := desired.ParseChannel(text)
+		if strings.HasPrefix(spec.URL, "generic+") {
 			spec.Secret = secret
 		}
 		list = append(list, spec)
+		return err
 	}
 	for _, u := range n.URLs {
-		add(u)
+		if err := add(u); err != nil {
+			return nil, fmt.Errorf("read notify.urls: %w", err)
+		}
 	}
 	if n.URLFile == "" {
 		return list, nil
@@ -103,10 +107,9 @@ func (n noticeSettings) channels() (list []desired.NotifySpec, err error) {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if err := desired.CheckNotifyURL(line); err != nil {
+		if err := add(line); err != nil {
 			return nil, fmt.Errorf("read notify.urlFile: %s:%d: %w", n.URLFile, n2, err)
 		}
-		add(line)
 	}
 	return list, lines.Err()
 }

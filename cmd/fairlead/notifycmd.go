@@ -76,7 +76,7 @@ func printChannels(w io.Writer, list server.NoticeList) {
 		for _, ch := range list.Channels {
 			of := strings.Join(ch.Instances, ", ")
 			if ch.Host {
-				of = "this host"
+				of = strings.Join(append([]string{"this host"}, ch.Hears...), " ")
 			}
 			last := "never"
 			if !ch.LastOK.IsZero() {

@@ -26,6 +26,8 @@ type channel struct {
 	Tries   int       `json:"tries,omitempty"`
 	// Next is when it may be tried again.
 	Next time.Time `json:"next,omitzero"`
+	// Lately are the messages that were sent within the time of lately.
+	Lately []time.Time `json:"lately,omitempty"`
 
 	busy bool // somebody delivers
 }
@@ -48,6 +50,11 @@ const (
 	// apart at once are told in one.
 	spacing = 5 * time.Second
 	apart   = 3
+	// burst messages within lately are enough: what comes after them, when many
+	// instances fail one after the other, is told once in a pause of calm.
+	burst  = 4
+	lately = 10 * time.Minute
+	calm   = 2 * time.Minute
 
 	firstRetry = 5 * time.Second
 	lastRetry  = 10 * time.Minute
@@ -62,9 +69,10 @@ func channelID(s desired.NotifySpec) string {
 
 func (c *channel) push(q queued) {
 	c.Queue = append(c.Queue, q)
-	if over := len(c.Queue) - maxQueue; over > 0 {
-		c.Queue = slices.Delete(c.Queue, 0, over)
-		c.Lost += over
+	for len(c.Queue) > maxQueue {
+		at := max(0, slices.IndexFunc(c.Queue, func(q queued) bool { return q.Notice.minor() }))
+		c.Queue = slices.Delete(c.Queue, at, at+1)
+		c.Lost++
 	}
 }
 
@@ -91,28 +99,36 @@ func (c *channel) due() time.Time {
 	return at
 }
 
-// take is what is to be sent next, and how many of the queue it stands for.
-func (c *channel) take() (queued, int) {
-	if c.webhook() || len(c.Queue) <= apart {
-		return c.Queue[0], 1
+// take is what is to be sent next, and the ids of those of the queue that it
+// stands for.
+func (c *channel) take(now time.Time) (q queued, ids []string) {
+	if c.webhook() || len(c.Queue) <= apart && !c.busyLately(now) || len(c.Queue) == 1 {
+		return c.Queue[0], []string{c.Queue[0].ID}
 	}
 	var list []Notice
 	for _, q := range c.Queue {
-		list = append(list, q.Notice)
+		list, ids = append(list, q.Notice), append(ids, q.ID)
 	}
-	return queued{ID: c.Queue[0].ID, Notice: digestOf(list), Since: c.Queue[0].Since}, len(list)
+	return queued{ID: c.Queue[0].ID, Notice: digestOf(list), Since: c.Queue[0].Since}, ids
 }
 
-// sent takes out what was delivered, by its first and how many there were. What
-// came in meanwhile stays.
-func (c *channel) sent(first string, count int, now time.Time) {
-	if i := slices.IndexFunc(c.Queue, func(q queued) bool { return q.ID == first }); i >= 0 {
-		c.Queue = slices.Delete(c.Queue, i, min(i+count, len(c.Queue)))
-	}
+// busyLately says that a chat got so many messages that others are to wait.
+func (c *channel) busyLately(now time.Time) bool {
+	c.Lately = slices.DeleteFunc(c.Lately, func(at time.Time) bool { return now.Sub(at) > lately })
+	return len(c.Lately) >= burst
+}
+
+// sent takes out what was delivered. What came in meanwhile stays.
+func (c *channel) sent(ids []string, now time.Time) {
+	c.Queue = slices.DeleteFunc(c.Queue, func(q queued) bool { return slices.Contains(ids, q.ID) })
 	c.LastOK, c.Error, c.Failing, c.Tries = now, "", time.Time{}, 0
-	c.Next = now.Add(spacing)
 	if c.webhook() {
 		c.Next = now
+		return
+	}
+	c.Lately = append(c.Lately, now)
+	if c.Next = now.Add(spacing); c.busyLately(now) {
+		c.Next = now.Add(calm)
 	}
 }
 

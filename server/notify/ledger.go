@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fairlead/fairlead/desired"
 )
 
 // ledger is what is remembered of an instance, or of the host: what is wrong,
@@ -63,9 +66,19 @@ type out struct {
 
 // listener is a channel as the ledger sees it.
 type listener struct {
-	id     string
-	on     []string
-	remind time.Duration
+	id       string
+	on       []string
+	remind   time.Duration
+	deferred time.Duration // how long a release may wait before that is told
+}
+
+func listenerOf(id string, s desired.NotifySpec) listener {
+	return listener{id, s.On, s.Remind, cmp.Or(s.Deferred, desired.DefaultDeferred)}
+}
+
+// early says that a channel does not want to know of a trouble yet.
+func (l listener) early(key string, n Notice, now time.Time) bool {
+	return key == deferredKey && now.Sub(n.Since) < l.deferred
 }
 
 func (l listener) wants(k Kind) bool { return len(l.on) == 0 || slices.Contains(l.on, string(k)) }
@@ -192,7 +205,7 @@ func (l *ledger) announce(now time.Time, key string, to []listener) (list []out)
 		t := o.Told[c.id]
 		known := t != nil && (slices.Contains(t.Stamps, o.Stamp) || follows(t.Stamps, o.Stamp))
 		due := known && !o.Quiet && c.remind > 0 && now.Sub(t.At) >= c.remind
-		if !c.wants(o.Notice.Kind) || known && !due {
+		if !c.wants(o.Notice.Kind) || known && !due || c.early(key, o.Notice, now) {
 			continue
 		}
 		if t == nil {

@@ -86,7 +86,7 @@ func TestWhatAStatusSays(t *testing.T) {
 		"awaiting its issuer":      {cert(300*day, 365*day, reconciler.CertificateAwaitsIssuer), ""},
 		"self-signed":              {selfSigned, ""},
 		"a release that waits":     {waits, "deferred/app@sha256:1"},
-		"a release since today":    {soon, ""},
+		"a release since today":    {soon, "deferred/x"}, // which channels want to know later
 		"a release in quarantine":  {condemned, ""},
 		"a connector that fails":   {data, "attachment shop/Degraded RunFailed"},
 		"sick":                     {sick("acme"), "containers/"},

@@ -300,13 +300,13 @@ func (l *loop) deliver(ctx context.Context, now time.Time) time.Duration {
 			next = min(next, due.Sub(now))
 			continue
 		}
-		q, count := c.take()
+		q, ids := c.take(now)
 		c.busy = true
-		spec, first := c.Spec, c.Queue[0].ID
+		spec := c.Spec
 		l.under.Go(func() {
 			try, cancel := context.WithTimeout(ctx, sendTimeout)
 			defer cancel()
-			r := result{id, first, count, l.opts.send(try, spec, q)}
+			r := result{id, ids, l.opts.send(try, spec, q)}
 			select {
 			case l.results <- r:
 			case <-ctx.Done(): // it is made again at the next start
@@ -328,7 +328,7 @@ func (l *loop) settle(r result) {
 	}
 	c.busy = false
 	if r.err == nil {
-		c.sent(r.first, r.count, now)
+		c.sent(r.ids, now)
 		return
 	}
 	var wait later

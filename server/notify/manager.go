@@ -37,7 +37,7 @@ type Options struct {
 	View View
 	Book Book
 	// Host are the channels that the host itself configures; they hear of
-	// everything.
+	// everything, or of some instances.
 	Host []desired.NotifySpec
 	// HostName is how this machine is called in notices.
 	HostName string
@@ -131,10 +131,9 @@ func (m *Manager) wake() {
 
 // result is how a try to deliver ended.
 type result struct {
-	id    string // of the channel
-	first string // of what was delivered
-	count int
-	err   error
+	id  string   // of the channel
+	ids []string // of what was delivered
+	err error
 }
 
 // Run tells what there is to tell until ctx ends. Deliveries that are under way
@@ -178,6 +177,7 @@ type Channel struct {
 	Service   string
 	Instances []string // that name it; none: it is the host's own
 	Host      bool     // the host's own
+	Hears     []string // globs of the instances that the host has it hear of; none: everything
 	On        []string
 	Remind    time.Duration
 	Waiting   int
@@ -204,7 +204,11 @@ func (m *Manager) Channels() (list []Channel) {
 			}
 		}
 		slices.Sort(one.Instances)
-		one.Host = slices.ContainsFunc(m.opts.Host, func(s desired.NotifySpec) bool { return channelID(s) == id })
+		for _, s := range m.opts.Host {
+			if channelID(s) == id {
+				one.Host, one.Hears = true, s.Instances
+			}
+		}
 		list = append(list, one)
 	}
 	slices.SortFunc(list, func(a, b Channel) int { return strings.Compare(a.Name+a.ID, b.Name+b.ID) })

@@ -95,6 +95,12 @@ func oneLine(s string, most int) string {
 	return plain(strings.Join(strings.Fields(s), " "), most)
 }
 
+// minor says that a notice is the first to be dropped where there is no room:
+// nobody has to do anything about it.
+func (n Notice) minor() bool {
+	return n.Kind == Applied || n.Kind == DriftHealed || n.Reminder
+}
+
 // data is the notice as a template sees it.
 func (n Notice) data() desired.Notice {
 	return desired.Notice{Kind: string(n.Kind), Instance: n.Instance, Host: n.Host, Title: n.Title, Message: n.Message, Todo: n.Todo,

@@ -49,9 +49,10 @@ func readState(book Book) (*state, []byte, error) {
 }
 
 // channelsOf are the channels that hear of an instance: its own and the host's.
-// Those of the host as a whole are the host's own, or where it has none all that
-// there are.
+// Those of the host as a whole are the host's own that hear of everything, or
+// where it has none all that instances have.
 func (s *state) channelsOf(instance string, host []desired.NotifySpec) (list []listener) {
+	host = slices.DeleteFunc(slices.Clone(host), func(spec desired.NotifySpec) bool { return !spec.Hears(instance) })
 	specs := slices.Concat(host, s.Wanted[instance])
 	if instance == "" && len(host) == 0 {
 		for _, name := range slices.Sorted(maps.Keys(s.Wanted)) {
@@ -62,7 +63,7 @@ func (s *state) channelsOf(instance string, host []desired.NotifySpec) (list []l
 	for _, spec := range specs {
 		id := channelID(spec)
 		if !seen[id] {
-			list = append(list, listener{id, spec.On, spec.Remind})
+			list = append(list, listenerOf(id, spec))
 		}
 		seen[id] = true
 	}

@@ -28,9 +28,11 @@ const (
 	settleSource     = 10 * time.Minute
 	settleRepository = time.Minute
 	settleEngine     = 2 * time.Minute
-	// deferredTooLong is more than a weekend without a window.
-	deferredTooLong = 72 * time.Hour
 )
+
+// deferredKey is the key of a release that waits. Each channel says from when on
+// it wants to know.
+const deferredKey = "deferred"
 
 // look is what a status says, from which troubles follow. ok is false as long as
 // no pass was made: a status from before says nothing.
@@ -106,12 +108,12 @@ func containerTrouble(s reconciler.Status) (trouble, bool) {
 
 func deferralTrouble(s reconciler.Status, now time.Time) (trouble, bool) {
 	r := s.Release
-	if r == nil || r.Deferred == nil || r.NewestSeen.IsZero() || now.Sub(r.NewestSeen) < deferredTooLong ||
+	if r == nil || r.Deferred == nil || r.NewestSeen.IsZero() ||
 		r.Deferred.Reason == reconciler.DeferredQuarantined || r.Deferred.Reason == reconciler.DeferredDeprecated {
 		return trouble{}, false
 	}
 	what := cmp.Or(r.NewestRelease, r.Newest)
-	return trouble{Key: "deferred", Stamp: r.Newest, Notice: Notice{Kind: Deferred, Release: what, Since: r.NewestSeen,
+	return trouble{Key: deferredKey, Stamp: r.Newest, Notice: Notice{Kind: Deferred, Release: what, Since: r.NewestSeen,
 		Title: fmt.Sprintf("release %s has been waiting for %s", what, span(now.Sub(r.NewestSeen))), Message: r.Deferred.Message,
 		Todo: "fairlead apply --now " + s.Name + " takes it without waiting"}}, true
 }
