@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/fairlead/fairlead/desired"
@@ -138,6 +139,9 @@ func (r *Instance) vouch(snapshot desired.Snapshot, l loaded) loaded {
 
 func trustIn(from, who string, snapshot desired.Snapshot, spec desired.Spec) *trusted {
 	t := &trusted{Commit: snapshot.Commit, Time: snapshot.Signature.Time.UTC(), From: from, Who: who, Says: spec.Identity()}
+	if now := time.Now().UTC().Truncate(time.Second); t.Time.After(now) { // a clock that is ahead must not shut out those that are right
+		t.Time = now
+	}
 	if p := spec.Policy; p != nil && p.Signed {
 		t.Signed, t.File, t.Signers = true, p.SignersFile, p.Signers
 	}
@@ -242,7 +246,7 @@ func (m *Manager) withKept(snapshot desired.Snapshot, found []Found) ([]Found, e
 			continue
 		}
 		if _, t, err := m.cfg.Store.generation(name, known.LastGood); err == nil {
-			found = append(found, Found{Name: name, Dir: t.Spec.Dir})
+			found = append(slices.Clip(found), Found{Name: name, Dir: t.Spec.Dir})
 		}
 	}
 	return found, nil

@@ -45,7 +45,7 @@ func guardTest(t *testing.T, test func(t *testing.T, g *guarded)) {
 }
 
 func newGuarded(h *house) *guarded {
-	g := &guarded{house: h, host: &reconciler.HostSigners{}, now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
+	g := &guarded{house: h, host: &reconciler.HostSigners{}, now: time.Now().Add(-96 * time.Hour)}
 	g.vouch, g.repo.signed = vouching(g.host), map[string]desired.Signature{}
 	g.restart()
 	return g
@@ -179,6 +179,16 @@ func TestOldCommitsAreNotTakenAgain(t *testing.T) {
 		g.runs(g.once(), "app:1", true)
 		g.now = g.now.Add(-48*time.Hour - 30*time.Minute) // a clock that is behind
 		g.runs(g.push("jan", of("app:2", "jan")), "app:2", true)
+	})
+}
+
+// Who signs with a clock that is years ahead does not shut the others out.
+func TestClocksThatAreAhead(t *testing.T) {
+	guardTest(t, func(t *testing.T, g *guarded) {
+		g.now = time.Now().Add(365 * 24 * time.Hour)
+		g.runs(g.push("jan", of("app:1", "jan eva")), "app:1", true)
+		g.now = time.Now()
+		g.runs(g.push("eva", of("app:2", "jan eva")), "app:2", true)
 	})
 }
 

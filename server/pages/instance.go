@@ -215,6 +215,9 @@ func adviceOf(c reconciler.Condition, name string) string {
 		if c.Reason == "Invalid" {
 			return "Mend the files and commit; fairlead validate checks them before. What was applied last stays."
 		}
+		if c.Reason == "AgainstPolicy" || c.Reason == "NotVouchedFor" {
+			return "Nothing of the revision is applied. What was applied last stays; the problems say what the policy permits, or who may sign."
+		}
 		return "Check that the repository can be reached and that the credentials are good. What runs is kept running."
 	case reconciler.ReleaseReady:
 		return releaseAdvice(c.Reason)
