@@ -28,7 +28,7 @@ taken, and the exit code is 5; with --now it is taken at once.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := withTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return c.apply(ctx, args, req)
+			return inTime(ctx, c.apply(ctx, args, req))
 		},
 	}
 	cmd.Flags().BoolVar(&req.Retry, "retry", false, "also try again what failed and is in quarantine")

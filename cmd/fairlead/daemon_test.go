@@ -176,6 +176,8 @@ func TestExitCodesAlone(t *testing.T) {
 		{"suspended in the repository", map[string]string{"compose.yaml": acmeCompose("1", "x"), "instance.yaml": acmeInstance + "suspend: {reason: stocktaking}\n"}, []string{"apply"}, 5, "stocktaking"},
 		{"time is up", map[string]string{"compose.yaml": acmeCompose("slow", "x"), "instance.yaml": strings.Replace(acmeInstance, "5s", "1h", 1)}, []string{"apply", "--timeout", "300ms"}, 7, "timed out after 300ms"},
 		{"once time is up", map[string]string{"compose.yaml": acmeCompose("slow", "x"), "instance.yaml": strings.Replace(acmeInstance, "5s", "1h", 1)}, []string{"run", "--once", "--timeout", "300ms"}, 7, "timed out after 300ms"},
+		{"there was no time", acme("1"), []string{"apply", "--timeout", "1ns"}, 7, "timed out after 1ns"},
+		{"once there was no time", acme("1"), []string{"run", "--once", "--timeout", "1ns"}, 7, "timed out after 1ns"},
 		{"no instance", map[string]string{"README.md": "x"}, []string{"apply"}, 6, "holds no instance"},
 		{"bad name", map[string]string{"instance.yaml": "apiVersion: fairlead/v1\nname: Bad_Name\n", "compose.yaml": acmeCompose("1", "x")}, []string{"apply"}, 6, "instance.yaml:2: name"},
 		{"once bad name", map[string]string{"instance.yaml": "apiVersion: fairlead/v1\nname: Bad_Name\n", "compose.yaml": acmeCompose("1", "x")}, []string{"run", "--once"}, 6, "instance.yaml:2: name"},

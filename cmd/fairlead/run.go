@@ -239,6 +239,10 @@ func freeMemory(ctx context.Context, events *reconciler.Events, changed <-chan s
 func (c *cli) once(ctx context.Context, s settings, timeout time.Duration) error {
 	ctx, cancel := withTimeout(ctx, timeout)
 	defer cancel()
+	return inTime(ctx, c.onceWithin(ctx, s))
+}
+
+func (c *cli) onceWithin(ctx context.Context, s settings) error {
 	log := c.logger(s)
 	sys, err := c.start(s, nil, log, true)
 	if err != nil {
@@ -313,6 +317,16 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, d, fmt.Errorf("%w after %s", errTimeout, d))
+}
+
+// inTime says that the time was over where that is what an operation failed of,
+// at whichever step: scripts go by the code.
+func inTime(ctx context.Context, err error) error {
+	over := context.Cause(ctx)
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, errTimeout) && errors.Is(over, errTimeout) {
+		return &exitError{exitTimeout, over}
+	}
+	return err
 }
 
 // notifySystemd tells the service manager where one asks to be told, as
