@@ -274,7 +274,7 @@ func (d *demo) registryUp(ctx context.Context) error {
 	return err
 }
 
-const daemonLimit = 30 * time.Second
+const daemonLimit = 2 * time.Minute
 
 func (d *demo) daemonUp(ctx context.Context) error {
 	port, err := ports.Free()

@@ -11,8 +11,8 @@ import (
 	"github.com/fairlead/fairlead/reconciler"
 )
 
-// stepLimit is how long a step may take; on a machine with nothing else to do, none takes a fifth of it.
-const stepLimit = 90 * time.Second
+// stepLimit is how long a step may take, on a machine that is loaded many times over; else none takes a tenth of it.
+const stepLimit = 5 * time.Minute
 
 // playStep asks, waits, shows what happened, and checks that it is true.
 func (d *demo) playStep(ctx context.Context, heading string, s step) error {
