@@ -301,7 +301,7 @@ func TestNothingIsRefusedWhileTheDaemonRestarts(t *testing.T) {
 	defer cancel()
 	runs := map[string]*requests.Run{}
 	for _, name := range []string{socketHTTP, socketHTTPS} {
-		r, err := requests.Start(ctx, requests.Options{URL: "http://" + p.listen(name), Rate: 100, Anew: true, Check: seen.check})
+		r, err := requests.Start(ctx, requests.Options{URL: "http://" + p.listen(name), Rate: 20, Anew: true, Check: seen.check})
 		if err != nil {
 			t.Fatal(err)
 		}
