@@ -46,14 +46,15 @@ func becomeConfined(c confinement, request []byte, foreign bool) error {
 		return fmt.Errorf("confine: %w", err)
 	}
 	c.run = append(append(c.run, "/proc/self/exe", "/etc/ld.so.cache"), loaded...)
+	// It also keeps exec from giving root its rights back (capabilities(7)).
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("confine: %w", err)
+	}
 	var lacks []string
-	for _, step := range []func() error{c.withoutNetwork, func() error { return withoutRights(foreign) }, c.landlock} {
+	for _, step := range []func() error{func() error { return withoutRights(foreign) }, c.landlock, withoutCalls} {
 		if err := step(); err != nil {
 			lacks = append(lacks, err.Error())
 		}
-	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("confine: %w", err)
 	}
 	env := append(os.Environ(), stageVariable+"="+strings.Join(lacks, "; "))
 	return fmt.Errorf("confine: %w", syscall.Exec("/proc/self/exe", os.Args, env))
@@ -90,21 +91,12 @@ func inMemory(text []byte) (fd int, err error) {
 	return fd, err
 }
 
-// withoutNetwork moves the thread to a network of its own, in which there is
-// nothing. It takes root; Landlock without it stops TCP only.
-func (c confinement) withoutNetwork() error {
-	if c.network {
-		return nil
-	}
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("take the network away: %w", err)
-	}
-	return nil
-}
-
 // withoutRights gives up what root may beyond others. What a run left may belong
 // to the user of its program, and be for that one only: then the right to read it
 // is kept, and Landlock says where.
+//
+// What takes a right of its own to be given up for good is tried: without it
+// no_new_privs holds, which a kernel cannot be asked to end.
 func withoutRights(foreign bool) error {
 	var keep uint64
 	if foreign && os.Geteuid() == 0 {
@@ -116,17 +108,19 @@ func withoutRights(foreign bool) error {
 			_ = unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(right), 0, 0, 0)
 		}
 	}
-	err := unix.Prctl(unix.PR_SET_SECUREBITS, noRoot, 0, 0, 0)
+	_ = unix.Prctl(unix.PR_SET_SECUREBITS, noRoot, 0, 0, 0)
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	set := [2]unix.CapUserData{{Effective: uint32(keep), Permitted: uint32(keep), Inheritable: uint32(keep)}}
-	if capset := unix.Capset(&header, &set[0]); capset != nil {
-		return fmt.Errorf("give up the rights of root: %w", capset)
+	err := unix.Capset(&header, &set[0])
+	if err != nil && keep != 0 { // a container may not have it
+		set[0] = unix.CapUserData{}
+		keep, err = 0, unix.Capset(&header, &set[0])
 	}
-	if keep != 0 && err == nil {
-		err = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_DAC_READ_SEARCH, 0, 0)
-	}
-	if err != nil && os.Geteuid() == 0 { // then exec would give them back
+	if err != nil {
 		return fmt.Errorf("give up the rights of root: %w", err)
+	}
+	if keep != 0 {
+		_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_DAC_READ_SEARCH, 0, 0)
 	}
 	return nil
 }
