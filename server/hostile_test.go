@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/fairlead/fairlead/server/auth"
+	"github.com/fairlead/fairlead/server/auth/authtest"
 	"github.com/fairlead/fairlead/server/hostile"
 )
 
@@ -36,7 +37,7 @@ func hostileTown(t *testing.T) (*town, http.Handler) {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	cfg := v.config
-	if cfg.Auth, err = auth.NewStore(auth.Options{DB: db, Key: bytes.Repeat([]byte("k"), auth.MinKey), Cost: auth.Cost{Memory: 8, Time: 1, Threads: 1}}); err != nil {
+	if cfg.Auth, err = auth.NewStore(authtest.Options(db, nil)); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Data = &answers{tables: 1}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -17,6 +16,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/fairlead/fairlead/server/auth"
+	"github.com/fairlead/fairlead/server/auth/authtest"
 )
 
 const (
@@ -31,7 +31,7 @@ type village struct {
 	api    *API
 	store  *auth.Store
 	url    string
-	code   *slip
+	code   *authtest.Code
 	socket *Client
 	notes  *plainNotes
 }
@@ -50,41 +50,18 @@ func (n *plainNotes) Put(key string, data []byte) error {
 	return n.Notes.Put(key, data)
 }
 
-// slip is a setup code in memory.
-type slip struct {
-	mu   sync.Mutex
-	code string
-}
-
-func (s *slip) Read() (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.code == "" {
-		return "", fs.ErrNotExist
-	}
-	return s.code, nil
-}
-
-func (s *slip) Write(code string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.code = code
-	return nil
-}
-
-func (s *slip) Remove() error { return s.Write("") }
-
 func newVillage(t *testing.T) *village {
 	t.Helper()
-	v := &village{house: newHouse(t), code: &slip{}}
+	v := &village{house: newHouse(t), code: &authtest.Code{}}
 	v.notes = &plainNotes{Notes: v.config.Notes}
 	db, err := bolt.Open(filepath.Join(t.TempDir(), "people.db"), 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	v.store, err = auth.NewStore(auth.Options{DB: db, Key: bytes.Repeat([]byte("k"), auth.MinKey), Code: v.code, Cost: auth.Cost{Memory: 8, Time: 1, Threads: 1},
-		Proxies: auth.Proxies{netip.MustParsePrefix("127.0.0.0/8")}})
+	options := authtest.Options(db, v.code)
+	options.Proxies = auth.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
+	v.store, err = auth.NewStore(options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,8 @@ func TestBootstrapClosesForGood(t *testing.T) {
 	if open, err := w.SetupOpen(); err != nil || !open {
 		t.Fatalf("open %v, %v", open, err)
 	}
-	if code, err := w.SetupCode(); err != nil || len(code) != 24 || w.code.code != code {
-		t.Fatalf("code %q, %v; in the file %q", code, err, w.code.code)
+	if code, err := w.SetupCode(); err != nil || len(code) != 24 || w.code.String() != code {
+		t.Fatalf("code %q, %v; in the file %q", code, err, w.code.String())
 	}
 	g, err := w.Bootstrap(ctx, near, auth.NewUser{Email: "Ada@example.com", Name: "Ada", Password: goodPassword}, "")
 	if err != nil || g.User.Role != auth.RoleAdmin || g.User.Email != "ada@example.com" {
@@ -53,8 +53,8 @@ func TestBootstrapClosesForGood(t *testing.T) {
 	if c, err := w.who(g.Token); err != nil || c.Role != auth.RoleAdmin {
 		t.Errorf("the token of the setup: %+v, %v", c, err)
 	}
-	if code, err := w.SetupCode(); err != nil || code != "" || w.code.code != "" {
-		t.Errorf("afterwards the code is %q, %v; in the file %q", code, err, w.code.code)
+	if code, err := w.SetupCode(); err != nil || code != "" || w.code.String() != "" {
+		t.Errorf("afterwards the code is %q, %v; in the file %q", code, err, w.code.String())
 	}
 	// It stays closed, whatever becomes of the administrator.
 	w.add("grace@example.com", auth.RoleAdmin)
@@ -111,8 +111,8 @@ func TestTheHostClosesTheSetup(t *testing.T) {
 	if _, err := w.ChangeUser(ctx, auth.Caller{Via: auth.ViaSocket, Role: auth.RoleAdmin}, u.ID, auth.UserChange{Password: ptr(goodPassword)}); err != nil {
 		t.Fatal(err)
 	}
-	if open, _ := w.SetupOpen(); open || w.code.code != "" {
-		t.Errorf("with an administrator who can sign in: open %v, code %q", open, w.code.code)
+	if open, _ := w.SetupOpen(); open || w.code.String() != "" {
+		t.Errorf("with an administrator who can sign in: open %v, code %q", open, w.code.String())
 	}
 }
 

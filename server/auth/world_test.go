@@ -3,17 +3,16 @@ package auth_test
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/fairlead/fairlead/server/auth"
+	"github.com/fairlead/fairlead/server/auth/authtest"
 )
 
 const (
@@ -21,47 +20,20 @@ const (
 	newPassword  = "quiet-harbour-velvet"
 )
 
-// cheap is a cost at which a test may hash a thousand passwords.
-var cheap = auth.Cost{Memory: 8, Time: 1, Threads: 1}
-
-// codeFile is a setup code in memory.
-type codeFile struct {
-	mu   sync.Mutex
-	code string
-}
-
-func (f *codeFile) Read() (string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.code == "" {
-		return "", fs.ErrNotExist
-	}
-	return f.code, nil
-}
-
-func (f *codeFile) Write(code string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.code = code
-	return nil
-}
-
-func (f *codeFile) Remove() error { return f.Write("") }
-
 // world is a store over a real database, which can be closed and opened again.
 type world struct {
 	t    *testing.T
 	path string
 	db   *bolt.DB
 	opt  auth.Options
-	code *codeFile
+	code *authtest.Code
 	*auth.Store
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, path: filepath.Join(t.TempDir(), "fairlead.db"), code: &codeFile{}}
-	w.opt = auth.Options{Key: []byte("0123456789abcdef0123456789abcdef"), Cost: cheap, Code: w.code, Proxies: auth.Proxies{netip.MustParsePrefix("10.0.0.0/8")}}
+	w := &world{t: t, path: filepath.Join(t.TempDir(), "fairlead.db"), code: &authtest.Code{}}
+	w.opt = auth.Options{Key: []byte("0123456789abcdef0123456789abcdef"), Cost: authtest.Cheap(), Code: w.code, Proxies: auth.Proxies{netip.MustParsePrefix("10.0.0.0/8")}}
 	w.open()
 	t.Cleanup(func() { _ = w.db.Close() })
 	return w
@@ -153,7 +125,7 @@ func newWorldF(f *testing.F) *auth.Store {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { _ = db.Close() })
-	s, err := auth.NewStore(auth.Options{DB: db, Key: []byte("0123456789abcdef0123456789abcdef"), Cost: cheap})
+	s, err := auth.NewStore(auth.Options{DB: db, Key: []byte("0123456789abcdef0123456789abcdef"), Cost: authtest.Cheap()})
 	if err == nil {
 		_, err = s.CreateUser(context.Background(), auth.NewUser{Email: "ada@example.com", Role: auth.RoleAdmin, Password: goodPassword})
 	}

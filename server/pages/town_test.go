@@ -30,6 +30,7 @@ import (
 	"github.com/fairlead/fairlead/reconciler/drivertest"
 	"github.com/fairlead/fairlead/server"
 	"github.com/fairlead/fairlead/server/auth"
+	"github.com/fairlead/fairlead/server/auth/authtest"
 )
 
 // town is a daemon that people come to: the real reconciler, loader, users and
@@ -132,8 +133,9 @@ func newTown(t testing.TB, tree fstest.MapFS) *town {
 	if err != nil {
 		t.Fatal(err)
 	}
-	town.store, err = auth.NewStore(auth.Options{DB: db, Key: []byte("0123456789abcdef0123456789abcdef"), Cost: auth.Cost{Memory: 8, Time: 1, Threads: 1}, Code: &codeBox{},
-		Proxies: auth.Proxies{netip.MustParsePrefix("127.0.0.0/8")}})
+	options := authtest.Options(db, &authtest.Code{})
+	options.Proxies = auth.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
+	town.store, err = auth.NewStore(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,30 +182,6 @@ func findInstances(tree fs.FS) ([]reconciler.Found, error) {
 	}
 	return found, err
 }
-
-// codeBox keeps a setup code.
-type codeBox struct {
-	mu   sync.Mutex
-	code string
-}
-
-func (c *codeBox) Read() (string, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.code == "" {
-		return "", fs.ErrNotExist
-	}
-	return c.code, nil
-}
-
-func (c *codeBox) Write(code string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.code = code
-	return nil
-}
-
-func (c *codeBox) Remove() error { return c.Write("") }
 
 // office answers about drafts: connectors are read by the real loader, files are
 // looked at by the real source, and secrets are encrypted with a real key.
