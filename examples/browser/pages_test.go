@@ -31,7 +31,7 @@ func TestPages(t *testing.T) {
 		{"query", func(t *testing.T) { ada.queries(t, data) }},
 		{"people", func(t *testing.T) { ada.letsIn(t, h, chrome, shop) }},
 		{"accessible", func(t *testing.T) { ada.isAccessible(t, chrome, h, data, shop) }},
-		{"keyboard", func(t *testing.T) { ada.goesByKeyboard(t, chrome, h, data, shop) }},
+		{"keyboard", func(t *testing.T) { ada.goesByKeyboard(h, data, shop) }},
 	}
 	for _, s := range steps {
 		ada.t = t
