@@ -25,7 +25,7 @@ func (c *cli) connectorCommand() *cobra.Command {
 	}
 	cmd.AddCommand(c.connectorLsCommand(), c.connectorShowCommand(), c.connectorRunCommand(), c.connectorCancelCommand(), c.connectorRunsCommand(),
 		c.connectorLogCommand(), c.connectorDiscoverCommand(), c.connectorGenerationsCommand(), c.connectorRollbackCommand(), c.connectorPurgeCommand(),
-		c.connectorTestCommand(), c.connectorNewCommand())
+		c.connectorAddCommand(), c.connectorRegisterCommand(), c.connectorRemoveCommand(), c.connectorTestCommand(), c.connectorNewCommand())
 	return cmd
 }
 
