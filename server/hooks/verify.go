@@ -29,6 +29,8 @@ const Registry = "registry"
 type proofs struct {
 	signatures []signature
 	tokens     []string
+	// standard says that it may sign as Standard Webhooks has it.
+	standard bool
 	// query lets the secret stand in the URL, for those who can send no header.
 	query bool
 }
@@ -49,7 +51,8 @@ func proofsOf(provider string) (proofs, bool) {
 		// https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
 		"github": {signatures: []signature{hub}},
 		// https://docs.gitlab.com/user/project/integrations/webhooks/
-		"gitlab": {tokens: []string{"X-Gitlab-Token"}},
+		// its signing token: https://gitlab.com/gitlab-org/gitlab/-/merge_requests/230944
+		"gitlab": {standard: true, tokens: []string{"X-Gitlab-Token"}},
 		// https://docs.gitea.com/usage/webhooks
 		"gitea": {signatures: []signature{{header: "X-Gitea-Signature"}, hub}},
 		// https://forgejo.org/docs/latest/user/webhooks/
@@ -88,7 +91,7 @@ func CheckHeaders(provider string, h http.Header, query url.Values) error {
 			return nil
 		}
 	}
-	if slices.ContainsFunc(p.tokens, func(name string) bool { return h.Get(name) != "" }) || p.query && query.Get("token") != "" {
+	if p.standard && len(standardOf(h)) > 0 || slices.ContainsFunc(p.tokens, func(name string) bool { return h.Get(name) != "" }) || p.query && query.Get("token") != "" {
 		return nil
 	}
 	return ErrDenied
@@ -117,6 +120,9 @@ func Verify(provider string, h http.Header, query url.Values, body, secret []byt
 		if mac, there := s.read(h); there {
 			return s.verify(h, mac, body, secret, now)
 		}
+	}
+	if macs := standardOf(h); p.standard && len(macs) > 0 {
+		return verifyStandard(h, macs, body, secret, now)
 	}
 	for _, name := range p.tokens {
 		if v := h.Get(name); v != "" {
@@ -183,6 +189,9 @@ func SignatureOf(provider string, h http.Header) string {
 		if mac, there := s.read(h); there {
 			return hex.EncodeToString(mac)
 		}
+	}
+	if macs := standardOf(h); p.standard && len(macs) > 0 {
+		return hex.EncodeToString(macs[0])
 	}
 	return ""
 }
