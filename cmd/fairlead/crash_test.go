@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,14 +80,24 @@ type crash struct {
 	n         int
 }
 
+// program builds the program once for all tests, for each link of it takes half a
+// minute. TestMain removes it.
+var program = sync.OnceValues(func() (string, error) {
+	bin := filepath.Join(os.Getenv("FAIRLEAD_TEST_BUILT"), "fairlead")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
 func newCrash(t *testing.T, instances int) *crash {
 	t.Helper()
-	c := &crash{t: t, data: filepath.Join(t.TempDir(), "data"), repo: t.TempDir(), refs: map[string]string{},
-		bin: filepath.Join(t.TempDir(), "fairlead"), prefix: fmt.Sprintf("flk%06x", rand.Uint32()&0xffffff)}
-	if out, err := exec.Command("go", "build", "-o", c.bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	bin, err := program()
+	if err != nil {
+		t.Fatal(err)
 	}
-	var err error
+	c := &crash{t: t, data: filepath.Join(t.TempDir(), "data"), repo: t.TempDir(), refs: map[string]string{},
+		bin: bin, prefix: fmt.Sprintf("flk%06x", rand.Uint32()&0xffffff)}
 	if c.docker, err = client.NewClientWithOpts(client.WithAPIVersionNegotiation()); err != nil {
 		t.Fatal(err)
 	}

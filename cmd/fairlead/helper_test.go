@@ -34,9 +34,24 @@ func TestMain(m *testing.M) {
 		os.Exit(child(os.Args[2]))
 	}
 	if os.Getenv(asProgram) == "" {
-		os.Exit(m.Run())
+		os.Exit(runTests(m))
 	}
 	os.Exit(overMemory(os.Stdin, os.Stdout, os.Stderr, os.Getenv).main(os.Args[1:]))
+}
+
+// runTests runs them with a place for the program that some of them build.
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "fairlead-built")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Setenv("FAIRLEAD_TEST_BUILT", dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // overMemory is the command line over an engine in memory.
