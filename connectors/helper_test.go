@@ -33,7 +33,7 @@ type host struct {
 	said []string
 	// askers are the requests that what was said goes back to.
 	askers []string
-	stop func()
+	stop   func()
 }
 
 func newHost(t testing.TB) *host {

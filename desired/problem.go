@@ -66,6 +66,14 @@ func (ps Problems) Forbidden() bool {
 	return len(ps) > 0 && !slices.ContainsFunc(ps, func(p Problem) bool { return p.Rule == "" })
 }
 
+// Verdict is what they come to for a revision, as the end of a sentence.
+func (ps Problems) Verdict() string {
+	if ps.Forbidden() {
+		return "is against a policy"
+	}
+	return "does not validate"
+}
+
 // Err returns the problems sorted, or nil when there are none.
 func (ps Problems) Err() error {
 	if len(ps) == 0 {

@@ -26,7 +26,10 @@ func filledStore(t *testing.T) (*Store, *bolt.DB) {
 	g := Generation{Number: 1, Revision: desired.Revision{Commit: "abc"}}
 	_, good := s.markGood("shop", g)
 	_, record := s.addRecord("shop", Record{Kind: "deploy", Outcome: Applied})
-	_, hold := s.update("shop", func(m *memo) { m.Hold = &Hold{Generation: 1, By: "ada"}; m.Suspended = &Suspension{By: "ada", At: time.Now()} })
+	_, hold := s.update("shop", func(m *memo) {
+		m.Hold = &Hold{Generation: 1, By: "ada"}
+		m.Suspended = &Suspension{By: "ada", At: time.Now()}
+	})
 	err = errors.Join(s.putGeneration("shop", g, Target{}), good, record, hold, NewEvents(s).Report("shop", "Applied", "it stands"),
 		s.Memory().Put("shop", []byte("driver")), s.Notebook("server").Put("jobs", []byte("none")), s.putGeneration("blog", Generation{Number: 4}, Target{}))
 	if err != nil {

@@ -137,17 +137,17 @@ type Status struct {
 	Pending      []Action            `json:"pending,omitempty"`
 	// Switches say what users notice of the apply that is on its way, or of the
 	// last one.
-	Switches    []SwitchReport    `json:"switches,omitempty"`
-	Front       []string          `json:"front,omitempty"` // hosts that requests come in by
-	Problems    []desired.Problem `json:"problems,omitempty"`
-	Suspended   *Suspension       `json:"suspended,omitempty"`
-	Hold        *Hold             `json:"hold,omitempty"`
-	Quarantined []Quarantined     `json:"quarantined,omitempty"`
-	Uncommitted []string          `json:"uncommitted,omitempty"` // edits in the repository that are not applied
-	LocalFiles  []string          `json:"local_files,omitempty"`
-	Notes       []string          `json:"notes,omitempty"`
-	LastPass    time.Time         `json:"last_pass,omitzero"`
-	NextPass    time.Time         `json:"next_pass,omitzero"`
+	Switches    []SwitchReport   `json:"switches,omitempty"`
+	Front       []string         `json:"front,omitempty"` // hosts that requests come in by
+	Problems    desired.Problems `json:"problems,omitempty"`
+	Suspended   *Suspension      `json:"suspended,omitempty"`
+	Hold        *Hold            `json:"hold,omitempty"`
+	Quarantined []Quarantined    `json:"quarantined,omitempty"`
+	Uncommitted []string         `json:"uncommitted,omitempty"` // edits in the repository that are not applied
+	LocalFiles  []string         `json:"local_files,omitempty"`
+	Notes       []string         `json:"notes,omitempty"`
+	LastPass    time.Time        `json:"last_pass,omitzero"`
+	NextPass    time.Time        `json:"next_pass,omitzero"`
 	// Outcome is how the last apply ended, if there was one since the start.
 	Outcome Outcome `json:"outcome,omitempty"`
 }

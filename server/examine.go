@@ -88,7 +88,7 @@ func (e *examiner) loop(s reconciler.Status) {
 	case reconciler.PhaseStalled, reconciler.PhaseRetrying:
 		tell(SeverityWarning, "a revision cannot be applied")
 	case reconciler.PhaseRefused:
-		tell(SeverityWarning, "a revision does not validate; the last good one is kept")
+		tell(SeverityWarning, "a revision is refused (it does not validate, or is against a policy); the last good one is kept")
 	case reconciler.PhaseRolledBack, reconciler.PhaseQuarantined:
 		tell(SeverityWarning, "a revision failed and is not tried again (quarantine); the one before runs")
 	case reconciler.PhaseSuspended:

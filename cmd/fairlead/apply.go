@@ -175,11 +175,7 @@ func (f *follower) result(r server.Result, code int) {
 	w, pe := f.c.err, f.c.paint(f.c.err)
 	switch code {
 	case exitRefused:
-		verdict := "does not validate"
-		if s.Condition(reconciler.SourceReady).Reason != "Invalid" {
-			verdict = "is against a policy"
-		}
-		fmt.Fprintf(w, "%s %s: %s %s and is not applied; what runs is kept\n", pe.red("Refused"), s.Name, revisionLine(s.Attempted), verdict)
+		fmt.Fprintf(w, "%s %s: %s %s and is not applied; what runs is kept\n", pe.red("Refused"), s.Name, revisionLine(s.Attempted), s.Problems.Verdict())
 		f.c.listProblems(s.Problems)
 	case exitSuspended:
 		fmt.Fprintf(w, "%s %s: %s\n", pe.yellow(string(s.Phase)), s.Name, messageOf(s))

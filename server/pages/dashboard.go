@@ -128,7 +128,7 @@ func headline(s reconciler.Status) string {
 	case s.Suspended != nil:
 		return fmt.Sprintf("Suspended by %s: %s", s.Suspended.By, s.Suspended.Reason)
 	case len(s.Problems) > 0:
-		return fmt.Sprintf("%s does not validate. %s", s.Attempted.Short(), s.Problems[0])
+		return fmt.Sprintf("%s %s. %s", s.Attempted.Short(), s.Problems.Verdict(), s.Problems[0])
 	case s.Hold != nil:
 		return fmt.Sprintf("Generation %d is held by %s until a newer revision", s.Hold.Generation, s.Hold.By)
 	case len(s.Quarantined) > 0 && (s.Phase == reconciler.PhaseQuarantined || s.Phase == reconciler.PhaseRolledBack):
