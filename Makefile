@@ -19,7 +19,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LDFLAGS     := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 CORE        := ./desired/... ./reconciler
 # A test binary that takes longer hangs; 'make test' as a whole stays under 15 minutes on two cores.
-TEST        := $(GO) test -count=1 -timeout 20m
+TEST        := $(GO) test -count=1 -timeout 30m
 # The three that take longest begin first: what waits for an engine leaves the processors to the others.
 ALL         := ./cmd/fairlead ./reconciler/docker ./examples/demo ./...
 
