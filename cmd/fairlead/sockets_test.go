@@ -358,3 +358,27 @@ func TestSocketUnitsNameWhatIsKnown(t *testing.T) {
 		}
 	}
 }
+
+// TestServiceUnitLeavesLandlock holds that the filter of the unit permits what the
+// children of the daemon are confined by: @system-service has none of it, and
+// they would run free with no more than a line in the log.
+func TestServiceUnitLeavesLandlock(t *testing.T) {
+	data, err := os.ReadFile("../../scripts/fairlead.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var permitted []string
+	for line := range strings.Lines(string(data)) {
+		if calls, found := strings.CutPrefix(strings.TrimSpace(line), "SystemCallFilter="); found {
+			permitted = append(permitted, strings.Fields(calls)...)
+		}
+	}
+	for _, call := range []string{"@system-service", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} {
+		if !slices.Contains(permitted, call) {
+			t.Errorf("the unit does not permit %s: %v", call, permitted)
+		}
+	}
+	if len(permitted) > 0 && strings.HasPrefix(permitted[0], "~") {
+		t.Error("the first filter of the unit is a list of what is refused")
+	}
+}
