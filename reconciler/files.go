@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -236,63 +235,6 @@ func readTree(dir string) (desired.FileTree, error) {
 	}
 	return tree, nil
 }
-
-// seed brings what the repository holds at a writable path into work/. A file
-// is written when it is new or changed in the repository; one that the
-// application wrote in the meantime is kept beside it (".before-<hash>").
-func seed(home, source string, tree desired.FileTree) error {
-	target, err := within(workDir(home), source)
-	if err != nil {
-		return err
-	}
-	record := filepath.Join(workDir(home), ".seeds", strings.ReplaceAll(path.Clean(source), "/", "%2F")+".json")
-	before := map[string]string{}
-	if data, err := os.ReadFile(record); err == nil {
-		_ = json.Unmarshal(data, &before) // damaged: as if never seeded, which keeps copies
-	}
-	now := map[string]string{}
-	for _, e := range tree.Entries {
-		name := target
-		if !tree.Single {
-			if name, err = within(target, e.Path); err != nil {
-				return err
-			}
-		}
-		now[e.Path] = contentHash(e)
-		if now[e.Path] == before[e.Path] {
-			continue
-		}
-		if err := seedEntry(name, e, before[e.Path]); err != nil {
-			return err
-		}
-	}
-	return writeJSON(record, now)
-}
-
-func seedEntry(name string, e desired.FileEntry, before string) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
-	if sameEntry(name, e) {
-		return nil
-	}
-	if current, err := os.ReadFile(name); err == nil {
-		was := contentHash(desired.FileEntry{Path: e.Path, Content: current})
-		if was != before {
-			if err := os.Rename(name, name+".before-"+contentHash(e)[:8]); err != nil {
-				return err
-			}
-		}
-	}
-	tmp := name + ".fairlead-tmp"
-	_ = os.Remove(tmp)
-	if err := writeEntry(filepath.Dir(name), withPath(e, filepath.Base(tmp))); err != nil {
-		return err
-	}
-	return os.Rename(tmp, name)
-}
-
-func withPath(e desired.FileEntry, name string) desired.FileEntry { e.Path = name; return e }
 
 func contentHash(e desired.FileEntry) string {
 	return desired.FileTree{Entries: []desired.FileEntry{{Path: e.Path, Link: e.Link, Content: e.Content}}}.Hash()
