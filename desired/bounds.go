@@ -104,6 +104,9 @@ func (b Bounds) HostPath(name string, real func(string) (string, error)) *Breach
 	if b.HostMounts == nil && !b.confined() {
 		return nil
 	}
+	if !path.IsAbs(name) { // the engine would resolve it by a directory of its own
+		return b.breach(b.ruleOfPaths(), fmt.Sprintf("a mount of %q, which is not an absolute path,", clip(name)), "write it from /")
+	}
 	name = path.Clean(name)
 	leads := name
 	if real != nil {
@@ -132,6 +135,34 @@ func (b Bounds) HostPath(name string, real func(string) (string, error)) *Breach
 		hint = "permitted is what lies in " + listed(b.HostMounts)
 	}
 	return b.breach(RuleHostMounts, "a mount of "+shown, hint)
+}
+
+// ruleOfPaths is the key that bounds paths of the host.
+func (b Bounds) ruleOfPaths() string {
+	if b.HostMounts == nil {
+		return RulePrivileged
+	}
+	return RuleHostMounts
+}
+
+// Network says whether a network may be joined. The engine's own "host" is the
+// host's, by whatever key it is asked for.
+func (b Bounds) Network(n Network) *Breach {
+	if b.confined() && n.Name == "host" {
+		return b.breach(RulePrivileged, "the network host shares what is not the instance's own", "declare a network of the instance, or leave the key out")
+	}
+	return nil
+}
+
+// Nested says whether a directory of the instance may be mounted that lies in
+// another one to which containers write: they can put a link to the host in its
+// place, which the engine follows at the next start.
+func (b Bounds) Nested(inner, outer string) *Breach {
+	if b.HostMounts == nil && !b.confined() || inner == outer || outer != "." && !inside(inner, outer) {
+		return nil
+	}
+	return b.breach(b.ruleOfPaths(), fmt.Sprintf("a mount of ./%s, in which a container that writes to ./%s can put a link to the host,", clip(inner), clip(outer)),
+		"mount one of them, directories beside each other, or named volumes")
 }
 
 func (b Bounds) confined() bool { return b.Privileged != nil && !*b.Privileged }
@@ -197,9 +228,5 @@ func (b Bounds) Volume(v Volume, real func(string) (string, error)) *Breach {
 	case slices.Contains([]string{"", "tmpfs", "nfs", "nfs4", "cifs", "smb3"}, kind):
 		return nil // nothing of the host is named
 	}
-	rule := RuleHostMounts
-	if b.HostMounts == nil {
-		rule = RulePrivileged
-	}
-	return b.breach(rule, fmt.Sprintf("a volume of the type %s, which mounts a device or directories of the host,", clip(kind)), "use a bind of a permitted directory, tmpfs, nfs or cifs")
+	return b.breach(b.ruleOfPaths(), fmt.Sprintf("a volume of the type %s, which mounts a device or directories of the host,", clip(kind)), "use a bind of a permitted directory, tmpfs, nfs or cifs")
 }

@@ -124,6 +124,7 @@ func TestPathsOfAPolicy(t *testing.T) {
 		{mounts, "/data/../etc", RuleHostMounts}, {mounts, "/database", RuleHostMounts}, {mounts, "/", RuleHostMounts}, {mounts, "/etc", RuleHostMounts},
 		{mounts, "/data/out", RuleHostMounts}, {mounts, "/data/nowhere", RuleHostMounts}, {mounts, "", RuleHostMounts}, {mounts, "data", RuleHostMounts},
 		{Bounds{HostMounts: []string{}}, "/data", RuleHostMounts}, {Bounds{HostMounts: []string{"/"}}, "/etc", ""}, {Bounds{}, "/etc", ""},
+		{confined, "run/docker.sock", RulePrivileged}, {confined, "../run", RulePrivileged}, {confined, "", RulePrivileged},
 		{confined, "/etc/localtime", ""}, {confined, "/data", ""}, {confined, "/var/lib/fairlead/certs/a/b", ""}, {confined, "/var/runner", ""},
 		{confined, "/var/run/docker.sock", RulePrivileged}, {confined, "/run/docker.sock", RulePrivileged}, {confined, "/run", RulePrivileged},
 		{confined, "/var/run", RulePrivileged}, {confined, "/var", RulePrivileged}, {confined, "/", RulePrivileged}, {confined, "//proc/1/root", RulePrivileged},
@@ -169,6 +170,7 @@ func TestVolumesOfAPolicy(t *testing.T) {
 		{mounts, opts("none", "", "/data/../etc"), RuleHostMounts}, {mounts, opts("ext4", "", "/dev/sda1"), RuleHostMounts}, {mounts, opts("", "", "/etc"), RuleHostMounts},
 		{mounts, opts("overlay", "lowerdir=/etc,upperdir=/data/u,workdir=/data/w", "overlay"), RuleHostMounts}, {mounts, Volume{Driver: "local-persist"}, RuleHostMounts},
 		{confined, Volume{Driver: "rexray"}, ""}, {confined, opts("none", "bind", "/etc"), ""}, {confined, opts("none", "bind", "/run"), RulePrivileged},
+		{confined, opts("none", "rbind", "run"), RulePrivileged}, {confined, opts("none", "", "run/docker.sock"), RulePrivileged},
 		{confined, opts("ext4", "", "/dev/sda1"), RulePrivileged}, {Bounds{}, opts("ext4", "", "/dev/sda1"), ""},
 	} {
 		got := tt.b.Volume(tt.v, nil)

@@ -239,3 +239,21 @@ func TestNothingOfTheHost(t *testing.T) {
 		t.Errorf("the temporary directory shows: %s %v", b, err)
 	}
 }
+
+// What the engine takes for something else than a name is none: a volume named
+// as a path would be that directory of the host, past every policy.
+func TestNamesThatAreNone(t *testing.T) {
+	const service = "services:\n  a:\n    image: x\n"
+	for name, tt := range map[string]struct{ compose, want string }{
+		"a path":           {service + "    volumes: ['vol:/v']\nvolumes:\n  vol:\n    name: /etc\n    external: true\n", "inst/compose.yaml:7: volumes.vol.name: "},
+		"a path and more":  {service + "    volumes: ['vol:/v']\nvolumes:\n  vol:\n    name: x:/y\n", "inst/compose.yaml:7: volumes.vol.name: "},
+		"another's":        {service + "    networks: [net]\nnetworks:\n  net:\n    name: container:x\n    external: true\n", "inst/compose.yaml:7: networks.net.name: "},
+		"a volume's name":  {service + "    volumes: ['vol:/v']\nvolumes:\n  vol:\n    name: a.b-c_d\n    external: true\n", ""},
+		"a network's name": {service + "    networks: [net]\nnetworks:\n  net:\n    name: a.b c/d\n    external: true\n", ""},
+	} {
+		_, err := Load(desired.ComposeInput{Tree: files("inst/compose.yaml", tt.compose), Dir: "inst", Name: "acme"})
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+		}
+	}
+}

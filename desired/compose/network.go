@@ -251,12 +251,21 @@ func (l *loader) networks() {
 			l.unused("networks", key, func(s types.ServiceConfig) bool { _, ok := s.Networks[key]; return ok })
 			continue
 		}
+		l.objectName([]string{"networks", key, "name"}, c.Name)
 		n := desired.Network{
 			Key: key, Name: c.Name, External: bool(c.External), Driver: c.Driver, DriverOpts: filled(c.DriverOpts),
 			Internal: c.Internal, Attachable: c.Attachable, EnableIPv4: c.EnableIPv4, EnableIPv6: c.EnableIPv6,
 			Labels: filled(c.Labels), IPAM: ipam(c.Ipam),
 		}
 		l.out.Networks[key] = n
+	}
+}
+
+// objectName refuses what the engine would not take for a name of a network or a
+// volume: a path would be bound, and container:NAME joined.
+func (l *loader) objectName(p []string, name string) {
+	if strings.HasPrefix(name, "/") || strings.Contains(name, ":") {
+		l.wrong(p, strconv.Quote(name)+" is not a name", "write the name that the engine lists, without / at its beginning and without a colon")
 	}
 }
 
@@ -302,6 +311,7 @@ func (l *loader) volumes() {
 			})
 			continue
 		}
+		l.objectName([]string{"volumes", key, "name"}, c.Name)
 		p := []string{"volumes", key, "driver_opts", "device"}
 		if o := c.DriverOpts; strings.Contains(","+o["o"]+",", ",bind,") && !strings.HasPrefix(o["device"], "/") || strings.HasPrefix(o["device"], l.stage.top) {
 			l.wrong(p, "the device of a bind is a relative path", "write an absolute path of the host")
