@@ -359,6 +359,8 @@ func TestBehind(t *testing.T) {
 		if s := h.stands("shop", reconciler.AttachmentDegraded, "NotAttached"); s.Hint != "run it again" {
 			t.Errorf("status %+v", s)
 		}
+		h.pub.note = func(a *connectors.Attached) { a.Generation, a.Behind = 0, true }
+		h.stands("shop", reconciler.AttachmentPending, "Behind") // as after a start: nothing that failed
 	})
 }
 

@@ -119,12 +119,14 @@ func (c *connector) standNothing(have Attached, is standing) standing {
 	switch {
 	case c.running != nil:
 		is.phase = reconciler.AttachmentRunning
+	case have.Behind && have.Problem == "": // after a start of the daemon: its data is there, and in a moment served
+		return standing{reconciler.AttachmentPending, "Behind", "the query workers are being started", have.Hint}
 	case have.Problem != "" || c.memo.Trouble != nil:
 		is.phase = reconciler.AttachmentFailed
 	default:
 		is.phase = reconciler.AttachmentPending
 		if is.reason == "" && c.tableless() {
-			return standing{is.phase, ReasonNoTables, "none of its tables are chosen yet", "name them in its file; POST /api/admin/discover-and-register chooses all"}
+			return standing{is.phase, ReasonNoTables, "none of its tables are chosen yet", "fairlead connector register "+c.in.name+"/"+c.name+" --all takes all (POST /api/admin/discover-and-register); or name them in its file"}
 		}
 		if r, any := c.memo.lastEnded(); any && is.reason == "" && r.Outcome == Failed {
 			is.reason, is.message = "NotRun", r.Error

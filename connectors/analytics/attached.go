@@ -74,7 +74,7 @@ func (p *pool) attached(c *catalog, source string) connectors.Attached {
 	}
 	// One that takes the place of another has what that one had.
 	if there == 0 && (p.served != c.version || p.lastFail != nil) {
-		one.Behind, one.Problem = true, "no query worker runs yet"
+		one.Behind = true // no problem as long as none failed: they are started with the daemon
 		if p.lastFail != nil {
 			one.Problem, one.Hint = p.lastFail.Error(), "look at the log of the daemon"
 		}

@@ -1,11 +1,14 @@
 package analytics
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/fairlead/fairlead/connectors"
 )
 
 // Whatever joins, leaves, runs and ends: nobody is lost or served twice, a user's
@@ -115,5 +118,19 @@ func TestQueueGivesTurns(t *testing.T) {
 	}
 	if want := []string{"ada", "bob", "cyd", "ada", "bob", "ada"}; !slices.Equal(order, want) {
 		t.Fatalf("order %v, want %v", order, want)
+	}
+}
+
+// While the daemon starts no worker is there yet, which is no problem of a source:
+// people would be told of a failure at each start. A start that failed is one.
+func TestWorkersThatAreBeingStartedAreNoProblem(t *testing.T) {
+	c := &catalog{version: 1, sources: map[string]*generation{"shop": {number: 3, manifest: &connectors.Manifest{}}}}
+	p := &pool{all: map[*worker]bool{{}: true}}
+	if at := p.attached(c, "shop"); !at.Behind || at.Problem != "" || at.Generation != 0 {
+		t.Errorf("while it starts: %+v", at)
+	}
+	p.lastFail = errors.New("no memory")
+	if at := p.attached(c, "shop"); !at.Behind || at.Problem != "no memory" {
+		t.Errorf("after a start that failed: %+v", at)
 	}
 }
