@@ -129,16 +129,22 @@ func (c *cli) sectionOf(d connectorDraft) (map[string]string, error) {
 // plainValue refuses what everybody on this host could see in the list of
 // processes.
 func plainValue(key, value string) (string, error) {
-	hidden := slices.Contains(secretKeys, key) && !strings.HasPrefix(value, "${secret:")
-	if u, err := url.Parse(value); err == nil {
-		_, password := u.User.Password()
-		hidden = hidden || password && !strings.Contains(value, "${secret:")
-	}
-	if hidden {
+	if (slices.Contains(secretKeys, key) || showsPassword(value)) && !strings.Contains(value, "${secret:") {
 		return "", withHint(fmt.Errorf("read the connector: %s is secret, and others see the command line", key),
 			"give it by --secret-stdin "+key+", --secret-file "+key+"=FILE or --secret-env "+key+"=VARIABLE, and have this one replaced")
 	}
 	return value, nil
+}
+
+// showsPassword takes what is no URL, and has an @, for one whose password is not
+// escaped.
+func showsPassword(value string) bool {
+	u, err := url.Parse(value)
+	if err != nil {
+		return strings.Contains(value, "@")
+	}
+	_, password := u.User.Password()
+	return password || u.Query().Has("password") || u.Query().Has("sslpassword")
 }
 
 func (c *cli) secretOfEnv(key, variable string) (string, error) {
@@ -224,7 +230,9 @@ func (c *cli) connectorRegister(ctx context.Context, name string, tables []strin
 			fmt.Fprintf(c.out, "would register %s: %s\n", reconciler.Count(done.WouldRegister, "table"), oneLine(orDash(commas(done.Tables))))
 			return exitWith(code)
 		}
-		c.tellChange(done.ChangeAnswer, fmt.Sprintf("registered %s of %s", reconciler.Count(done.Registered, "table"), name))
+		if done.Registered > 0 || done.Errors == 0 {
+			c.tellChange(done.ChangeAnswer, fmt.Sprintf("registered %s of %s", reconciler.Count(done.Registered, "table"), name))
+		}
 		return exitWith(code)
 	})
 }

@@ -22,6 +22,8 @@ func TestConnectorByCommands(t *testing.T) {
 	for want, args := range map[string][]string{
 		"token is secret, and others see":    {"add", "acme/kbc", "keboola", "--set", "url=" + stack.URL, "--set", "token=" + keboolaToken},
 		"url is secret, and others see":      {"add", "acme/crm", "postgres", "--set", "url=postgres://u:hunter2@db/x"},
+		"url is secret, and others":          {"add", "acme/crm", "postgres", "--set", "url=postgres://u:hunter2%zz@db/x"},
+		"url is secret":                      {"add", "acme/crm", "postgres", "--set", "url=postgres://u@db/x?password=hunter2"},
 		"the variable NOTHING is empty":      {"add", "acme/kbc", "keboola", "--secret-env", "token=NOTHING"},
 		"name some, or all of them":          {"register", "acme/shop"},
 		"say of which instance":              {"remove", "shop"},
@@ -50,7 +52,7 @@ func TestConnectorByCommands(t *testing.T) {
 	if err := json.Unmarshal([]byte(w.must(exitDone, "connector", "register", "acme/shop", "--all", "-o", "json").stdout), &done); err != nil || done.Registered != 1 || done.Commit == "" {
 		t.Errorf("register: %+v, %v", done, err)
 	}
-	if r := w.must(exitError1, "connector", "register", "acme/shop", "nothing.csv"); !strings.Contains(r.stderr, "does not have nothing.csv") {
+	if r := w.must(exitError1, "connector", "register", "acme/shop", "nothing.csv"); !strings.Contains(r.stderr, "does not have nothing.csv") || r.stdout != "" {
 		t.Errorf("a table that is not there: %s%s", r.stdout, r.stderr)
 	}
 	w.attachment("shop", live)

@@ -283,7 +283,11 @@ func (c *cli) secretRekeyCommand() *cobra.Command {
 }
 
 func (c *cli) admit(ctx context.Context, where string, adm server.Admission) error {
-	return c.changeSecret(ctx, where, "who can read the secrets is changed", func(b secretBackend, instance string) (server.ChangeAnswer, error) {
+	done := "who can read the secrets is changed"
+	if adm.Rotate {
+		done = "the secrets are encrypted anew"
+	}
+	return c.changeSecret(ctx, where, done, func(b secretBackend, instance string) (server.ChangeAnswer, error) {
 		return b.AdmitSecrets(ctx, instance, adm)
 	})
 }

@@ -270,7 +270,9 @@ func TestSecretsOfADirectory(t *testing.T) {
 	if got := w.must(0, "secret", "rekey", dir).stdout; got != "nothing to do: it is so already\n" {
 		t.Errorf("rekey without a reason: %s", got)
 	}
-	w.must(0, "secret", "rekey", dir, "--rotate")
+	if got := w.must(0, "secret", "rekey", dir, "--rotate").stdout; !strings.HasPrefix(got, "the secrets are encrypted anew\nwritten, ") {
+		t.Errorf("rekey --rotate: %s", got)
+	}
 	w.must(0, "secret", "remove", dir, "FILE")
 	if got := w.must(0, "secret", "get", dir, "GREETING").stdout; got != "GREETING is set; --show shows it\n" {
 		t.Errorf("get: %s", got)
