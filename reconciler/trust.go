@@ -239,11 +239,13 @@ func (m *Manager) withKept(snapshot desired.Snapshot, found []Found) ([]Found, e
 			return found, err
 		}
 		a, err := v.anchor(name, known.Trusted)
-		if err != nil || a == nil || known.LastGood == 0 {
-			continue // a list of the host that cannot be read is told by who loads
-		}
-		if _, err := v.accepts(*a, snapshot, known.Trusted); err == nil {
+		if known.LastGood == 0 || err == nil && a == nil {
 			continue
+		}
+		if err == nil { // else who loads tells that the host's list cannot be read
+			if _, err = v.accepts(*a, snapshot, known.Trusted); err == nil {
+				continue
+			}
 		}
 		if _, t, err := m.cfg.Store.generation(name, known.LastGood); err == nil {
 			found = append(slices.Clip(found), Found{Name: name, Dir: t.Spec.Dir})

@@ -274,6 +274,14 @@ func TestUnsignedRemoval(t *testing.T) {
 		if s := r.Status(); s.Phase == reconciler.PhaseStalled || s.Dir != "instances/globex" {
 			t.Errorf("it is gone: %+v", s)
 		}
+		host.File = "gone"
+		if err := next.Discover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.Status(); s.Condition(reconciler.SourceReady).Reason == "InstanceGone" {
+			t.Errorf("it is gone while the list of the host cannot be read: %+v", s)
+		}
+		host.File = "f"
 		tip := desired.Snapshot{Revision: desired.Revision{Commit: "1"}}
 		if _, err := f.cfg.Vouch.Onto(f.cfg.Store, tip); err == nil {
 			t.Error("a commit of this host would vouch for what nobody does")
