@@ -126,7 +126,7 @@ func (c *connector) standNothing(have Attached, is standing) standing {
 	default:
 		is.phase = reconciler.AttachmentPending
 		if is.reason == "" && c.tableless() {
-			return standing{is.phase, ReasonNoTables, "none of its tables are chosen yet", "fairlead connector register "+c.in.name+"/"+c.name+" --all takes all (POST /api/admin/discover-and-register); or name them in its file"}
+			return standing{is.phase, ReasonNoTables, "none of its tables are chosen yet", "fairlead connector register " + c.in.name + "/" + c.name + " --all takes all (POST /api/admin/discover-and-register); or name them in its file"}
 		}
 		if r, any := c.memo.lastEnded(); any && is.reason == "" && r.Outcome == Failed {
 			is.reason, is.message = "NotRun", r.Error
