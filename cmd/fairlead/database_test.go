@@ -102,6 +102,20 @@ func TestEverythingLostKeepsTheSetupClosed(t *testing.T) {
 	w.must(0, "user", "add", "ada@example.com", "--role", "admin", "--password-file", w.write("password", "plum-lantern-orbit"))
 }
 
+// TestDamageKeepsTheSetupClosed: a database that was there, and of which nothing
+// can be read, is not a new one, though nothing else says that there was somebody.
+func TestDamageKeepsTheSetupClosed(t *testing.T) {
+	t.Parallel()
+	w := settledWorld(t)
+	if err := errors.Join(os.Remove(w.state("setup.closed")), os.RemoveAll(w.state("copies")), os.WriteFile(w.state("fairlead.db"), make([]byte, 64<<10), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	if r := w.must(1, "user", "setup-code"); !strings.Contains(r.stderr, "the setup is closed") {
+		t.Errorf("got %s", r.stderr)
+	}
+}
+
 // damageVariable makes TestDamageOnce work on a data directory that another test
 // made.
 const damageVariable = "FAIRLEAD_TEST_DAMAGE"

@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/fairlead/fairlead/reconciler"
+	"github.com/fairlead/fairlead/reconciler/dbfile"
 	"github.com/fairlead/fairlead/server"
 	"github.com/fairlead/fairlead/server/auth"
 )
@@ -33,8 +34,14 @@ func keepPeople(s settings, d *dataDir, changed func()) (*auth.Store, error) {
 	for _, own := range ownProxies {
 		proxies = append(proxies, netip.MustParsePrefix(own))
 	}
+	mark := setupMark(filepath.Join(d.path, "state", "setup.closed"))
+	if d.damage != nil || len(dbfile.Reports(d.damaged())) > 0 { // what was lost may be that there was an administrator
+		if err := mark.Make(); err != nil {
+			return nil, fmt.Errorf("close the setup after a damage: %w", err)
+		}
+	}
 	return auth.NewStore(auth.Options{DB: d.db, Key: key, Code: codeFile(filepath.Join(d.path, "state", "setup.code")),
-		Mark: setupMark(filepath.Join(d.path, "state", "setup.closed")), Changed: changed, Proxies: append(proxies, s.Server.Proxies...)})
+		Mark: mark, Changed: changed, Proxies: append(proxies, s.Server.Proxies...)})
 }
 
 // setupMark is a file that says that there was an administrator. It is not in the
