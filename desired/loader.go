@@ -274,6 +274,7 @@ func (l *loader) spec(p Project, read map[string]certificateFiles, roots map[str
 	}
 	s.Connectors, s.Files = l.connectorSpecs(p, roots), l.withPrograms(p.Files)
 	l.boundImages(s.Connectors)
+	l.boundDeliveries(s.Certificates)
 	if h := l.file.Health; h != nil {
 		s.HealthTimeout = orDefault(h.Timeout, DefaultHealthTimeout)
 		s.Bake = orDefault(h.Bake, DefaultBake)

@@ -98,6 +98,18 @@ func (l *loader) boundImages(connectors map[string]ConnectorSpec) {
 	}
 }
 
+// boundDeliveries looks at the directories of the host that certificates are
+// written to, by root.
+func (l *loader) boundDeliveries(certificates map[string]CertificateSpec) {
+	for _, b := range l.bounds() {
+		for _, name := range sortedKeys(certificates) {
+			for i, d := range certificates[name].Deliver {
+				l.file.forbid(fmt.Sprintf("certificates.%s.deliver[%d].dir", name, i), b.HostPath(d.Dir, l.in.Real))
+			}
+		}
+	}
+}
+
 // CheckImageGlob says why a text is no pattern of images.
 func CheckImageGlob(s string) error { return checkSyntax("imageGlob", s) }
 

@@ -46,6 +46,29 @@ func TestPolicyBeyondCompose(t *testing.T) {
 	}
 }
 
+// The daemon writes certificates where a repository says, as root: policies bound
+// that as they bound mounts.
+func TestPolicyOfDeliveries(t *testing.T) {
+	no := false
+	for dir, tt := range map[string]struct {
+		host Bounds
+		rule string
+	}{
+		"/srv/tls":      {Bounds{Of: "it", HostMounts: []string{"/srv"}, Privileged: &no}, ""},
+		"/etc/cron.d":   {Bounds{Of: "it", HostMounts: []string{"/srv"}}, RuleHostMounts},
+		"/boot/loader":  {Bounds{Of: "it", Privileged: &no}, RulePrivileged},
+		"/etc/anything": {Bounds{Of: "it"}, ""},
+	} {
+		_, err := Load(Input{Tree: tree(map[string]string{"i/compose.yaml": twoServices,
+			"i/instance.yaml": "apiVersion: fairlead/v1\nname: a\ncertificates:\n  web:\n    domains: [a.example.com]\n    fullchain: file:///c\n    privkey: file:///k\n    deliver: [{dir: " + dir + "}]\n"}),
+			Dir: "i", Compose: composeForTest, Bounds: []Bounds{tt.host}})
+		var problems Problems
+		if errors.As(err, &problems); tt.rule == "" && len(problems) > 0 || tt.rule != "" && (len(problems) != 1 || problems[0].Rule != tt.rule || problems[0].Field != "certificates.web.deliver[0].dir") {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
 // What the instance and the host bound reaches the reader of compose files.
 func TestPolicyReachesCompose(t *testing.T) {
 	var got []Bounds
