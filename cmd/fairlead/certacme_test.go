@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -14,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -83,24 +81,6 @@ func (c *corporation) pebble() (directory string) {
 	c.write("roots.pem", certPEM(c.root)+string(root))
 	c.write("agent.yaml", fmt.Sprintf("front: {https: %q, http: %q}\nfetch: {allowedHosts: [%q], caFile: %q}\n", c.https, c.plain, listen, filepath.Join(c.dir, "roots.pem")))
 	return "https://" + listen + "/dir"
-}
-
-// syncBuffer is a bytes.Buffer for several goroutines.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func portOf(t *testing.T, address string) int {

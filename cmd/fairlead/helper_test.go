@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -267,18 +268,36 @@ func (w *world) must(code int, args ...string) result {
 	return r
 }
 
+// syncBuffer is a bytes.Buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 // daemon is a running daemon.
 type daemon struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	log  *bytes.Buffer
+	log  *syncBuffer
 	done chan error
 }
 
 // start runs the daemon until it answers.
 func (w *world) start(args ...string) *daemon {
 	w.t.Helper()
-	d := &daemon{t: w.t, cmd: w.commandFor(5*limit, append([]string{"run"}, args...)...), log: &bytes.Buffer{}, done: make(chan error, 1)}
+	d := &daemon{t: w.t, cmd: w.commandFor(5*limit, append([]string{"run"}, args...)...), log: &syncBuffer{}, done: make(chan error, 1)}
 	d.cmd.Stderr = d.log
 	if err := d.cmd.Start(); err != nil {
 		w.t.Fatal(err)
