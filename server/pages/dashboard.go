@@ -73,9 +73,9 @@ func tileOf(s reconciler.Status) tile {
 	switch newest := s.Attempted.Short(); {
 	case newest == "" || s.Attempted.Commit == t.Changed.Commit:
 	case s.Attempted.Commit == s.Applied.Commit:
-		t.Newest = "The newest, " + newest + ", changes nothing here"
+		t.Newest = "Newest: " + newest + " changes nothing here"
 	default:
-		t.Newest = "The newest, " + newest + ", is not applied here"
+		t.Newest = "Newest: " + newest + " is not applied here"
 	}
 	for _, c := range s.Containers {
 		if c.Done || (c.State == reconciler.StateRunning && c.Health != reconciler.HealthUnhealthy) {

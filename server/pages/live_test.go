@@ -134,8 +134,8 @@ func TestTilesAndAddressesSayWhatTheyMean(t *testing.T) {
 	newest := h.status("acme").Attempted.Short()
 	board := h.get(auth.RoleViewer, "/").body
 	for name, want := range map[string][]string{
-		"acme":   {"Open both", "The newest, " + newest + ", changes nothing here"},
-		"globex": {"Only globex", "The newest, " + newest + ", is not applied here"},
+		"acme":   {"Open both", "Newest: " + newest + " changes nothing here"},
+		"globex": {"Only globex", "Newest: " + newest + " is not applied here"},
 	} {
 		_, tile, _ := strings.Cut(board, `href="/instances/`+name+`"`)
 		tile, _, _ = strings.Cut(tile, "</li>")
