@@ -90,8 +90,8 @@ type Overview struct {
 	Front     []Listener          `json:"front,omitempty"`
 	Server    *Listener           `json:"server,omitempty"` // of the API and the pages
 	Instances []reconciler.Status `json:"instances"`
-	// Store is what is wrong with the daemon's own memory.
-	Store []string `json:"store,omitempty" doc:"what is wrong with the daemon's own memory, and what to do"`
+	// Store is what is wrong with the daemon's own database.
+	Store []string `json:"store,omitempty" doc:"what is wrong with the daemon's own database, and what to do"`
 	// Unconfined are processes that the kernel does not confine altogether.
 	Unconfined []string `json:"unconfined,omitempty" doc:"processes that the kernel of this host does not confine altogether, and why"`
 }

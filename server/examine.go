@@ -180,7 +180,7 @@ func (a *API) examineStore(e *examiner) {
 		return
 	}
 	for _, trouble := range a.cfg.StoreTrouble() {
-		e.find(healthStore, SeverityWarning, "the daemon's own memory was damaged, or is not copied", trouble)
+		e.find(healthStore, SeverityWarning, "the daemon's database was damaged, or is not copied", trouble)
 	}
 }
 

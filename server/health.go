@@ -36,7 +36,7 @@ const (
 	healthContainers   = "containers"   // what runs
 	healthCertificates = "certificates" // and what it is served with
 	healthData         = "data"         // connectors and what they left
-	healthStore        = "store"        // the daemon's own memory
+	healthStore        = "store"        // the daemon's own database
 	healthUsers        = "users"        // who may ask
 	healthNotices      = "notices"      // who is told
 )

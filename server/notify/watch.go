@@ -173,7 +173,7 @@ type HostView struct {
 	Problems error // of the repository as a whole
 	// EngineDown is since when the container engine does not answer; zero: it does.
 	EngineDown time.Time
-	// Store is what is wrong with the daemon's own memory, a line each.
+	// Store is what is wrong with the daemon's own database, a line each.
 	Store []string
 }
 
@@ -193,7 +193,7 @@ func hostTroubles(v HostView) (list []trouble) {
 		list = append(list, trouble{Key: "engine", Notice: n, Settle: settleEngine})
 	}
 	if text := strings.Join(v.Store, "\n"); text != "" {
-		n := Notice{Kind: Degraded, Title: "the daemon's own memory was damaged, or is not copied", Message: text, Todo: "fairlead status shows it; docs/operations.md (Disasters) says what to look at"}
+		n := Notice{Kind: Degraded, Title: "the daemon's database was damaged, or is not copied", Message: text, Todo: "fairlead status shows it; docs/operations.md (Disasters) says what to look at"}
 		list = append(list, trouble{Key: "store", Stamp: fingerprint(text), Notice: n})
 	}
 	return list
