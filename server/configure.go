@@ -180,11 +180,13 @@ func (a *API) Configure(ctx context.Context, req ConfigureRequest) (Configured, 
 		return out, err
 	}
 	out.Connection = "verified"
+	beside := ""
 	out.ChangeAnswer, err = retried(func() (ChangeAnswer, error) {
 		p, err := a.placeOf(ctx, instance, c.Name)
 		if err != nil {
 			return ChangeAnswer{}, err
 		}
+		beside = a.newBeside(p)
 		w, err := a.write(p, c, nil)
 		if err == nil {
 			err = a.affects(w, req.Confirm)
@@ -199,7 +201,25 @@ func (a *API) Configure(ctx context.Context, req ConfigureRequest) (Configured, 
 		out.DataSource, out.Tables = w.spec.Kind(), len(found.Tables)
 		return a.commitWritten(ctx, w)
 	})
+	if err == nil && beside != "" {
+		out.Warnings = append(out.Warnings, beside)
+	}
 	return out, err
+}
+
+// newBeside says that a change makes an instance where there are others: a slip
+// in a name looks the same.
+func (a *API) newBeside(p place) string {
+	var others []string
+	for _, s := range a.Statuses() {
+		if s.Name != p.instance {
+			others = append(others, s.Name)
+		}
+	}
+	if p.found || len(others) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s is a new instance beside %s: if one of those was meant, take the commit back with git revert", p.instance, strings.Join(others, ", "))
 }
 
 // tested is a try whose success proves something: of a program nobody can be

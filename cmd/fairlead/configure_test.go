@@ -253,6 +253,10 @@ func TestSetupByFourCalls(t *testing.T) {
 	api.until(fmt.Sprintf("/api/jobs/%s?wait=10", joined["job_id"]), func(j map[string]any) bool { return j["state"] == "cancelled" })
 	api.call(200, "POST", "/api/instances/acme-ltd/connectors/keboola/cancel", "")
 	api.until("/api/sync/status", func(s map[string]any) bool { return s["locked"] == false })
+	slip := api.call(200, "POST", "/api/admin/configure", `{"data_source":"keboola","keboola_url":"`+stack.URL+`","keboola_token":"`+keboolaToken+`","instance":"acme-ldt"}`)
+	if configured["warnings"] != nil || !strings.Contains(fmt.Sprint(slip["warnings"]), "acme-ldt is a new instance beside acme-ltd: ") {
+		t.Errorf("a slip in the name: %v, the first: %v", slip, configured["warnings"])
+	}
 	d.signal(syscall.SIGTERM)
 	w.wantNowhere(keboolaToken, d.log.String())
 }
