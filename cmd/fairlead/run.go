@@ -133,7 +133,7 @@ func (s *system) serve(ctx context.Context, l net.Listener, log *logrus.Entry, n
 	group.Go(func() error { return s.manager.Run(ctx) })
 	group.Go(func() error { return unlessDone(ctx, s.certs.Run(ctx)) })
 	group.Go(func() error { return unlessDone(ctx, s.sources.Run(ctx)) })
-	group.Go(func() error { freeMemory(ctx, s.events, s.repo.Changed(), log); return nil })
+	group.Go(func() error { freeMemory(ctx, s.events, s.repo.Changed(), s.copies.Made(), log); return nil })
 	notify("READY=1")
 	<-ctx.Done()
 	notify("STOPPING=1")
@@ -198,8 +198,8 @@ const (
 
 // freeMemory gives memory back to the system some time after something was
 // done: reading a repository and the compose files takes many times what is
-// kept of them.
-func freeMemory(ctx context.Context, events *reconciler.Events, changed <-chan struct{}, log *logrus.Entry) {
+// kept of them, and looking at a copy of the database does.
+func freeMemory(ctx context.Context, events *reconciler.Events, changed, copied <-chan struct{}, log *logrus.Entry) {
 	happened, stop := events.Listen()
 	defer stop()
 	timer, ticker := time.NewTimer(restAfter), time.NewTicker(pagesEvery)
@@ -219,6 +219,8 @@ func freeMemory(ctx context.Context, events *reconciler.Events, changed <-chan s
 			timer.Reset(restAfter)
 		case <-changed:
 			resting = false
+			timer.Reset(restAfter)
+		case <-copied:
 			timer.Reset(restAfter)
 		case <-timer.C:
 			resting = true

@@ -33,7 +33,7 @@ type Keeper struct {
 	dir   string
 	judge Judge
 
-	soon, later chan struct{}
+	soon, later, made chan struct{}
 
 	mu     sync.Mutex // one copy at a time; guards what follows
 	copied int        // the transaction that was copied last
@@ -42,7 +42,7 @@ type Keeper struct {
 
 // NewKeeper does no I/O.
 func NewKeeper(db *bolt.DB, dir string, judge Judge) *Keeper {
-	return &Keeper{db: db, dir: dir, judge: judge, soon: make(chan struct{}, 1), later: make(chan struct{}, 1), copied: -1}
+	return &Keeper{db: db, dir: dir, judge: judge, soon: make(chan struct{}, 1), later: make(chan struct{}, 1), made: make(chan struct{}, 1), copied: -1}
 }
 
 // Err is why the last copy was not made; nil when it was. *DamagedError says that
@@ -58,6 +58,9 @@ func (k *Keeper) Soon() { nudge(k.soon) }
 
 // Later has a copy made within a quarter of an hour.
 func (k *Keeper) Later() { nudge(k.later) }
+
+// Made is sent to after a copy was tried: looking at all of it takes memory.
+func (k *Keeper) Made() <-chan struct{} { return k.made }
 
 func nudge(ch chan struct{}) {
 	select {
@@ -75,6 +78,7 @@ func (k *Keeper) Run(ctx context.Context, complain func(error)) {
 			return
 		}
 		err := k.Save()
+		nudge(k.made)
 		if wait = copyEvery; err != nil {
 			wait = copyLater
 		}

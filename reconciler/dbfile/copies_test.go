@@ -79,6 +79,11 @@ func TestFailingCopiesAreToldOnce(t *testing.T) {
 		if k.Err() != nil || !exists(filepath.Join(o.Copies, "fairlead.db")) {
 			t.Errorf("afterwards: %v", k.Err())
 		}
+		select {
+		case <-k.Made():
+		default:
+			t.Error("nobody is told that it looked at a whole database")
+		}
 		cancel()
 		<-done
 	})
