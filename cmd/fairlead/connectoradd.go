@@ -156,18 +156,7 @@ func (c *cli) secretOfEnv(key, variable string) (string, error) {
 
 // changing has a daemon make a change: it keeps the keys and the repository.
 func (c *cli) changing(ctx context.Context, do func(*server.Client) error) error {
-	s, err := c.settings()
-	if err != nil {
-		return err
-	}
-	client, err := c.daemonOf(ctx, s)
-	if err != nil {
-		return err
-	}
-	if client == nil {
-		return withHint(errors.New("ask the daemon: none runs on "+s.Data), "start it (fairlead run), or name its directory by --data; without one write the file (fairlead connector new) and commit it")
-	}
-	return errors.Join(do(client), client.Close())
+	return c.withDaemon(ctx, "start it (fairlead run), or name its directory by --data; without one write the file (fairlead connector new) and commit it", do)
 }
 
 // tellChange says what became of a change.

@@ -27,8 +27,11 @@ func (c *cli) notifyCommand() *cobra.Command {
 	return cmd
 }
 
-// withDaemon does something that only a daemon can.
-func (c *cli) withDaemon(ctx context.Context, do func(*server.Client) error) error {
+const startForNotices = "only a daemon sends notices; start it, or name its directory by --data"
+
+// withDaemon does something that only a daemon can; where none runs the hint says
+// what to do.
+func (c *cli) withDaemon(ctx context.Context, hint string, do func(*server.Client) error) error {
 	s, err := c.settings()
 	if err != nil {
 		return err
@@ -38,7 +41,7 @@ func (c *cli) withDaemon(ctx context.Context, do func(*server.Client) error) err
 		return err
 	}
 	if client == nil {
-		return withHint(errors.New("ask the daemon: none runs on "+s.Data), "only a daemon sends notices; start it, or name its directory by --data")
+		return withHint(errors.New("ask the daemon: none runs on "+s.Data), hint)
 	}
 	return errors.Join(do(client), client.Close())
 }
@@ -50,7 +53,7 @@ func (c *cli) notifyListCommand() *cobra.Command {
 		Short:   "List the channels, with what waits and what fails",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withDaemon(cmd.Context(), func(d *server.Client) error {
+			return c.withDaemon(cmd.Context(), startForNotices, func(d *server.Client) error {
 				list, err := d.NoticeChannels(cmd.Context())
 				if err != nil {
 					return err
@@ -98,7 +101,7 @@ func (c *cli) notifyTestCommand() *cobra.Command {
 		Long:  `Sends a test notice to the channel of an ID or name, or to all, and says what came of it.`,
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withDaemon(cmd.Context(), func(d *server.Client) error {
+			return c.withDaemon(cmd.Context(), startForNotices, func(d *server.Client) error {
 				tests, err := d.TestNotices(cmd.Context(), server.NoticeTestRequest{Channel: asName(args)})
 				if err != nil {
 					return err
